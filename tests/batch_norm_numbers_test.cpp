@@ -25,22 +25,21 @@ bool trainable(const Shape& shape, Index axis) { return size_of(shape) / channel
 template <typename C>
 class BatchNormNumbers : public ::testing::Test {
  protected:
-  using Scalar = typename C::Scalar;
-  static constexpr int kOrder = C::kOrder;
+  using S = typename C::Scalar;
 
   static void expect_hard_data(const Shape& shape, Index axis) {
     if (!trainable(shape, axis)) return;
     SCOPED_TRACE("axis " + std::to_string(axis));
-    ek::BatchNorm<Scalar> layer(channels_of(shape, axis), options_of(axis));
-    expect_contract_on_hard_data<kOrder, Scalar>(layer, batch_norm_map(shape, kOrder, axis), shape);
+    ek::BatchNorm<S> layer(channels_of(shape, axis), options_of(axis));
+    expect_contract_on_hard_data<C::kOrder, S>(layer, batch_norm_map(shape, C::kOrder, axis), shape);
   }
 
   static void expect_mean(const Shape& shape, Index axis, double mean) {
     SCOPED_TRACE("axis " + std::to_string(axis) + ", mean " + std::to_string(mean));
-    const IndexMap map = batch_norm_map(shape, kOrder, axis);
-    ek::BatchNorm<Scalar> layer(map.parameters, options_of(axis));
-    expect_contract<kOrder>(layer, map, shape, random_values<Scalar>(map.size(), mean, 1, 1),
-                            random_values<Scalar>(map.size(), 0.5, 1, 2));
+    const IndexMap map = batch_norm_map(shape, C::kOrder, axis);
+    ek::BatchNorm<S> layer(map.parameters, options_of(axis));
+    expect_contract<C::kOrder>(layer, map, shape, random_values<S>(map.size(), mean, 1, 1),
+                               random_values<S>(map.size(), 0.5, 1, 2));
   }
 };
 

@@ -25,28 +25,28 @@ ek::BatchNormOptions with_momentum(std::optional<double> momentum) {
 template <typename C>
 class BatchNormRunning : public ::testing::Test {
  protected:
-  using Scalar = typename C::Scalar;
+  using S = typename C::Scalar;
 
   // Batches of 4 samples of 2 channels: {channel 0, channel 1}, in any order of memory.
   static constexpr double kFirst[2][4] = {{1, 2, 3, 6}, {-1, -1, 1, 1}};  // means 3, 0; M2 14, 4
   static constexpr double kSecond[2][4] = {{5, 5, 5, 9}, {2, 2, 2, 2}};   // means 6, 2; M2 12, 0
   static constexpr double kThird[2][4] = {{0, 0, 0, 0}, {0, 3, 0, 1}};    // means 0, 1; M2 0, 6
 
-  static void train(ek::BatchNorm<Scalar>& layer, const double (&batch)[2][4]) {
+  static void train(ek::BatchNorm<S>& layer, const double (&batch)[2][4]) {
     const Shape shape = {4, 2};
     const IndexMap map = batch_norm_map(shape, C::kOrder);
-    std::vector<Scalar> x(8), y(8);
+    std::vector<S> x(8), y(8);
     int next[2] = {0, 0};
     for (std::size_t i = 0; i < 8; ++i) {
       const Index channel = map.set[i];
-      x[i] = static_cast<Scalar>(batch[channel][next[channel]++]);
+      x[i] = static_cast<S>(batch[channel][next[channel]++]);
     }
     layer.forward(view<C::kOrder>(x.data(), shape), view<C::kOrder>(y.data(), shape));
   }
 
   // Each update rounds a few times to the type of the running statistics.
-  static void expect(const ek::BatchNorm<Scalar>& layer, std::vector<double> mean, std::vector<double> var) {
-    const double unit = static_cast<double>(std::numeric_limits<Scalar>::epsilon());
+  static void expect(const ek::BatchNorm<S>& layer, std::vector<double> mean, std::vector<double> var) {
+    const double unit = static_cast<double>(std::numeric_limits<S>::epsilon());
     for (Index c = 0; c < 2; ++c) {
       EXPECT_NEAR(static_cast<double>(layer.running_mean()[c]), mean[at(c)],
                   4 * unit * std::fabs(mean[at(c)]))

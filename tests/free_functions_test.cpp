@@ -15,21 +15,20 @@ namespace {
 template <typename C>
 class FreeFunctions : public ::testing::Test {
  protected:
-  using Scalar = typename C::Scalar;
-  using Array = Eigen::Array<Scalar, Eigen::Dynamic, 1>;
+  using S = typename C::Scalar;
   using Moments = ek::Moments<double>;
 
   const Eigen::DefaultDevice device;
   const Shape shape = {4, 6, 35};
   const Index size = 840;
-  const Buffer<Scalar> x{random_values<Scalar>(size, 100, 1, 1)}, dy{random_values<Scalar>(size, 0.5, 1, 2)};
-  Buffer<Scalar> y{size}, dx{size}, layer_y{size}, layer_dx{size};
+  const Buffer<S> x{random_values<S>(size, 100, 1, 1)}, dy{random_values<S>(size, 0.5, 1, 2)};
+  Buffer<S> y{size}, dx{size}, layer_y{size}, layer_dx{size};
   Moments moments;
-  Array grad_gamma, grad_beta;
+  Eigen::Array<S, Eigen::Dynamic, 1> grad_gamma, grad_beta;
 
   auto x_view() const { return view<C::kOrder>(x, shape); }
   auto dy_view() const { return view<C::kOrder>(dy, shape); }
-  auto view_of(Buffer<Scalar>& buffer) const { return view<C::kOrder>(buffer, shape); }
+  auto view_of(Buffer<S>& buffer) const { return view<C::kOrder>(buffer, shape); }
 
   /// What the layer makes of it, in layer_y and layer_dx.
   template <typename Layer>

@@ -42,22 +42,21 @@ void for_every_grouping(const Shape& shape, Visit visit) {
 template <typename C>
 class GroupNormNumbers : public ::testing::Test {
  protected:
-  using Scalar = typename C::Scalar;
-  static constexpr int kOrder = C::kOrder;
+  using S = typename C::Scalar;
 
   static void expect_hard_data(const Shape& shape, Index groups, Axes axes = {}) {
     SCOPED_TRACE(to_string(axes, groups));
-    ek::GroupNorm<Scalar> layer = layer_of<Scalar>(shape, groups, axes);
-    expect_contract_on_hard_data<kOrder, Scalar>(
-        layer, group_norm_map(shape, kOrder, groups, axes.channel, axes.batch), shape);
+    ek::GroupNorm<S> layer = layer_of<S>(shape, groups, axes);
+    expect_contract_on_hard_data<C::kOrder, S>(
+        layer, group_norm_map(shape, C::kOrder, groups, axes.channel, axes.batch), shape);
   }
 
   static void expect_mean(const Shape& shape, Index groups, Axes axes, double mean) {
     SCOPED_TRACE(to_string(axes, groups) + ", mean " + std::to_string(mean));
-    const IndexMap map = group_norm_map(shape, kOrder, groups, axes.channel, axes.batch);
-    ek::GroupNorm<Scalar> layer = layer_of<Scalar>(shape, groups, axes);
-    expect_contract<kOrder>(layer, map, shape, random_values<Scalar>(map.size(), mean, 1, 1),
-                            random_values<Scalar>(map.size(), 0.5, 1, 2));
+    const IndexMap map = group_norm_map(shape, C::kOrder, groups, axes.channel, axes.batch);
+    ek::GroupNorm<S> layer = layer_of<S>(shape, groups, axes);
+    expect_contract<C::kOrder>(layer, map, shape, random_values<S>(map.size(), mean, 1, 1),
+                               random_values<S>(map.size(), 0.5, 1, 2));
   }
 };
 

@@ -24,21 +24,20 @@ ek::LayerNorm<Scalar> layer_of(const Shape& shape, Index axis, Index count, doub
 template <typename C>
 class LayerNormNumbers : public ::testing::Test {
  protected:
-  using Scalar = typename C::Scalar;
-  static constexpr int kOrder = C::kOrder;
+  using S = typename C::Scalar;
 
   static void expect_hard_data(const Shape& shape, Index axis, Index count = 1) {
     SCOPED_TRACE("axis " + std::to_string(axis) + ", " + std::to_string(count) + " axes");
-    ek::LayerNorm<Scalar> layer = layer_of<Scalar>(shape, axis, count);
-    expect_contract_on_hard_data<kOrder, Scalar>(layer, layer_norm_map(shape, kOrder, axis, count), shape);
+    ek::LayerNorm<S> layer = layer_of<S>(shape, axis, count);
+    expect_contract_on_hard_data<C::kOrder, S>(layer, layer_norm_map(shape, C::kOrder, axis, count), shape);
   }
 
   static void expect_mean(const Shape& shape, Index axis, double mean) {
     SCOPED_TRACE("axis " + std::to_string(axis) + ", mean " + std::to_string(mean));
-    const IndexMap map = layer_norm_map(shape, kOrder, axis);
-    ek::LayerNorm<Scalar> layer = layer_of<Scalar>(shape, axis, 1);
-    expect_contract<kOrder>(layer, map, shape, random_values<Scalar>(map.size(), mean, 1, 1),
-                            random_values<Scalar>(map.size(), 0.5, 1, 2));
+    const IndexMap map = layer_norm_map(shape, C::kOrder, axis);
+    ek::LayerNorm<S> layer = layer_of<S>(shape, axis, 1);
+    expect_contract<C::kOrder>(layer, map, shape, random_values<S>(map.size(), mean, 1, 1),
+                               random_values<S>(map.size(), 0.5, 1, 2));
   }
 };
 

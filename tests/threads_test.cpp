@@ -45,22 +45,22 @@ Results<Scalar> run(Layer layer, const Device& device, const std::vector<Scalar>
 template <typename C>
 class Threads : public ::testing::Test {
  protected:
-  using Scalar = typename C::Scalar;
+  using S = typename C::Scalar;
 
   template <typename Layer>
   static void expect_same_on_every_device(Layer layer, const Shape& shape) {
     SCOPED_TRACE(to_string(shape));
     randomize_parameters(layer);
     // A mean that is far, so that another order of summation shows in the bits.
-    const std::vector<Scalar> x = random_values<Scalar>(size_of(shape), 10, 1, 1),
-                              dy = random_values<Scalar>(size_of(shape), 0.5, 1, 2);
+    const std::vector<S> x = random_values<S>(size_of(shape), 10, 1, 1),
+                         dy = random_values<S>(size_of(shape), 0.5, 1, 2);
     const auto view_of = [&](auto* data) { return view<C::kOrder>(data, shape); };
-    const Results<Scalar> expected = run(layer, Eigen::DefaultDevice(), x, dy, view_of);
+    const Results<S> expected = run(layer, Eigen::DefaultDevice(), x, dy, view_of);
     for (int threads : {1, 2, 3, 4, 7, 16}) {
       SCOPED_TRACE(std::to_string(threads) + " threads");
       Eigen::ThreadPool pool(threads);
       const Eigen::ThreadPoolDevice device(&pool, threads);
-      const Results<Scalar> got = run(layer, device, x, dy, view_of);
+      const Results<S> got = run(layer, device, x, dy, view_of);
       EXPECT_TRUE(same_bits(got.y, expected.y)) << "y";
       EXPECT_TRUE(same_bits(got.dx, expected.dx)) << "dx";
       EXPECT_TRUE(same_bits(got.inferred, expected.inferred)) << "y of infer";

@@ -158,16 +158,18 @@ void expect_contract(Layer& layer, const IndexMap& map, const Shape& shape, cons
   const ReferenceGradients expected = reference_backward(map, reference, dy, gamma);
   EXPECT_LE(backward_error(map, dx_buffer.values(), expected), Bound::x) << "dx";
   EXPECT_TRUE(dx_buffer.padding_intact()) << "backward wrote beside dx";
-  if (!gamma.empty())
+  if (!gamma.empty()) {
     EXPECT_LE(largest_error(layer.grad_gamma(), expected.gamma,
                             [&](std::size_t p) { return expected.gamma_scale[p]; }),
               Bound::sum)
         << "grad_gamma";
-  if (!beta.empty())
+  }
+  if (!beta.empty()) {
     EXPECT_LE(largest_error(layer.grad_beta(), expected.beta,
                             [&](std::size_t p) { return expected.beta_scale[p]; }),
               Bound::sum)
         << "grad_beta";
+  }
 
   if constexpr (!HasRunningStatistics<Layer>::value) {
     Buffer<Scalar> inferred(map.size());
