@@ -18,7 +18,7 @@ class FreeFunctions : public ::testing::Test {
   using S = typename C::Scalar;
   using Moments = ek::Moments<double>;
 
-  const Eigen::DefaultDevice device;
+  const Eigen::DefaultDevice device{};
   const Shape shape = {4, 6, 35};
   const Index size = 840;
   const Buffer<S> x{random_values<S>(size, 100, 1, 1)}, dy{random_values<S>(size, 0.5, 1, 2)};

@@ -58,19 +58,19 @@ class EveryLayer : public ::testing::Test {
  protected:
   using Layer = typename Norm::Layer;
 
-  const Shape shape = {4, 6, 5};
-  Buffer<float> x{random_values<float>(120, 3, 1, 1)}, dy{random_values<float>(120, 0.5, 1, 2)};
-  Buffer<float> y{120}, dx{120};
+  const Shape shape_ = {4, 6, 5};
+  Buffer<float> x_{random_values<float>(120, 3, 1, 1)}, dy_{random_values<float>(120, 0.5, 1, 2)};
+  Buffer<float> y_{120}, dx_{120};
 
-  auto in(const Shape& s) { return view<kOrder>(std::as_const(x), s); }
-  auto out(const Shape& s) { return view<kOrder>(y, s); }
+  auto in(const Shape& s) { return view<kOrder>(std::as_const(x_), s); }
+  auto out(const Shape& s) { return view<kOrder>(y_, s); }
 
   /// A layer that has trained once, so that there is something to be spoilt.
   Layer trained() {
     Layer layer = Norm::make();
     randomize_parameters(layer);
-    layer.forward(in(shape), out(shape));
-    layer.backward(in(shape), view<kOrder>(dy, shape), view<kOrder>(dx, shape));
+    layer.forward(in(shape_), out(shape_));
+    layer.backward(in(shape_), view<kOrder>(dy_, shape_), view<kOrder>(dx_, shape_));
     return layer;
   }
 };
@@ -81,12 +81,12 @@ TYPED_TEST_SUITE(EveryLayer, Norms);
 TYPED_TEST(EveryLayer, RefusesANumberOfChannelsThatIsNotItsOwn) {
   auto layer = this->trained();
   const Shape wrong = {4, 5, 6};
-  expect_refused(layer, this->y, {TypeParam::name() + "forward:", "5", "axis 1", "[4, 5, 6]", "6"},
+  expect_refused(layer, this->y_, {TypeParam::name() + "forward:", "5", "axis 1", "[4, 5, 6]", "6"},
                  [&] { layer.forward(this->in(wrong), this->out(wrong)); });
-  expect_refused(layer, this->y, {TypeParam::name() + "infer:", "5", "axis 1", "[4, 5, 6]", "6"},
+  expect_refused(layer, this->y_, {TypeParam::name() + "infer:", "5", "axis 1", "[4, 5, 6]", "6"},
                  [&] { layer.infer(this->in(wrong), this->out(wrong)); });
-  expect_refused(layer, this->dx, {TypeParam::name() + "backward:", "[4, 5, 6]", "[4, 6, 5]"}, [&] {
-    layer.backward(this->in(wrong), view<kOrder>(this->dy, wrong), view<kOrder>(this->dx, wrong));
+  expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "[4, 5, 6]", "[4, 6, 5]"}, [&] {
+    layer.backward(this->in(wrong), view<kOrder>(this->dy_, wrong), view<kOrder>(this->dx_, wrong));
   });
 }
 
@@ -95,63 +95,63 @@ TYPED_TEST(EveryLayer, RefusesAnAxisOutsideOfX) {
     typename TypeParam::Options options;
     options.axis = axis;
     auto layer = TypeParam::make(options);
-    expect_refused(layer, this->y, {TypeParam::name() + "forward:", std::to_string(axis), "[4, 6, 5]"},
-                   [&] { layer.forward(this->in(this->shape), this->out(this->shape)); });
-    expect_refused(layer, this->y, {TypeParam::name() + "infer:", std::to_string(axis), "[4, 6, 5]"},
-                   [&] { layer.infer(this->in(this->shape), this->out(this->shape)); });
+    expect_refused(layer, this->y_, {TypeParam::name() + "forward:", std::to_string(axis), "[4, 6, 5]"},
+                   [&] { layer.forward(this->in(this->shape_), this->out(this->shape_)); });
+    expect_refused(layer, this->y_, {TypeParam::name() + "infer:", std::to_string(axis), "[4, 6, 5]"},
+                   [&] { layer.infer(this->in(this->shape_), this->out(this->shape_)); });
   }
 }
 
 TYPED_TEST(EveryLayer, RefusesAMappedOutputOfAnotherShape) {
   auto layer = this->trained();
-  const auto dy = view<kOrder>(this->dy, this->shape);
+  const auto dy = view<kOrder>(this->dy_, this->shape_);
   for (const Shape& wrong : {Shape{4, 6, 4}, Shape{24, 5}, Shape{4, 6, 5, 1}, Shape{6, 4, 5}}) {
     const std::string shape = to_string(wrong);
-    expect_refused(layer, this->y, {TypeParam::name() + "forward:", "y", shape, "[4, 6, 5]"},
-                   [&] { layer.forward(this->in(this->shape), this->out(wrong)); });
-    expect_refused(layer, this->y, {TypeParam::name() + "infer:", "y", shape, "[4, 6, 5]"},
-                   [&] { layer.infer(this->in(this->shape), this->out(wrong)); });
-    expect_refused(layer, this->dx, {TypeParam::name() + "backward:", "dx", shape, "[4, 6, 5]"},
-                   [&] { layer.backward(this->in(this->shape), dy, view<kOrder>(this->dx, wrong)); });
-    expect_refused(layer, this->dx, {TypeParam::name() + "backward:", "dy", shape, "[4, 6, 5]"}, [&] {
-      layer.backward(this->in(this->shape), view<kOrder>(this->dy, wrong),
-                     view<kOrder>(this->dx, this->shape));
+    expect_refused(layer, this->y_, {TypeParam::name() + "forward:", "y", shape, "[4, 6, 5]"},
+                   [&] { layer.forward(this->in(this->shape_), this->out(wrong)); });
+    expect_refused(layer, this->y_, {TypeParam::name() + "infer:", "y", shape, "[4, 6, 5]"},
+                   [&] { layer.infer(this->in(this->shape_), this->out(wrong)); });
+    expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "dx", shape, "[4, 6, 5]"},
+                   [&] { layer.backward(this->in(this->shape_), dy, view<kOrder>(this->dx_, wrong)); });
+    expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "dy", shape, "[4, 6, 5]"}, [&] {
+      layer.backward(this->in(this->shape_), view<kOrder>(this->dy_, wrong),
+                     view<kOrder>(this->dx_, this->shape_));
     });
   }
 }
 
 TYPED_TEST(EveryLayer, RefusesAnotherLayout) {
   auto layer = this->trained();
-  const Shape& s = this->shape;
-  expect_refused(layer, this->y, {TypeParam::name() + "forward:", "y"},
-                 [&] { layer.forward(this->in(s), view<Eigen::ColMajor>(this->y, s)); });
-  expect_refused(layer, this->y, {TypeParam::name() + "infer:", "y"},
-                 [&] { layer.infer(this->in(s), view<Eigen::ColMajor>(this->y, s)); });
-  expect_refused(layer, this->dx, {TypeParam::name() + "backward:", "dy"}, [&] {
-    layer.backward(this->in(s), view<Eigen::ColMajor>(this->dy, s), view<kOrder>(this->dx, s));
+  const Shape& s = this->shape_;
+  expect_refused(layer, this->y_, {TypeParam::name() + "forward:", "y"},
+                 [&] { layer.forward(this->in(s), view<Eigen::ColMajor>(this->y_, s)); });
+  expect_refused(layer, this->y_, {TypeParam::name() + "infer:", "y"},
+                 [&] { layer.infer(this->in(s), view<Eigen::ColMajor>(this->y_, s)); });
+  expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "dy"}, [&] {
+    layer.backward(this->in(s), view<Eigen::ColMajor>(this->dy_, s), view<kOrder>(this->dx_, s));
   });
-  expect_refused(layer, this->dx, {TypeParam::name() + "backward:", "dx"}, [&] {
-    layer.backward(this->in(s), view<kOrder>(this->dy, s), view<Eigen::ColMajor>(this->dx, s));
+  expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "dx"}, [&] {
+    layer.backward(this->in(s), view<kOrder>(this->dy_, s), view<Eigen::ColMajor>(this->dx_, s));
   });
   // All three column-major agree with each other, and not with what forward saw.
-  expect_refused(layer, this->dx, {TypeParam::name() + "backward:"}, [&] {
-    layer.backward(view<Eigen::ColMajor>(this->x, s), view<Eigen::ColMajor>(this->dy, s),
-                   view<Eigen::ColMajor>(this->dx, s));
+  expect_refused(layer, this->dx_, {TypeParam::name() + "backward:"}, [&] {
+    layer.backward(view<Eigen::ColMajor>(this->x_, s), view<Eigen::ColMajor>(this->dy_, s),
+                   view<Eigen::ColMajor>(this->dx_, s));
   });
 }
 
 TYPED_TEST(EveryLayer, RefusesNullData) {
   auto layer = this->trained();
-  const Shape& s = this->shape;
+  const Shape& s = this->shape_;
   float* null = nullptr;
-  expect_refused(layer, this->y, {"null"}, [&] { layer.forward(view<kOrder>(null, s), this->out(s)); });
-  expect_refused(layer, this->y, {"null"}, [&] { layer.forward(this->in(s), view<kOrder>(null, s)); });
-  expect_refused(layer, this->y, {"null"}, [&] { layer.infer(view<kOrder>(null, s), this->out(s)); });
-  expect_refused(layer, this->y, {"null"}, [&] { layer.infer(this->in(s), view<kOrder>(null, s)); });
-  const auto dy = view<kOrder>(this->dy, s), dx = view<kOrder>(this->dx, s);
-  expect_refused(layer, this->dx, {"null"}, [&] { layer.backward(view<kOrder>(null, s), dy, dx); });
-  expect_refused(layer, this->dx, {"null"}, [&] { layer.backward(this->in(s), view<kOrder>(null, s), dx); });
-  expect_refused(layer, this->dx, {"null"}, [&] { layer.backward(this->in(s), dy, view<kOrder>(null, s)); });
+  expect_refused(layer, this->y_, {"null"}, [&] { layer.forward(view<kOrder>(null, s), this->out(s)); });
+  expect_refused(layer, this->y_, {"null"}, [&] { layer.forward(this->in(s), view<kOrder>(null, s)); });
+  expect_refused(layer, this->y_, {"null"}, [&] { layer.infer(view<kOrder>(null, s), this->out(s)); });
+  expect_refused(layer, this->y_, {"null"}, [&] { layer.infer(this->in(s), view<kOrder>(null, s)); });
+  const auto dy = view<kOrder>(this->dy_, s), dx = view<kOrder>(this->dx_, s);
+  expect_refused(layer, this->dx_, {"null"}, [&] { layer.backward(view<kOrder>(null, s), dy, dx); });
+  expect_refused(layer, this->dx_, {"null"}, [&] { layer.backward(this->in(s), view<kOrder>(null, s), dx); });
+  expect_refused(layer, this->dx_, {"null"}, [&] { layer.backward(this->in(s), dy, view<kOrder>(null, s)); });
 }
 
 TYPED_TEST(EveryLayer, RefusesPartialOverlap) {
@@ -182,19 +182,21 @@ TYPED_TEST(EveryLayer, RefusesPartialOverlap) {
 
 TYPED_TEST(EveryLayer, RefusesBackwardBeforeForward) {
   auto layer = TypeParam::make();
-  const Shape& s = this->shape;
-  expect_refused(layer, this->dx, {TypeParam::name() + "backward:", "forward"},
-                 [&] { layer.backward(this->in(s), view<kOrder>(this->dy, s), view<kOrder>(this->dx, s)); });
+  const Shape& s = this->shape_;
+  expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "forward"}, [&] {
+    layer.backward(this->in(s), view<kOrder>(this->dy_, s), view<kOrder>(this->dx_, s));
+  });
   layer.infer(this->in(s), this->out(s));  // is no forward
-  expect_refused(layer, this->dx, {TypeParam::name() + "backward:", "forward"},
-                 [&] { layer.backward(this->in(s), view<kOrder>(this->dy, s), view<kOrder>(this->dx, s)); });
+  expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "forward"}, [&] {
+    layer.backward(this->in(s), view<kOrder>(this->dy_, s), view<kOrder>(this->dx_, s));
+  });
 }
 
 TYPED_TEST(EveryLayer, RefusesBackwardOfAnotherShape) {
   auto layer = this->trained();
   const Shape other = {3, 6, 5};
-  expect_refused(layer, this->dx, {TypeParam::name() + "backward:", "x", "[3, 6, 5]", "[4, 6, 5]"}, [&] {
-    layer.backward(this->in(other), view<kOrder>(this->dy, other), view<kOrder>(this->dx, other));
+  expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "x", "[3, 6, 5]", "[4, 6, 5]"}, [&] {
+    layer.backward(this->in(other), view<kOrder>(this->dy_, other), view<kOrder>(this->dx_, other));
   });
 }
 
@@ -203,10 +205,10 @@ TYPED_TEST(EveryLayer, RefusesParametersOfAnotherSize) {
     auto layer = this->trained();
     layer.gamma().resize(size);
     layer.gamma().setOnes();
-    expect_refused(layer, this->y, {TypeParam::name() + "forward:", "gamma", std::to_string(size), "6"},
-                   [&] { layer.forward(this->in(this->shape), this->out(this->shape)); });
-    expect_refused(layer, this->y, {TypeParam::name() + "infer:", "gamma", std::to_string(size), "6"},
-                   [&] { layer.infer(this->in(this->shape), this->out(this->shape)); });
+    expect_refused(layer, this->y_, {TypeParam::name() + "forward:", "gamma", std::to_string(size), "6"},
+                   [&] { layer.forward(this->in(this->shape_), this->out(this->shape_)); });
+    expect_refused(layer, this->y_, {TypeParam::name() + "infer:", "gamma", std::to_string(size), "6"},
+                   [&] { layer.infer(this->in(this->shape_), this->out(this->shape_)); });
   }
 }
 
@@ -231,10 +233,10 @@ TYPED_TEST(EveryLayer, BackwardStillWorksAfterARefusedForward) {
             }),
             "(nothing was thrown)");
   Buffer<float> one(120), other(120);
-  const auto x = this->in(this->shape);
-  const auto dy = view<kOrder>(this->dy, this->shape);
-  layer.backward(x, dy, view<kOrder>(one, this->shape));
-  twin.backward(x, dy, view<kOrder>(other, this->shape));
+  const auto x = this->in(this->shape_);
+  const auto dy = view<kOrder>(this->dy_, this->shape_);
+  layer.backward(x, dy, view<kOrder>(one, this->shape_));
+  twin.backward(x, dy, view<kOrder>(other, this->shape_));
   EXPECT_TRUE(same_bits(one.values(), other.values()));
 }
 
@@ -269,10 +271,10 @@ TYPED_TEST(EveryLayer, WorksInPlaceWithTheSameBits) {
 
 TYPED_TEST(EveryLayer, TakesTheSameInputTwice) {
   auto layer = this->trained(), twin = this->trained();
-  const Buffer<float> copy(this->x.values());
+  const Buffer<float> copy(this->x_.values());
   Buffer<float> one(120), other(120);
-  layer.backward(this->in(this->shape), this->in(this->shape), view<kOrder>(one, this->shape));
-  twin.backward(this->in(this->shape), view<kOrder>(copy, this->shape), view<kOrder>(other, this->shape));
+  layer.backward(this->in(this->shape_), this->in(this->shape_), view<kOrder>(one, this->shape_));
+  twin.backward(this->in(this->shape_), view<kOrder>(copy, this->shape_), view<kOrder>(other, this->shape_));
   EXPECT_TRUE(same_bits(one.values(), other.values()));
 }
 
@@ -281,14 +283,13 @@ TYPED_TEST(EveryLayer, TakesAnEmptyBatch) {
   const std::vector<Real> gamma = to_real(layer.gamma());
   const Shape empty = {0, 6, 5};
   float* null = nullptr;
-  for (float* data : {null, this->y.data()}) {  // empty tensors have no data
+  for (float* data : {null, this->y_.data()}) {  // empty tensors have no data
     const auto none = view<kOrder>(data, empty);
-    const std::vector<float> before = this->y.values();
+    const std::vector<float> before = this->y_.values();
     layer.forward(none, none);
     layer.infer(none, none);
-    EXPECT_TRUE(same_bits(this->y.values(), before));
-    layer.grad_gamma().setConstant(5);
-    layer.grad_beta().setConstant(5);
+    EXPECT_TRUE(same_bits(this->y_.values(), before));
+    for (auto p : layer.parameters()) p.grad.setConstant(5);
     layer.backward(none, none, none);
     EXPECT_EQ(to_real(layer.grad_gamma()), std::vector<Real>(6, 0));
     EXPECT_EQ(to_real(layer.grad_beta()), std::vector<Real>(6, 0));
@@ -297,8 +298,8 @@ TYPED_TEST(EveryLayer, TakesAnEmptyBatch) {
   // And the next batch is as ever.
   auto twin = this->trained();
   Buffer<float> one(120), other(120);
-  layer.forward(this->in(this->shape), view<kOrder>(one, this->shape));
-  twin.forward(this->in(this->shape), view<kOrder>(other, this->shape));
+  layer.forward(this->in(this->shape_), view<kOrder>(one, this->shape_));
+  twin.forward(this->in(this->shape_), view<kOrder>(other, this->shape_));
   EXPECT_TRUE(same_bits(one.values(), other.values()));
 }
 
@@ -405,7 +406,7 @@ TYPED_TEST(EveryLayer, CopiesShareNothing) {
   EXPECT_TRUE(same_bits(state_of(copy), state));
   copy.gamma().setConstant(7);
   for (auto p : copy.parameters()) p.value += 1;
-  copy.forward(view<kOrder>(this->dy, this->shape), this->out(this->shape));
+  copy.forward(view<kOrder>(this->dy_, this->shape_), this->out(this->shape_));
   EXPECT_TRUE(same_bits(state_of(layer), state));
   EXPECT_EQ(copy.gamma()[0], 8);
 }
@@ -421,7 +422,7 @@ TYPED_TEST(EveryLayer, CanOnlyInferWhenConst) {
   EXPECT_FALSE(TrainsWhenConst<typename TypeParam::Layer>::value);
   auto layer = this->trained();
   const std::vector<double> state = state_of(layer);
-  std::as_const(layer).infer(this->in(this->shape), this->out(this->shape));
+  std::as_const(layer).infer(this->in(this->shape_), this->out(this->shape_));
   EXPECT_TRUE(same_bits(state_of(layer), state));
 }
 

@@ -29,10 +29,11 @@ struct Case {
 
 /// The bounds of the contract, relative to the scales in forward_error and backward_error.
 ///
-/// `sum` bounds dgamma and dbeta relative to the sum of the absolute values of their terms. A term of dgamma
-/// is right to about 4 u (u = 2^-24 or 2^-53: the product, x - mean, and inv_std), and a chain of k additions
-/// of one sign adds about 0.3 sqrt(k / 3) u when roundings are random: 6 u for a block of a thousand, before
-/// it is merged in double. So the bound of dx, 17 u for float and 90 u for double, holds for them too.
+/// `sum` bounds dgamma = sum dy * xhat relative to sum |dy| max(1, |xhat|), and dbeta = sum dy relative to
+/// sum |dy|. Just as y, xhat is right to 5e-7 of max(1, |xhat|) (a small xhat is a difference of larger
+/// numbers), which dy passes on; and a chain of k additions of one sign adds about 0.3 sqrt(k / 3) u when
+/// roundings are random (u = 2^-24 or 2^-53), 6 u = 3.5e-7 for a block of a thousand before it is merged in
+/// double. So the bound of dx holds for them too.
 template <typename Scalar>
 struct Tolerance {
   // long double has no promise of its own. 200 u is what 1e-14 is for double, rounded up.

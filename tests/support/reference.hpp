@@ -114,7 +114,7 @@ std::vector<Real> reference_infer(const IndexMap& map, const std::vector<Scalar>
 struct ReferenceGradients {
   std::vector<Real> x, gamma, beta;
   std::vector<Real> x_scale;                  // one a set: max |gamma * inv_std * dy|
-  std::vector<Real> gamma_scale, beta_scale;  // one a parameter: the sum of the absolute values of the terms
+  std::vector<Real> gamma_scale, beta_scale;  // one a parameter: sum |dy| max(1, |xhat|), sum |dy|
 };
 
 /// With g = dy * gamma: dx = inv_std * (g - mean(g) - xhat * mean(g * xhat)), dgamma = sum dy * xhat, dbeta =
@@ -137,7 +137,7 @@ ReferenceGradients reference_backward(const IndexMap& map, const Reference& refe
     gamma_sum[p].add(d * xhat);
     beta_sum[p].add(d);
     result.x_scale[set] = std::fmax(result.x_scale[set], std::fabs(g * reference.inv_std[set]));
-    result.gamma_scale[p] += std::fabs(d * xhat);
+    result.gamma_scale[p] += std::fabs(d) * std::fmax(1, std::fabs(xhat));
     result.beta_scale[p] += std::fabs(d);
   }
   const std::vector<Real> g_mean = reference.divided(values(g_sum)),

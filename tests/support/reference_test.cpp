@@ -115,6 +115,8 @@ TEST(Says, LooksForWholeNumbers) {
   EXPECT_TRUE(says("x has 128 channels, expected 64", {"128", "64"}));
   EXPECT_FALSE(says("x has 128 channels, expected 64", {"128", "6"}));
   EXPECT_TRUE(says("channel -3", {"-3"}));
+  EXPECT_TRUE(says("evenkeel::BatchNorm::forward: no", {"evenkeel::", "evenkeel::BatchNorm::forward:"}));
+  EXPECT_FALSE(says("dy overlaps dx", {"x"}));
 }
 
 }  // namespace

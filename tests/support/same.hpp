@@ -41,15 +41,17 @@ std::string refusal(Call call) {
   return "(nothing was thrown)";
 }
 
-/// Whether every part stands in the message, numbers as whole words: "1" is no part of "128".
+/// Whether every part stands in the message, numbers and words whole: "1" is no part of "128".
 inline ::testing::AssertionResult says(const std::string& message, std::initializer_list<std::string> parts) {
-  const auto in_word = [&](std::size_t i) {
-    return i < message.size() && std::isalnum(static_cast<unsigned char>(message[i]));
-  };
+  const auto is_letter = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
   for (const std::string& part : parts) {
+    const auto is_cut = [&](std::size_t where) {
+      const std::size_t end = where + part.size();
+      return (where > 0 && is_letter(part.front()) && is_letter(message[where - 1])) ||
+             (end < message.size() && is_letter(part.back()) && is_letter(message[end]));
+    };
     std::size_t where = message.find(part);
-    while (where != std::string::npos && ((where > 0 && in_word(where - 1)) || in_word(where + part.size())))
-      where = message.find(part, where + 1);
+    while (where != std::string::npos && is_cut(where)) where = message.find(part, where + 1);
     if (where == std::string::npos)
       return ::testing::AssertionFailure() << "no \"" << part << "\" in: " << message;
   }

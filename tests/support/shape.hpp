@@ -36,12 +36,11 @@ inline std::vector<Index> memory_order(Index rank, int order) {
   return axes;
 }
 
-/// The coordinates, in the caller's axes, of the element at `position` in memory.
-inline void coordinates(Index position, const Shape& shape, const std::vector<Index>& axes, Shape& result) {
-  result.resize(shape.size());
+/// The coordinates, in the caller's axes, of the next element in memory.
+inline void advance(Shape& where, const Shape& shape, const std::vector<Index>& axes) {
   for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
-    result[at(*axis)] = position % shape[at(*axis)];
-    position /= shape[at(*axis)];
+    if (++where[at(*axis)] < shape[at(*axis)]) return;
+    where[at(*axis)] = 0;
   }
 }
 
@@ -69,10 +68,9 @@ IndexMap index_map(const Shape& shape, int order, Index sets, Index parameters, 
   map.sets = sets;
   map.parameters = parameters;
   const std::vector<Index> axes = memory_order(rank_of(shape), order);
-  Shape where;
+  Shape where(shape.size(), 0);
   const Index size = size_of(shape);
-  for (Index i = 0; i < size; ++i) {
-    coordinates(i, shape, axes, where);
+  for (Index i = 0; i < size; ++i, advance(where, shape, axes)) {
     map.set.push_back(set_of(where));
     map.parameter.push_back(parameter_of(where));
   }
