@@ -34,6 +34,12 @@ class BatchNormNumbers : public ::testing::Test {
     expect_contract_on_hard_data<C::kOrder, S>(layer, batch_norm_map(shape, C::kOrder, axis), shape);
   }
 
+  static void expect_uneven_data(const Shape& shape, Index axis) {
+    SCOPED_TRACE("axis " + std::to_string(axis));
+    ek::BatchNorm<S> layer(channels_of(shape, axis), options_of(axis));
+    expect_contract_on_uneven_data<C::kOrder, S>(layer, batch_norm_map(shape, C::kOrder, axis), shape);
+  }
+
   static void expect_mean(const Shape& shape, Index axis, double mean) {
     SCOPED_TRACE("axis " + std::to_string(axis) + ", mean " + std::to_string(mean));
     const IndexMap map = batch_norm_map(shape, C::kOrder, axis);
@@ -70,9 +76,9 @@ TYPED_TEST(BatchNormNumbers, LargeSetsAndManySets) {
     Shape shape;
     Index axis;
   };
-  const Large cases[] = {{{2, 2, 251, 257}, 1},  {{120013, 3}, 1},    {{3, 120013}, 0},
-                         {{2, 20011}, 1},        {{4099, 67}, 1},     {{300011}, 0},
-                         {{1, 1, 1, 300011}, 1}, {{64, 130, 7, 7}, 1}};
+  const Large cases[] = {{{2, 2, 251, 257}, 1},  {{110017, 2}, 1},    {{2, 110017}, 0},
+                         {{2, 20011}, 1},        {{2053, 67}, 1},     {{110017}, 0},
+                         {{1, 1, 1, 110017}, 1}, {{32, 130, 7, 7}, 1}};
   for (const Large& large : cases)
     for (double mean : {0.0, 1e6}) {
       if (std::is_same_v<Scalar, long double> || !trainable(large.shape, large.axis)) continue;
@@ -83,8 +89,8 @@ TYPED_TEST(BatchNormNumbers, LargeSetsAndManySets) {
 TYPED_TEST(BatchNormNumbers, LargeSetWithDriftAndOutlier) {
   using Scalar = typename TypeParam::Scalar;
   if constexpr (!std::is_same_v<Scalar, long double>) {
-    this->expect_hard_data({5, 2, 101, 103}, 1);
-    this->expect_hard_data({50021, 3}, 1);
+    this->expect_uneven_data({5, 2, 101, 103}, 1);
+    this->expect_uneven_data({50021, 3}, 1);
   }
 }
 

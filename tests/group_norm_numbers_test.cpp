@@ -51,6 +51,13 @@ class GroupNormNumbers : public ::testing::Test {
         layer, group_norm_map(shape, C::kOrder, groups, axes.channel, axes.batch), shape);
   }
 
+  static void expect_uneven_data(const Shape& shape, Index groups, Axes axes = {}) {
+    SCOPED_TRACE(to_string(axes, groups));
+    ek::GroupNorm<S> layer = layer_of<S>(shape, groups, axes);
+    expect_contract_on_uneven_data<C::kOrder, S>(
+        layer, group_norm_map(shape, C::kOrder, groups, axes.channel, axes.batch), shape);
+  }
+
   static void expect_mean(const Shape& shape, Index groups, Axes axes, double mean) {
     SCOPED_TRACE(to_string(axes, groups) + ", mean " + std::to_string(mean));
     const IndexMap map = group_norm_map(shape, C::kOrder, groups, axes.channel, axes.batch);
@@ -101,10 +108,10 @@ TYPED_TEST(GroupNormNumbers, LargeSetsAndManySets) {
     Index groups;
     Axes axes;
   };
-  const Large cases[] = {{{1, 2, 251, 257}, 1, {1, 0}}, {{2, 4, 50021}, 2, {1, 0}},
-                         {{301, 64, 5}, 32, {1, 0}},    {{2, 50021, 4}, 2, {2, 0}},
+  const Large cases[] = {{{1, 2, 251, 257}, 1, {1, 0}}, {{1, 4, 50021}, 2, {1, 0}},
+                         {{151, 64, 5}, 32, {1, 0}},    {{1, 50021, 4}, 2, {2, 0}},
                          {{50021, 4, 2}, 2, {1, 0}},    {{4, 2, 50021}, 2, {0, 1}},
-                         {{8, 64, 14, 14}, 32, {1, 0}}, {{4, 20011, 2}, 4, {0, 1}}};
+                         {{4, 64, 14, 14}, 32, {1, 0}}, {{4, 20011, 2}, 4, {0, 1}}};
   for (const Large& large : cases)
     for (double mean : {0.0, 1e6}) {
       if (std::is_same_v<Scalar, long double>) continue;
@@ -115,8 +122,8 @@ TYPED_TEST(GroupNormNumbers, LargeSetsAndManySets) {
 TYPED_TEST(GroupNormNumbers, LargeSetWithDriftAndOutlier) {
   using Scalar = typename TypeParam::Scalar;
   if constexpr (!std::is_same_v<Scalar, long double>) {
-    this->expect_hard_data({2, 4, 101, 263}, 2);
-    this->expect_hard_data({2, 101, 263, 4}, 2, {3, 0});
+    this->expect_uneven_data({2, 4, 101, 263}, 2);
+    this->expect_uneven_data({2, 101, 263, 4}, 2, {3, 0});
   }
 }
 
