@@ -343,10 +343,15 @@ TEST(Arguments, KindsMayBeMixed) {
 }
 
 TEST(Arguments, OrdersMayNotBeMixed) {
-  Eigen::MatrixXf x = Eigen::MatrixXf::Random(4, 4);
-  RowMatrix y = RowMatrix::Constant(4, 4, -7);
-  EXPECT_TRUE(says(refusal([&] { layer_of({4, 4}).forward(x, y); }), {"evenkeel::LayerNorm::forward:", "y"}));
-  EXPECT_TRUE((y.array() == -7).all());
+  const Eigen::MatrixXf x = Eigen::MatrixXf::Random(4, 4);
+  RowMatrix y = RowMatrix::Constant(4, 4, -7), small = RowMatrix::Constant(2, 2, -7);
+  auto layer = layer_of({4, 4});
+  EXPECT_TRUE(says(refusal([&] { layer.forward(x, y); }), {"evenkeel::LayerNorm::forward:", "y"}));
+  EXPECT_TRUE(says(refusal([&] { layer.infer(x, small); }), {"evenkeel::LayerNorm::infer:", "y"}));
+  layer.forward(x);
+  EXPECT_TRUE(says(refusal([&] { layer.backward(x, x, small); }), {"evenkeel::LayerNorm::backward:", "dx"}));
+  EXPECT_EQ(y, RowMatrix::Constant(4, 4, -7));
+  EXPECT_EQ(small, RowMatrix::Constant(2, 2, -7));
 }
 
 // Owning outputs are resized, but not by a refused call.
@@ -356,6 +361,9 @@ TEST(Arguments, ARefusedCallDoesNotResize) {
   EXPECT_NE(refusal([&] { layer.forward(x, y); }), "(nothing was thrown)");
   EXPECT_NE(refusal([&] { layer.infer(x, y); }), "(nothing was thrown)");
   EXPECT_NE(refusal([&] { layer.backward(x, x, y); }), "(nothing was thrown)");
+  const Eigen::MatrixXf good = Eigen::MatrixXf::Random(4, 7), bad_dy = Eigen::MatrixXf::Random(4, 6);
+  layer.forward(good);
+  EXPECT_TRUE(says(refusal([&] { layer.backward(good, bad_dy, y); }), {"dy", "[4, 6]", "[4, 7]"}));
   EXPECT_EQ(y, Eigen::MatrixXf::Constant(2, 2, -7));
   Tensor<2, RowMajor> tensor_x(5, 7), tensor_y(2, 3);
   tensor_x.setRandom();
