@@ -1,7 +1,7 @@
 include(CMakeFindDependencyMacro)
 find_dependency(Eigen3 CONFIG)
 
-if(Eigen3_VERSION VERSION_LESS 3.4)
+if(Eigen3_VERSION AND Eigen3_VERSION VERSION_LESS 3.4)
   set(evenkeel_FOUND FALSE)
   set(evenkeel_NOT_FOUND_MESSAGE "evenkeel needs Eigen 3.4 or newer, found ${Eigen3_VERSION} in ${Eigen3_DIR}")
   return()
