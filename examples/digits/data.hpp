@@ -167,7 +167,7 @@ inline Images read_mnist(const fs::path& image_path, const fs::path& label_path)
 }
 
 inline Data load(const fs::path& directory) {
-  if (!fs::is_directory(directory)) fail(directory.string(), "no such directory");
+  if (!fs::is_directory(directory)) fail("--data", "'" + directory.string() + "', expected a directory");
   const fs::path train = directory / "optdigits.tra", test = directory / "optdigits.tes";
   if (fs::exists(train) || fs::exists(test)) {
     return {"optdigits", read_optdigits(train, 3823), read_optdigits(test, 1797)};

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,19 +27,21 @@ struct Options {
 };
 
 constexpr const char* kHelp =
-    R"(digits: a classifier of handwritten digits, trained with and without normalization
+    R"(digits: a classifier of handwritten digits, trained with and without norms
 
-The sigmoid network of Ioffe and Szegedy 2015, section 4.1, with three hidden layers of 100, is trained once for each
-norm and batch size. The curves of its test accuracy go to digits.svg in the current directory.
+Trains the sigmoid network of Ioffe and Szegedy 2015, section 4.1, once for each
+norm and batch size, and draws its test accuracy over the steps in digits.svg.
 
-  --data DIR     real digits instead of drawn ones: DIR holds optdigits.tra and optdigits.tes (UCI), or
-                 train-images-idx3-ubyte and the other three files of MNIST, unpacked
-  --steps N      training steps of each network (2000)
-  --batch N,...  images a step (60,4)
-  --norm NAME,.. none, batch, layer, group (all of them)
-  --rate R       learning rate (0.3, and 1 for none); it falls linearly to 0 over the last fifth of the steps
-  --seed N       of the first weights and the order of the images (1)
-  --help         this text
+  --data DIR      real digits instead of drawn ones; DIR holds optdigits.tra and
+                  optdigits.tes (UCI), or the four files of MNIST, unpacked
+                  (train-images-idx3-ubyte, ...)
+  --steps N       training steps of each network (2000)
+  --batch N,...   images a step (60,4)
+  --norm NAME,... none, batch, layer, group (all four)
+  --rate R        learning rate (0.3; 1 for none); it falls linearly to 0 over
+                  the last fifth of the steps
+  --seed N        of the first weights and the order of the images (1)
+  --help          this text
 )";
 
 inline std::uint64_t parse_integer(const std::string& option, const std::string& text, std::uint64_t low,
@@ -61,7 +63,7 @@ inline Index parse_count(const std::string& option, const std::string& text) {
 inline double parse_rate(const std::string& option, const std::string& text) {
   char* stop = nullptr;
   const double value = std::strtod(text.c_str(), &stop);
-  if (text.empty() || *stop != '\0' || !std::isfinite(value) || value <= 0) {
+  if (text.empty() || *stop != '\0' || !(value > 0 && value <= std::numeric_limits<float>::max())) {
     fail(option, "'" + text + "', expected a positive number");
   }
   return value;

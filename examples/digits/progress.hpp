@@ -37,7 +37,7 @@ class Progress {
     }
     fifths_ = fifths;
 
-    constexpr Index kWidth = 25;
+    constexpr Index kWidth = 16;
     const Index done = kWidth * now.step / steps_;
     const std::string bar = terminal_ ? " [" + std::string(static_cast<std::size_t>(done), '#') +
                                             std::string(static_cast<std::size_t>(kWidth - done), '.') + "]"
