@@ -2,6 +2,7 @@
 
 #include <Eigen/Core>
 #include <array>
+#include <cstddef>
 #include <vector>
 
 #include "data.hpp"
@@ -34,10 +35,8 @@ class Dense {
     grad_weights_.noalias() = x.transpose() * dy;
     grad_bias_ = dy.colwise().sum();
   }
-  void backward(const Matrix& x, const Matrix& dy, Matrix& dx) {
-    backward(x, dy);
-    dx.noalias() = dy * weights_.transpose();
-  }
+  Matrix grad_input(const Matrix& dy) const { return dy * weights_.transpose(); }
+
   std::array<Parameter, 2> parameters() {
     return {{{"weights", {weights_.data(), weights_.size()}, {grad_weights_.data(), grad_weights_.size()}},
              {"bias", {bias_.data(), bias_.size()}, {grad_bias_.data(), grad_bias_.size()}}}};
@@ -58,9 +57,9 @@ struct NoNorm {
 
 constexpr Index kHidden = 100;
 
-/// The network of Ioffe and Szegedy 2015, section 4.1: three hidden layers of 100, each sigmoid(norm(x W +
-/// b)), then a dense layer to the ten classes. All weights start as small random Gaussian values, whatever
-/// the norm.
+/// The network of Ioffe and Szegedy 2015, section 4.1: three hidden layers of 100 sigmoids, each behind a
+/// dense layer and a norm, then a dense layer to the ten classes. The weights start as small random Gaussian
+/// values, whatever the norm.
 template <typename Norm>
 class Network {
  public:
@@ -86,15 +85,14 @@ class Network {
   }
 
   void backward(const Matrix& grad_logits) {
-    output_.backward(blocks_.back().output, grad_logits, grad_);
-    for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
-      grad_.array() *= block->output.array() * (1 - block->output.array());
-      block->norm.backward(block->sum, grad_, grad_);
-      if (block + 1 == blocks_.rend()) {
-        block->dense.backward(block->input, grad_);
-      } else {
-        block->dense.backward(block->input, Matrix(grad_), grad_);
-      }
+    output_.backward(blocks_.back().output, grad_logits);
+    Matrix grad = output_.grad_input(grad_logits);
+    for (std::size_t i = blocks_.size(); i-- > 0;) {
+      Block& block = blocks_[i];
+      grad.array() *= block.output.array() * (1 - block.output.array());
+      block.norm.backward(block.sum, grad, grad);
+      block.dense.backward(block.input, grad);
+      if (i > 0) grad = block.dense.grad_input(grad);
     }
   }
 
@@ -129,7 +127,7 @@ class Network {
 
   std::vector<Block> blocks_;
   Dense output_;
-  Matrix logits_, grad_;
+  Matrix logits_;
 };
 
 }  // namespace digits

@@ -43,7 +43,7 @@ class Progress {
                                             std::string(static_cast<std::size_t>(kWidth - done), '.') + "]"
                                       : "";
     const char* end = !terminal_ || now.step == steps_ ? "\n" : "";
-    std::printf("%s%td/%td  batch %-3td norm %-5s%s  step %*td/%td  %5.1f %%%s", terminal_ ? "\r" : "",
+    std::printf("%s%td/%td  batch %-3td norm %-5s%s  step %*td/%td  test %5.1f %%%s", terminal_ ? "\r" : "",
                 run_number_, runs_, run.batch, run.norm.c_str(), bar.c_str(),
                 static_cast<int>(std::to_string(steps_).size()), now.step, steps_, now.accuracy, end);
     std::fflush(stdout);

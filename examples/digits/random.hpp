@@ -9,8 +9,7 @@
 
 namespace digits {
 
-/// The same numbers with every standard library, which std::normal_distribution and std::shuffle do not
-/// promise.
+/// Unlike std::normal_distribution and std::shuffle, the same with every standard library.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : engine_(seed) {}
