@@ -20,6 +20,7 @@ int main() {
 
   bn.infer(x, y);  // running statistics
   const Eigen::Tensor<float, 0, Eigen::RowMajor> error = (y - (5.0f * x - 2.0f)).abs().maximum();
+  std::cout.precision(3);
   std::cout << "running mean  " << bn.running_mean().transpose() << "   (0.5 expected)\n"
             << "running var   " << bn.running_var().transpose() << "   (1/12 = 0.0833 expected)\n"
             << "gamma         " << bn.gamma().transpose() << "   (5 / sqrt(12) = 1.443 expected)\n"
