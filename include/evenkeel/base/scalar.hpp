@@ -1,0 +1,64 @@
+#pragma once
+
+#include <Eigen/Core>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "evenkeel/base/config.hpp"
+
+namespace evenkeel {
+
+using Index = Eigen::Index;
+
+/// The types behind a storage type: what gamma and beta are kept in, what is computed in, what statistics are
+/// kept in.
+template <typename Scalar>
+struct ScalarTraits {
+  using Param = Scalar;
+  using Compute = Scalar;
+  using Statistic = Scalar;
+};
+
+template <>
+struct ScalarTraits<float> {
+  using Param = float;
+  using Compute = float;
+  using Statistic = double;
+};
+
+template <>
+struct ScalarTraits<Eigen::half> : ScalarTraits<float> {};
+
+template <>
+struct ScalarTraits<Eigen::bfloat16> : ScalarTraits<float> {};
+
+template <typename Scalar>
+using ParamOf = typename ScalarTraits<Scalar>::Param;
+template <typename Scalar>
+using ComputeOf = typename ScalarTraits<Scalar>::Compute;
+template <typename Scalar>
+using StatisticOf = typename ScalarTraits<Scalar>::Statistic;
+
+template <typename T>
+using Vector = Eigen::Array<T, Eigen::Dynamic, 1>;
+
+/// Neither NaN nor infinite, asked of the bits where the type is known, so that -ffast-math cannot answer for
+/// it.
+template <typename T>
+bool is_finite(const T& value) {
+  if constexpr (std::is_same_v<T, float>) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return (bits & 0x7f800000u) != 0x7f800000u;
+  } else if constexpr (std::is_same_v<T, double>) {
+    std::uint64_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return (bits & 0x7ff0000000000000u) != 0x7ff0000000000000u;
+  } else {
+    return value <= (std::numeric_limits<T>::max)() && value >= std::numeric_limits<T>::lowest();
+  }
+}
+
+}  // namespace evenkeel

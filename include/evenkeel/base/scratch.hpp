@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <type_traits>
+
+namespace evenkeel {
+
+/// N values to work with: not initialized; on the stack for small plain types, else on the heap.
+template <typename T, int N, bool kOnStack = std::is_trivially_copyable_v<T> && sizeof(T) <= 64>
+class Scratch {
+ public:
+  T* data() { return values_; }
+  T& operator[](std::ptrdiff_t i) { return values_[i]; }
+
+ private:
+  T values_[N];
+};
+
+template <typename T, int N>
+class Scratch<T, N, false> {
+ public:
+  T* data() { return values_.get(); }
+  T& operator[](std::ptrdiff_t i) { return values_[static_cast<std::size_t>(i)]; }
+
+ private:
+  std::unique_ptr<T[]> values_{new T[N]};
+};
+
+}  // namespace evenkeel

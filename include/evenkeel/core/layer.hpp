@@ -1,0 +1,198 @@
+#pragma once
+
+#include <optional>
+
+#include "evenkeel/core/calls.hpp"
+
+namespace evenkeel {
+
+/// A parameter as an optimizer sees it: for (auto p : layer.parameters()) p.value -= rate * p.grad;
+template <typename Param>
+struct Parameter {
+  const char* name;
+  Eigen::Map<Vector<Param>> value;
+  Eigen::Map<Vector<Param>> grad;
+};
+
+/// The parameters that a layer has: gamma, beta, both or none.
+template <typename Param>
+class ParameterRange {
+ public:
+  void add(const Parameter<Param>& p) { items_[count_++].emplace(p); }
+
+  class Iterator {
+   public:
+    explicit Iterator(std::optional<Parameter<Param>>* at) : at_(at) {}
+    Parameter<Param>& operator*() const { return **at_; }
+    Parameter<Param>* operator->() const { return &**at_; }
+    Iterator& operator++() {
+      ++at_;
+      return *this;
+    }
+    bool operator==(const Iterator& other) const { return at_ == other.at_; }
+    bool operator!=(const Iterator& other) const { return at_ != other.at_; }
+
+   private:
+    std::optional<Parameter<Param>>* at_;
+  };
+
+  Iterator begin() { return Iterator(items_); }
+  Iterator end() { return Iterator(items_ + count_); }
+  std::size_t size() const { return count_; }
+
+ private:
+  std::optional<Parameter<Param>> items_[2];
+  std::size_t count_ = 0;
+};
+
+/// What all layers share: parameters, their gradients, what forward saves for backward, and the forms of each
+/// call.
+///
+/// Derived has do_forward(device, x, y), do_backward(device, x, dy, dx) and do_infer(device, x, y) const.
+template <typename Derived, typename Scalar_>
+class Layer {
+ public:
+  using Scalar = Scalar_;
+  using Param = ParamOf<Scalar>;
+  using Statistic = StatisticOf<Scalar>;
+
+  template <typename X, typename Y, std::enable_if_t<!IsDevice<X>::value, int> = 0>
+  void forward(const X& x, Y&& y) {
+    derived().do_forward(Eigen::DefaultDevice(), x, y);
+  }
+  template <typename Device, typename X, typename Y, std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  void forward(const Device& device, const X& x, Y&& y) {
+    derived().do_forward(device, x, y);
+  }
+  template <typename X>
+  auto forward(const X& x) {
+    return forward(Eigen::DefaultDevice(), x);
+  }
+  template <typename Device, typename X, std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  auto forward(const Device& device, const X& x) {
+    OwningOf<X> y;
+    derived().do_forward(device, x, y);
+    return y;
+  }
+
+  template <typename X, typename Dy, typename Dx, std::enable_if_t<!IsDevice<X>::value, int> = 0>
+  void backward(const X& x, const Dy& dy, Dx&& dx) {
+    derived().do_backward(Eigen::DefaultDevice(), x, dy, dx);
+  }
+  template <typename Device, typename X, typename Dy, typename Dx,
+            std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  void backward(const Device& device, const X& x, const Dy& dy, Dx&& dx) {
+    derived().do_backward(device, x, dy, dx);
+  }
+  template <typename X, typename Dy, std::enable_if_t<!IsDevice<X>::value, int> = 0>
+  auto backward(const X& x, const Dy& dy) {
+    return backward(Eigen::DefaultDevice(), x, dy);
+  }
+  template <typename Device, typename X, typename Dy, std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  auto backward(const Device& device, const X& x, const Dy& dy) {
+    OwningOf<X> dx;
+    derived().do_backward(device, x, dy, dx);
+    return dx;
+  }
+
+  template <typename X, typename Y, std::enable_if_t<!IsDevice<X>::value, int> = 0>
+  void infer(const X& x, Y&& y) const {
+    derived().do_infer(Eigen::DefaultDevice(), x, y);
+  }
+  template <typename Device, typename X, typename Y, std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  void infer(const Device& device, const X& x, Y&& y) const {
+    derived().do_infer(device, x, y);
+  }
+  template <typename X>
+  auto infer(const X& x) const {
+    return infer(Eigen::DefaultDevice(), x);
+  }
+  template <typename Device, typename X, std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  auto infer(const Device& device, const X& x) const {
+    OwningOf<X> y;
+    derived().do_infer(device, x, y);
+    return y;
+  }
+
+  /// Scale and shift, one entry a parameter; empty where the layer has none. They begin at 1 and 0.
+  Vector<Param>& gamma() { return gamma_; }
+  Vector<Param>& beta() { return beta_; }
+  const Vector<Param>& gamma() const { return gamma_; }
+  const Vector<Param>& beta() const { return beta_; }
+
+  /// What the last backward wrote; 0 before it.
+  const Vector<Param>& grad_gamma() const { return grad_gamma_; }
+  const Vector<Param>& grad_beta() const { return grad_beta_; }
+
+  /// The last forward's statistics, one entry a statistics set; empty before it.
+  const Vector<Statistic>& saved_mean() const { return moments_.mean; }
+  const Vector<Statistic>& saved_inv_std() const { return moments_.inv_std; }
+
+  /// {name, value, grad} of gamma and beta, as far as the layer has them.
+  ParameterRange<Param> parameters() {
+    ParameterRange<Param> range;
+    const auto add = [&](const char* name, Vector<Param>& value, Vector<Param>& grad) {
+      if (value.size() > 0) range.add({name, {value.data(), value.size()}, {grad.data(), grad.size()}});
+    };
+    add("gamma", gamma_, grad_gamma_);
+    add("beta", beta_, grad_beta_);
+    return range;
+  }
+
+ protected:
+  Layer(const Caller& caller, double epsilon, Index params, bool has_gamma, bool has_beta) {
+    check_epsilon(caller, epsilon);
+    const auto create = [&](Vector<Param>& value, Vector<Param>& grad, const Param& start) {
+      value = Vector<Param>::Constant(params, start);
+      grad = Vector<Param>::Constant(params, Param(0));
+    };
+    if (has_gamma) create(gamma_, grad_gamma_, Param(1));
+    if (has_beta) create(beta_, grad_beta_, Param(0));
+  }
+
+  /// Forward has seen x: what backward will be checked against.
+  void remember(const Shape& shape, Layout layout) {
+    shape_ = shape;
+    layout_ = layout;
+  }
+
+  void check_backward(const Caller& caller, const Shape& shape, Layout layout) const {
+    if (shape_.rank() == 0) fail(caller, "called before forward");
+    if (shape != shape_) fail(caller, "x is " + shape.text() + ", forward's x was " + shape_.text());
+    if (layout != layout_ && shape.rank() > 1) {
+      fail(caller, std::string("x is ") + text_of(layout) + ", forward's x was " + text_of(layout_));
+    }
+  }
+
+  /// Null for a parameter that the layer does not have.
+  Vector<Param>* wanted_grad_gamma() { return gamma_.size() > 0 ? &grad_gamma_ : nullptr; }
+  Vector<Param>* wanted_grad_beta() { return beta_.size() > 0 ? &grad_beta_ : nullptr; }
+
+  Vector<Param> gamma_, beta_, grad_gamma_, grad_beta_;
+  Moments<Statistic> moments_;
+  Vector<Statistic> workspace_;
+
+ private:
+  template <typename X>
+  struct Owning {
+    using type = typename ArgumentOf<X>::Owning;
+    static_assert(!std::is_void_v<type>,
+                  "evenkeel: a TensorView has no owning type; pass the output as well");
+  };
+  template <typename X, bool = require_argument<X>()>
+  struct OwningIf : Owning<X> {};
+  template <typename X>
+  struct OwningIf<X, false> {
+    using type = int;
+  };
+  template <typename X>
+  using OwningOf = typename OwningIf<X>::type;
+
+  Derived& derived() { return static_cast<Derived&>(*this); }
+  const Derived& derived() const { return static_cast<const Derived&>(*this); }
+
+  Shape shape_;
+  Layout layout_ = row_major;
+};
+
+}  // namespace evenkeel

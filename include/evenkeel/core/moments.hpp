@@ -1,0 +1,202 @@
+#pragma once
+
+#include <cmath>
+
+#include "evenkeel/base/scratch.hpp"
+#include "evenkeel/kernels/columns.hpp"
+#include "evenkeel/kernels/runs.hpp"
+
+namespace evenkeel {
+
+/// What forward leaves for backward and for running statistics, one entry a statistics set.
+template <typename Statistic>
+struct Moments {
+  Vector<Statistic> mean;      // the nearest Statistic to the mean
+  Vector<Statistic> mean_low;  // and what it lacks
+  Vector<Statistic> variance;  // biased: the divisor is the number of values
+  Vector<Statistic> inv_std;   // 1 / sqrt(variance + epsilon)
+
+  Moments() = default;
+  explicit Moments(Index sets) : mean(sets), mean_low(sets), variance(sets), inv_std(sets) {}
+
+  Index size() const { return mean.size(); }
+  void clear() {
+    for (Vector<Statistic>* v : {&mean, &mean_low, &variance, &inv_std}) v->setConstant(Statistic(0));
+  }
+};
+
+/// high + low = a + b exactly (Knuth 1969, TwoSum).
+template <typename T>
+void two_sum(const T& a, const T& b, T& high, T& low) {
+  const T sum = a + b;
+  const T b_part = sum - a;
+  low = T(a - T(sum - b_part)) + T(b - b_part);
+  high = sum;
+}
+
+/// Count, mean and M2 = sum (x - mean)^2 of some values.
+template <typename Statistic>
+struct BlockMoments {
+  Statistic count, mean, mean_low, m2;
+
+  static BlockMoments none() { return {Statistic(0), Statistic(0), Statistic(0), Statistic(0)}; }
+
+  /// From first = sum (x - pivot) and second = sum (x - pivot)^2.
+  static BlockMoments about(const Statistic& pivot, Index n, const Statistic& first,
+                            const Statistic& second) {
+    BlockMoments m = none();
+    m.count = static_cast<Statistic>(n);
+    const Statistic shift = first / m.count;
+    two_sum(pivot, shift, m.mean, m.mean_low);
+    m.m2 = second - first * shift;
+    if (m.m2 < Statistic(0)) m.m2 = Statistic(0);
+    return m;
+  }
+
+  /// Chan, Golub and LeVeque 1979: m2 = m2_a + m2_b + delta^2 n_a n_b / n.
+  void merge(const BlockMoments& b) {
+    if (count == Statistic(0)) {
+      *this = b;
+      return;
+    }
+    if (b.count == Statistic(0)) return;
+    const Statistic n = count + b.count;
+    const Statistic delta = (b.mean - mean) + (b.mean_low - mean_low);
+    const Statistic weight = b.count / n;
+    Statistic high, low;
+    two_sum(mean, Statistic(delta * weight), high, low);
+    two_sum(high, Statistic(low + mean_low), mean, mean_low);
+    m2 += b.m2 + delta * delta * (count * weight);
+    count = n;
+  }
+};
+
+/// Statistics of a set as they are applied.
+template <typename Statistic>
+struct SetStatistics {
+  Statistic mean, mean_low, variance, inv_std;
+};
+
+template <typename Statistic>
+Statistic inverse_std(const Statistic& variance, double epsilon) {
+  using std::sqrt;
+  return Statistic(1) / Statistic(sqrt(Statistic(variance + Statistic(epsilon))));
+}
+
+/// A set's statistics from all its values. Values that do not differ have inv_std 0 where epsilon is 0 too,
+/// so that the result is beta.
+///
+/// The door for the range rescue: here a variance that is not finite, or is 0 or subnormal over values that
+/// differ, tells that the set has to be summed again with its values scaled.
+template <typename Statistic>
+SetStatistics<Statistic> finish(const BlockMoments<Statistic>& m, double epsilon) {
+  SetStatistics<Statistic> s{m.mean, m.mean_low, Statistic(m.m2 / m.count), Statistic(0)};
+  if (!(s.variance == Statistic(0) && epsilon == 0)) s.inv_std = inverse_std(s.variance, epsilon);
+  return s;
+}
+
+/// The pivot was close enough: squares about it lose at most one bit to cancellation.
+template <typename Statistic>
+bool well_centred(Index n, const Statistic& first, const Statistic& second) {
+  return Statistic(2) * first * first <= Statistic(static_cast<Statistic>(n) * second);
+}
+
+/// The mean of a few values, as first plus the mean of their differences from it: exact where they do not
+/// differ.
+template <typename Compute>
+class Pivot {
+ public:
+  explicit Pivot(const Compute& first) : first_(first) {}
+  void add(const Compute& value) {
+    sum_ += Compute(value - first_);
+    ++count_;
+  }
+  Compute value() const {
+    return count_ == 0 ? first_ : Compute(first_ + sum_ / static_cast<Compute>(count_));
+  }
+
+ private:
+  Compute first_, sum_ = Compute(0);
+  int count_ = 0;
+};
+
+/// How far apart the values are that a pivot is guessed from.
+inline Index pivot_step(Index n) { return n < 64 ? (n + 3) / 4 : (n + 15) / 16; }
+
+/// moments[k] = those of elements [begin, end) of set k, for at most kBatch sets.
+///
+/// Set k is `lines` from x + offsets[k] on. One pass about a pivot guessed from a few values; a set whose
+/// pivot was poor is summed once more about its mean. Blocks fit the nearest cache, so that this second pass
+/// is cheap.
+template <typename Storage>
+void run_moments(const Storage* x, const kernels::Lines& lines, const Index* offsets, Index sets, Index begin,
+                 Index end, BlockMoments<StatisticOf<Storage>>* moments) {
+  using Compute = ComputeOf<Storage>;
+  using Statistic = StatisticOf<Storage>;
+  constexpr Index kBlock = 8192;
+  Scratch<Compute, kernels::kBatch> pivots;
+  Scratch<Statistic, kernels::kBatch> first, second;
+
+  for (Index k = 0; k < sets; ++k) moments[k] = BlockMoments<Statistic>::none();
+  for (Index from = begin; from < end; from += kBlock) {
+    const Index to = std::min(end, from + kBlock), n = to - from;
+    const auto sum = [&](Index k, Index count) {
+      simd::run<Compute>(kernels::RunSums<kernels::Deviations, Storage>{
+          x, nullptr, nullptr, lines, from, to, count, offsets + k, &pivots[k], &first[k], &second[k]});
+    };
+    for (Index k = 0; k < sets; ++k) {
+      const Storage* set = x + offsets[k];
+      Pivot<Compute> pivot(static_cast<Compute>(set[lines.offset(from)]));
+      for (Index i = from; i < to; i += pivot_step(n)) pivot.add(static_cast<Compute>(set[lines.offset(i)]));
+      pivots[k] = pivot.value();
+    }
+    sum(0, sets);
+    for (Index k = 0; k < sets; ++k) {
+      if (!well_centred(n, first[k], second[k])) {
+        pivots[k] = static_cast<Compute>(Statistic(pivots[k]) + first[k] / static_cast<Statistic>(n));
+        sum(k, 1);
+      }
+      moments[k].merge(BlockMoments<Statistic>::about(Statistic(pivots[k]), n, first[k], second[k]));
+    }
+  }
+}
+
+/// moments[l] = those of rows [begin, end) of lane l, for at most kBatch lanes from x on; else as
+/// run_moments.
+template <typename Storage>
+void column_moments(const Storage* x, const kernels::Lines& rows, Index lanes, Index begin, Index end,
+                    BlockMoments<StatisticOf<Storage>>* moments) {
+  using Compute = ComputeOf<Storage>;
+  using Statistic = StatisticOf<Storage>;
+  constexpr Index kBlock = 512;
+  Scratch<Compute, kernels::kBatch> pivots;
+  Scratch<Statistic, kernels::kBatch> first, second;
+
+  for (Index l = 0; l < lanes; ++l) moments[l] = BlockMoments<Statistic>::none();
+  for (Index from = begin; from < end; from += kBlock) {
+    const Index to = std::min(end, from + kBlock), n = to - from;
+    const auto sum = [&] {
+      simd::run<Compute>(kernels::ColumnSums<kernels::Deviations, Storage>{
+          x, nullptr, nullptr, rows, from, to, lanes, pivots.data(), first.data(), second.data()});
+    };
+    for (Index l = 0; l < lanes; ++l) {
+      Pivot<Compute> pivot(static_cast<Compute>(x[rows.line_offset(from) + l]));
+      for (Index r = from; r < to; r += pivot_step(n))
+        pivot.add(static_cast<Compute>(x[rows.line_offset(r) + l]));
+      pivots[l] = pivot.value();
+    }
+    sum();
+    bool again = false;
+    for (Index l = 0; l < lanes; ++l) {
+      if (well_centred(n, first[l], second[l])) continue;
+      pivots[l] = static_cast<Compute>(Statistic(pivots[l]) + first[l] / static_cast<Statistic>(n));
+      again = true;
+    }
+    if (again) sum();
+    for (Index l = 0; l < lanes; ++l) {
+      moments[l].merge(BlockMoments<Statistic>::about(Statistic(pivots[l]), n, first[l], second[l]));
+    }
+  }
+}
+
+}  // namespace evenkeel

@@ -1,0 +1,70 @@
+#pragma once
+
+#include "evenkeel/core/column_sets.hpp"
+#include "evenkeel/core/line_sets.hpp"
+
+namespace evenkeel {
+
+/// Calls f(LineSets or ColumnSets), whichever walks the partition.
+template <typename Storage, typename F>
+void with_walk(const Partition& p, const F& f) {
+  if (p.walk == Walk::runs || p.walk == Walk::rows) {
+    f(LineSets<Storage>(p));
+  } else {
+    f(ColumnSets<Storage>(p));
+  }
+}
+
+/// y = (x - mean) inv_std gamma + beta over every set of a partition that is not empty.
+template <typename Device, typename Storage>
+void normalize(const Device& device, const Partition& p, const ForwardTask<Storage>& task) {
+  with_walk<Storage>(p, [&](const auto& walk) {
+    walk.blocks().for_each(device, [&](Index, Index begin, Index end, const Team<Device>& team) {
+      walk.forward(task, begin, end, team);
+    });
+  });
+}
+
+/// How many statistics `normalize_backward` needs to work in.
+template <typename Storage>
+Index backward_sums(const Partition& p) {
+  Index count = 0;
+  with_walk<Storage>(p, [&](const auto& walk) {
+    count = p.elements_are_cells() ? BlockSums<Storage>::values_needed(p, walk.blocks().count)
+                                   : CellSums<Storage>::values_needed(p);
+  });
+  return count;
+}
+
+/// dx, and the gradients of gamma and beta, over a partition that is not empty.
+template <typename Device, typename Storage>
+void normalize_backward(const Device& device, const Partition& p, const BackwardTask<Storage>& task) {
+  with_walk<Storage>(p, [&](const auto& walk) {
+    const Blocks blocks = walk.blocks();
+    const BlockSums<Storage> block_sums{p.params(), blocks.count, task.sums};
+    blocks.for_each(device, [&](Index block, Index begin, Index end, const Team<Device>& team) {
+      if (p.elements_are_cells()) {
+        block_sums.clear(block);
+        walk.backward(task, begin, end, team, block_sums.gamma(block), block_sums.beta(block));
+      } else {
+        walk.backward(task, begin, end, team, nullptr, nullptr);
+      }
+    });
+    if (!task.wants_params()) return;
+    const CellSums<Storage> cell_sums(p, task.sums);
+    const Index terms = p.elements_are_cells() ? blocks.count : p.sets() / p.group.extent;
+    constexpr Index kBundle = 64;
+    parallel_for(device, (p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index bundle) {
+      const Index end = std::min(p.params(), (bundle + 1) * kBundle);
+      for (Index param = bundle * kBundle; param < end; ++param) {
+        if (p.elements_are_cells()) {
+          block_sums.finish_param(task, param);
+        } else {
+          cell_sums.finish_param(task, param);
+        }
+      }
+    });
+  });
+}
+
+}  // namespace evenkeel

@@ -1,0 +1,210 @@
+#pragma once
+
+#include "evenkeel/core/moments.hpp"
+#include "evenkeel/core/partition.hpp"
+
+namespace evenkeel {
+
+/// The numbers that an apply pass takes for a cell or a set; see kernels::Normalize and
+/// kernels::InputGradient.
+template <typename Compute>
+struct Coefficients {
+  Compute mean, scale, shift, slope;
+};
+
+/// Coefficients of a kernel call, each kind in an array of its own.
+template <typename Compute>
+class CoefficientTable {
+ public:
+  void set(Index i, const Coefficients<Compute>& c) {
+    mean_[i] = c.mean;
+    scale_[i] = c.scale;
+    shift_[i] = c.shift;
+    slope_[i] = c.slope;
+  }
+  const Compute* mean() { return mean_.data(); }
+  const Compute* scale() { return scale_.data(); }
+  const Compute* shift() { return shift_.data(); }
+  const Compute* slope() { return slope_.data(); }
+
+ private:
+  Scratch<Compute, kernels::kBatch> mean_, scale_, shift_, slope_;
+};
+
+/// A pass forward: y = (x - mean) inv_std gamma + beta.
+template <typename Storage>
+struct ForwardTask {
+  using Op = kernels::Normalize;
+  using Compute = ComputeOf<Storage>;
+  using Statistic = StatisticOf<Storage>;
+
+  const Storage* x;
+  Storage* out;
+  const Compute* gamma;  // may be null
+  const Compute* beta;   // may be null
+  double epsilon;
+  Moments<Statistic>* moments;  // written; may be null
+  const Compute* known_mean;    // not null: the statistics are given, one a set, and none are computed
+  const Compute* known_variance;
+  static constexpr const Storage* dy = nullptr;
+
+  using SetResult = SetStatistics<Statistic>;
+
+  SetResult known(Index set) const {
+    const Statistic variance(known_variance[set]);
+    return {Statistic(known_mean[set]), Statistic(0), variance, inverse_std(variance, epsilon)};
+  }
+
+  void save(Index set, const SetResult& s) const {
+    if (moments == nullptr) return;
+    moments->mean[set] = s.mean;
+    moments->mean_low[set] = s.mean_low;
+    moments->variance[set] = s.variance;
+    moments->inv_std[set] = s.inv_std;
+  }
+
+  /// The rounding error of the mean goes back in through the shift.
+  Coefficients<Compute> of_cell(const SetResult& s, Index param) const {
+    Statistic scale = s.inv_std;
+    if (gamma != nullptr) scale *= Statistic(gamma[param]);
+    const auto mean = static_cast<Compute>(s.mean);
+    Statistic shift = -(Statistic(s.mean - Statistic(mean)) + s.mean_low) * scale;
+    if (beta != nullptr) shift += Statistic(beta[param]);
+    return {mean, Compute(scale), Compute(shift), Compute(0)};
+  }
+
+  /// As of_cell, but gamma and beta are left to the elements.
+  Coefficients<Compute> of_set(const SetResult& s) const {
+    const auto mean = static_cast<Compute>(s.mean);
+    const Statistic shift = -(Statistic(s.mean - Statistic(mean)) + s.mean_low) * s.inv_std;
+    return {mean, Compute(s.inv_std), Compute(shift), Compute(0)};
+  }
+};
+
+/// A pass backward: dx = inv_std (gamma dy - mean(gamma dy)) - (x - mean) inv_std^3 mean(gamma dy (x -
+/// mean)).
+template <typename Storage>
+struct BackwardTask {
+  using Op = kernels::InputGradient;
+  using Compute = ComputeOf<Storage>;
+  using Statistic = StatisticOf<Storage>;
+
+  const Storage* x;
+  const Storage* dy;
+  Storage* out;
+  const Compute* gamma;  // may be null
+  const Compute* beta;   // null: backward has no use for it
+  const Moments<Statistic>& moments;
+  Compute* grad_gamma;  // may be null
+  Compute* grad_beta;   // may be null
+  Statistic* sums;      // where the passes leave what the gradients of gamma and beta are made of
+
+  struct SetResult {
+    Compute mean;
+    Statistic inv_std, shift, slope;
+  };
+
+  /// The mean that is subtracted in the compute type, and what it lacks.
+  Compute center(Index set) const { return Compute(moments.mean[set]); }
+  Statistic center_low(Index set) const {
+    return Statistic(moments.mean[set] - Statistic(center(set))) + moments.mean_low[set];
+  }
+
+  /// From sum_dy = sum of gamma dy and sum_dy_x = sum of gamma dy (x - center), over n values.
+  SetResult finish(Index set, Index n, const Statistic& sum_dy, const Statistic& sum_dy_x) const {
+    const Statistic inv_std = moments.inv_std[set], low = center_low(set), count = static_cast<Statistic>(n);
+    const Statistic covariance = Statistic(sum_dy_x - low * sum_dy) / count;
+    const Statistic slope = -(inv_std * inv_std * inv_std * covariance);
+    return {center(set), inv_std, Statistic(-(inv_std * sum_dy / count) - slope * low), slope};
+  }
+
+  Coefficients<Compute> of_cell(const SetResult& s, Index param) const {
+    Coefficients<Compute> c = of_set(s);
+    if (gamma != nullptr) c.scale = Compute(Statistic(s.inv_std * Statistic(gamma[param])));
+    return c;
+  }
+
+  Coefficients<Compute> of_set(const SetResult& s) const {
+    return {s.mean, Compute(s.inv_std), Compute(s.shift), Compute(s.slope)};
+  }
+
+  /// What makes xhat = (x - mean) scale + shift.
+  Coefficients<Compute> of_xhat(Index set) const {
+    const Statistic inv_std = moments.inv_std[set];
+    return {center(set), Compute(inv_std), Compute(Statistic(-center_low(set) * inv_std)), Compute(0)};
+  }
+
+  bool wants_params() const { return grad_gamma != nullptr || grad_beta != nullptr; }
+};
+
+/// Sums over each cell, cell = set * channels + channel: of dy, and of dy (x - center).
+///
+/// A set's sums and its parameters' gradients are made of them.
+template <typename Storage>
+struct CellSums {
+  using Statistic = StatisticOf<Storage>;
+
+  const Partition& p;
+  Statistic* dy;
+  Statistic* dy_x;
+
+  static Index values_needed(const Partition& p) { return 2 * p.sets() * p.channel.extent; }
+
+  CellSums(const Partition& partition, Statistic* sums)
+      : p(partition), dy(sums), dy_x(sums + p.sets() * p.channel.extent) {}
+
+  typename BackwardTask<Storage>::SetResult finish(const BackwardTask<Storage>& task, Index set) const {
+    Statistic set_dy(0), set_dy_x(0);
+    for (Index channel = 0; channel < p.channel.extent; ++channel) {
+      const Index cell = set * p.channel.extent + channel;
+      const Statistic gamma(task.gamma == nullptr ? ComputeOf<Storage>(1)
+                                                  : task.gamma[p.first_param(set) + channel]);
+      set_dy += gamma * dy[cell];
+      set_dy_x += gamma * dy_x[cell];
+    }
+    return task.finish(set, p.set_size(), set_dy, set_dy_x);
+  }
+
+  /// grad_beta = sum of dy, grad_gamma = sum of dy xhat, over the cells of one parameter.
+  void finish_param(const BackwardTask<Storage>& task, Index param) const {
+    using Compute = ComputeOf<Storage>;
+    const Index group = param / p.channel.extent, channel = param % p.channel.extent;
+    Statistic param_dy(0), param_dy_xhat(0);
+    for (Index set = group; set < p.sets(); set += p.group.extent) {
+      const Index cell = set * p.channel.extent + channel;
+      param_dy += dy[cell];
+      param_dy_xhat += task.moments.inv_std[set] * Statistic(dy_x[cell] - task.center_low(set) * dy[cell]);
+    }
+    if (task.grad_beta != nullptr) task.grad_beta[param] = Compute(param_dy);
+    if (task.grad_gamma != nullptr) task.grad_gamma[param] = Compute(param_dy_xhat);
+  }
+};
+
+/// What each block of sets adds to the gradients of gamma and beta, where every element is a cell of its own.
+template <typename Storage>
+struct BlockSums {
+  using Statistic = StatisticOf<Storage>;
+
+  Index params, blocks;
+  Statistic* sums;
+
+  static Index values_needed(const Partition& p, Index blocks) { return 2 * p.params() * blocks; }
+
+  Statistic* gamma(Index block) const { return sums + 2 * block * params; }
+  Statistic* beta(Index block) const { return gamma(block) + params; }
+
+  void clear(Index block) const { std::fill(gamma(block), gamma(block) + 2 * params, Statistic(0)); }
+
+  void finish_param(const BackwardTask<Storage>& task, Index param) const {
+    using Compute = ComputeOf<Storage>;
+    Statistic param_dy(0), param_dy_xhat(0);
+    for (Index block = 0; block < blocks; ++block) {
+      param_dy += beta(block)[param];
+      param_dy_xhat += gamma(block)[param];
+    }
+    if (task.grad_beta != nullptr) task.grad_beta[param] = Compute(param_dy);
+    if (task.grad_gamma != nullptr) task.grad_gamma[param] = Compute(param_dy_xhat);
+  }
+};
+
+}  // namespace evenkeel

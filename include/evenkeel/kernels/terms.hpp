@@ -1,0 +1,84 @@
+#pragma once
+
+#include "evenkeel/simd/vec.hpp"
+
+namespace evenkeel::kernels {
+
+// What the passes add up. `center` is the pivot or the mean; lanes that are absent hold x = center, dy = 0.
+
+/// first += x - center, second += (x - center)^2
+struct Deviations {
+  static constexpr int kInputs = 1;
+
+  template <typename V>
+  static EVENKEEL_INLINE void add(const V& x, const V&, const V&, const V& center, V& first, V& second) {
+    const V deviation = x - center;
+    first = first + deviation;
+    second = fma(deviation, deviation, second);
+  }
+};
+
+/// first += dy, second += dy (x - center)
+struct Gradients {
+  static constexpr int kInputs = 2;
+
+  template <typename V>
+  static EVENKEEL_INLINE void add(const V& x, const V& dy, const V&, const V& center, V& first, V& second) {
+    first = first + dy;
+    second = fma(dy, x - center, second);
+  }
+};
+
+/// first += gamma dy, second += gamma dy (x - center)
+struct WeightedGradients {
+  static constexpr int kInputs = 3;
+
+  template <typename V>
+  static EVENKEEL_INLINE void add(const V& x, const V& dy, const V& gamma, const V& center, V& first,
+                                  V& second) {
+    Gradients::add(x, gamma * dy, gamma, center, first, second);
+  }
+};
+
+// What the passes write.
+
+/// y = (x - mean) scale + shift, and with parameters of its own for each element: that, times gamma, plus
+/// beta.
+struct Normalize {
+  static constexpr int kInputs = 1, kCoefficients = 3;  // mean, scale, shift
+
+  template <typename V>
+  static EVENKEEL_INLINE V apply(const V& x, const V&, const V* coefficients) {
+    return fma(x - coefficients[0], coefficients[1], coefficients[2]);
+  }
+  template <typename V>
+  static EVENKEEL_INLINE V apply(const V& x, const V& dy, const V* coefficients, const V& gamma,
+                                 const V& beta) {
+    return fma(apply(x, dy, coefficients), gamma, beta);
+  }
+};
+
+/// dx = dy scale + ((x - mean) slope + shift), with gamma dy for dy where each element has a gamma of its
+/// own.
+struct InputGradient {
+  static constexpr int kInputs = 2, kCoefficients = 4;  // mean, scale, shift, slope
+
+  template <typename V>
+  static EVENKEEL_INLINE V apply(const V& x, const V& dy, const V* coefficients) {
+    return fma(dy, coefficients[1], fma(x - coefficients[0], coefficients[3], coefficients[2]));
+  }
+  template <typename V>
+  static EVENKEEL_INLINE V apply(const V& x, const V& dy, const V* coefficients, const V& gamma, const V&) {
+    return apply(x, gamma * dy, coefficients);
+  }
+};
+
+/// sums[0 .. n) += short_sum, lane by lane.
+template <typename T, int L, typename Statistic>
+EVENKEEL_INLINE void add_lanes(const simd::Vec<T, L>& short_sum, Statistic* sums, Index n) {
+  simd::WideSum<T, L, Statistic> wide(sums, n);
+  wide.add(short_sum);
+  wide.store(sums, n);
+}
+
+}  // namespace evenkeel::kernels

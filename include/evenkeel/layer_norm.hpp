@@ -1,0 +1,215 @@
+#pragma once
+
+#include <numeric>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "evenkeel/core/layer.hpp"
+
+namespace evenkeel {
+
+struct LayerNormOptions {
+  double epsilon = 1e-5;
+  std::optional<Index>
+      axis;            // the first normalized axis; negative counts from the last; nullopt: the last axes
+  bool affine = true;  // has gamma
+  bool bias = true;    // and beta
+};
+
+namespace internal {
+
+inline Index product(const std::vector<Index>& extents) {
+  return std::accumulate(extents.begin(), extents.end(), Index(1), std::multiplies<Index>());
+}
+
+/// x's memory as samples and features, once x is seen to have the normalized axes.
+template <typename Storage>
+Partition layer_norm_partition(const Caller& caller, const TensorView<const Storage>& x,
+                               const std::vector<Index>& normalized_shape, const LayerNormOptions& options) {
+  check_epsilon(caller, options.epsilon);
+  const int axes = static_cast<int>(normalized_shape.size());
+  const int first = resolve_axis(caller, "axis", options.axis.value_or(-axes), x.shape);
+  for (int i = 0; i < axes; ++i) {
+    const int axis = first + i;
+    const Index expected = normalized_shape[static_cast<std::size_t>(i)];
+    if (axis >= x.shape.rank()) {
+      fail(caller, "normalized_shape has " + counted(axes, "axis") + " from axis " + std::to_string(first) +
+                       " on, x " + x.shape.text() + " has " + std::to_string(x.shape.rank() - first));
+    }
+    if (x.shape[axis] != expected) {
+      fail(caller, "x has " + on_axis(x.shape, axis, "feature") + ", expected " + std::to_string(expected));
+    }
+  }
+  const MemoryShape shape(x.shape, x.layout);
+  const int a = shape.axis(first), b = shape.axis(first + axes - 1);
+  return partition_features(shape, std::min(a, b), std::max(a, b) + 1);
+}
+
+template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
+void layer_norm_forward(const Caller& caller, const Device& device, const X& x,
+                        const std::vector<Index>& normalized_shape, const Gamma& gamma, const Beta& beta,
+                        const LayerNormOptions& options, Y& y, Moments<StatisticOf<ScalarOf<X>>>* moments) {
+  const auto in = input_view(caller, "x", x);
+  const Partition partition = layer_norm_partition(caller, in, normalized_shape, options);
+  const auto affine = affine_of<ScalarOf<X>>(caller, gamma, beta, partition.params());
+  call_forward(caller, device, in, partition, affine, options.epsilon, y, moments);
+}
+
+template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
+          typename GradBeta>
+void layer_norm_backward(const Caller& caller, const Device& device, const X& x, const Dy& dy,
+                         const std::vector<Index>& normalized_shape, const Gamma& gamma,
+                         const Moments<StatisticOf<ScalarOf<X>>>& moments, const LayerNormOptions& options,
+                         Dx& dx, GradGamma* grad_gamma, GradBeta* grad_beta,
+                         Vector<StatisticOf<ScalarOf<X>>>& workspace) {
+  const auto in = input_view(caller, "x", x);
+  const Partition partition = layer_norm_partition(caller, in, normalized_shape, options);
+  call_backward(caller, device, in, dy, partition, gamma, moments, dx, grad_gamma, grad_beta, workspace);
+}
+
+}  // namespace internal
+
+/// Normalizes each sample of x over its features: over normalized_shape's axes, for each place on the other
+/// axes.
+///
+///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
+///
+/// Shapes       x, y: any of rank 1 to 8 with normalized_shape on adjacent axes; gamma, beta: as many values
+/// as
+///              normalized_shape, in the order of x's memory, or empty for none; moments: one entry a sample.
+/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
+/// or wider. Aliasing     y may be x. Determinism  the same bits on every device and thread count. Errors
+/// std::invalid_argument when sizes differ, or when y overlaps x otherwise. Source       Ba, Kiros, Hinton
+/// 2016, equations 3 and 4.
+template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
+void layer_norm_forward(const Device& device, const X& x, const std::vector<Index>& normalized_shape,
+                        const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y&& y,
+                        Moments<StatisticOf<ScalarOf<X>>>& moments) {
+  internal::layer_norm_forward({"", "layer_norm_forward"}, device, x, normalized_shape, gamma, beta, options,
+                               y, &moments);
+}
+
+/// The same over one axis, as long as gamma.
+template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
+void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
+                        const LayerNormOptions& options, Y&& y, Moments<StatisticOf<ScalarOf<X>>>& moments) {
+  layer_norm_forward(device, x, std::vector<Index>{gamma.size()}, gamma, beta, options, y, moments);
+}
+
+/// The gradients of layer_norm_forward, from the moments that it left.
+///
+///   dx = inv_std (gamma dy - mean(gamma dy) - xhat mean(gamma dy xhat)),  grad_gamma = sum(dy xhat),
+///   grad_beta = sum(dy), both over the samples
+///
+/// Shapes       dy, dx: x's; gamma as in layer_norm_forward; grad_gamma, grad_beta: resized where they can
+/// be. Types        as layer_norm_forward. Aliasing     dx may be dy. Determinism  the same bits on every
+/// device and thread count. Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or
+/// dy otherwise. Source       Ba, Kiros, Hinton 2016, differentiated.
+template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
+          typename GradBeta>
+void layer_norm_backward(const Device& device, const X& x, const Dy& dy,
+                         const std::vector<Index>& normalized_shape, const Gamma& gamma,
+                         const Moments<StatisticOf<ScalarOf<X>>>& moments, const LayerNormOptions& options,
+                         Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
+  Vector<StatisticOf<ScalarOf<X>>> workspace;
+  internal::layer_norm_backward({"", "layer_norm_backward"}, device, x, dy, normalized_shape, gamma, moments,
+                                options, dx, &grad_gamma, &grad_beta, workspace);
+}
+
+/// The same over one axis, as long as gamma.
+template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
+          typename GradBeta>
+void layer_norm_backward(const Device& device, const X& x, const Dy& dy, const Gamma& gamma,
+                         const Moments<StatisticOf<ScalarOf<X>>>& moments, const LayerNormOptions& options,
+                         Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
+  layer_norm_backward(device, x, dy, std::vector<Index>{gamma.size()}, gamma, moments, options, dx,
+                      grad_gamma, grad_beta);
+}
+
+/// layer_norm_forward without moments.
+template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
+void layer_norm_infer(const Device& device, const X& x, const std::vector<Index>& normalized_shape,
+                      const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y&& y) {
+  internal::layer_norm_forward({"", "layer_norm_infer"}, device, x, normalized_shape, gamma, beta, options, y,
+                               static_cast<Moments<StatisticOf<ScalarOf<X>>>*>(nullptr));
+}
+
+/// The same over one axis, as long as gamma.
+template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
+void layer_norm_infer(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
+                      const LayerNormOptions& options, Y&& y) {
+  layer_norm_infer(device, x, std::vector<Index>{gamma.size()}, gamma, beta, options, y);
+}
+
+/// Layer normalization with its parameters.
+///
+///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
+///
+/// infer is forward without what backward needs: it changes nothing in the layer.
+///
+/// Shapes       x: any of rank 1 to 8 with normalized_shape on adjacent axes from options.axis on, the last
+/// axes by
+///              default. gamma and beta lie in the order of x's memory.
+/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
+/// or wider. Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an
+/// error. Determinism  the same bits on every device and thread count. Errors       std::invalid_argument,
+/// with both numbers, before anything is written. Source       Ba, Kiros, Hinton 2016.
+template <typename Scalar = float>
+class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
+  using Base = Layer<LayerNorm, Scalar>;
+  friend Base;
+
+ public:
+  explicit LayerNorm(Index features, LayerNormOptions options = {})
+      : LayerNorm(std::vector<Index>{features}, std::move(options)) {}
+
+  explicit LayerNorm(std::vector<Index> normalized_shape, LayerNormOptions options = {})
+      : Base(caller("LayerNorm"), options.epsilon, check_shape(normalized_shape), options.affine,
+             options.affine && options.bias),
+        normalized_shape_(std::move(normalized_shape)),
+        options_(std::move(options)) {}
+
+  const std::vector<Index>& normalized_shape() const { return normalized_shape_; }
+  const LayerNormOptions& options() const { return options_; }
+
+ private:
+  static constexpr Caller caller(std::string_view function) { return {"LayerNorm::", function}; }
+
+  static Index check_shape(const std::vector<Index>& normalized_shape) {
+    const auto rank = static_cast<Index>(normalized_shape.size());
+    if (rank < 1 || rank > Shape::kMaxRank) {
+      fail(caller("LayerNorm"), "normalized_shape has rank " + std::to_string(rank) + ", must have 1 to 8");
+    }
+    for (const Index features : normalized_shape) check_positive(caller("LayerNorm"), "features", features);
+    return internal::product(normalized_shape);
+  }
+
+  template <typename Device, typename X, typename Y>
+  void do_forward(const Device& device, const X& x, Y& y) {
+    const auto in = input_view(caller("forward"), "x", x);
+    internal::layer_norm_forward(caller("forward"), device, in, normalized_shape_, this->gamma_, this->beta_,
+                                 options_, y, &this->moments_);
+    this->remember(in.shape, in.layout);
+  }
+
+  template <typename Device, typename X, typename Dy, typename Dx>
+  void do_backward(const Device& device, const X& x, const Dy& dy, Dx& dx) {
+    const auto in = input_view(caller("backward"), "x", x);
+    this->check_backward(caller("backward"), in.shape, in.layout);
+    internal::layer_norm_backward(caller("backward"), device, in, dy, normalized_shape_, this->gamma_,
+                                  this->moments_, options_, dx, this->wanted_grad_gamma(),
+                                  this->wanted_grad_beta(), this->workspace_);
+  }
+
+  template <typename Device, typename X, typename Y>
+  void do_infer(const Device& device, const X& x, Y& y) const {
+    internal::layer_norm_forward(caller("infer"), device, x, normalized_shape_, this->gamma_, this->beta_,
+                                 options_, y, static_cast<Moments<typename Base::Statistic>*>(nullptr));
+  }
+
+  std::vector<Index> normalized_shape_;
+  LayerNormOptions options_;
+};
+
+}  // namespace evenkeel

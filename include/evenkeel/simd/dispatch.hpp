@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "evenkeel/base/error.hpp"
+#include "evenkeel/simd/vec.hpp"
+
+namespace evenkeel::simd {
+
+#if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
+
+/// The widest register that EVENKEEL_MAX_ISA (sse2, avx2, avx512) allows, in bytes.
+inline int max_register_bytes() {
+  const char* cap = std::getenv("EVENKEEL_MAX_ISA");
+  if (cap == nullptr || std::string_view(cap) == "avx512") return 64;
+  if (std::string_view(cap) == "avx2") return 32;
+  if (std::string_view(cap) == "sse2") return 16;
+  fail({"", "EVENKEEL_MAX_ISA"}, "is '" + std::string(cap) + "', must be sse2, avx2 or avx512");
+}
+
+inline int choose_register_bytes() {
+  const int cap = max_register_bytes();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  return avx512 && cap >= 64 ? 64 : avx2 && cap >= 32 ? 32 : 16;
+}
+
+template <typename Kernel>
+[[gnu::target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]] void run_avx512(const Kernel& kernel) {
+  kernel.template operator()<64>();
+}
+
+template <typename Kernel>
+[[gnu::target("avx2,fma,f16c")]] void run_avx2(const Kernel& kernel) {
+  kernel.template operator()<32>();
+}
+
+#endif
+
+/// Bytes of a register in the instruction set that this process uses, chosen once; 0 is one element at a
+/// time.
+inline int register_bytes() {
+#if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
+  static const int chosen = choose_register_bytes();
+  return chosen;
+#elif EVENKEEL_HAS_VECTORS
+  return 16;
+#else
+  return 0;
+#endif
+}
+
+/// Calls kernel.operator()<Bytes>() compiled for the machine's instruction set. T is what the kernel computes
+/// in.
+template <typename T, typename Kernel>
+void run(const Kernel& kernel) {
+#if EVENKEEL_HAS_VECTORS
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+#if defined(__x86_64__)
+    const int bytes = register_bytes();
+    if (bytes == 64) return run_avx512(kernel);
+    if (bytes == 32) return run_avx2(kernel);
+#endif
+    return kernel.template operator()<16>();
+  }
+#endif
+  kernel.template operator()<0>();
+}
+
+}  // namespace evenkeel::simd

@@ -1,0 +1,301 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <type_traits>
+#include <unsupported/Eigen/CXX11/Tensor>
+#include <vector>
+
+#include "evenkeel/base/error.hpp"
+#include "evenkeel/base/scalar.hpp"
+
+namespace evenkeel {
+
+enum class Layout { row_major, col_major };
+inline constexpr Layout row_major = Layout::row_major;
+inline constexpr Layout col_major = Layout::col_major;
+
+inline const char* text_of(Layout layout) { return layout == row_major ? "row-major" : "column-major"; }
+
+/// Up to eight dimensions.
+class Shape {
+ public:
+  static constexpr int kMaxRank = 8;
+
+  Shape() = default;
+  template <typename Iterator>
+  Shape(Iterator first, Iterator last) {
+    for (; first != last; ++first) {
+      if (rank_ == kMaxRank) fail({"", "Shape"}, "more than 8 dimensions");
+      extents_[static_cast<std::size_t>(rank_++)] = static_cast<Index>(*first);
+    }
+  }
+  Shape(std::initializer_list<Index> extents) : Shape(extents.begin(), extents.end()) {}
+  explicit Shape(const std::vector<Index>& extents) : Shape(extents.begin(), extents.end()) {}
+
+  int rank() const { return rank_; }
+  Index operator[](int axis) const { return extents_[static_cast<std::size_t>(axis)]; }
+  const Index* begin() const { return extents_.data(); }
+  const Index* end() const { return extents_.data() + rank_; }
+
+  Index size() const {
+    Index n = 1;
+    for (Index extent : *this) n *= extent;
+    return n;
+  }
+
+  /// "[32, 64, 56, 56]"
+  std::string text() const {
+    std::string list = "[";
+    for (int axis = 0; axis < rank_; ++axis) list += (axis > 0 ? ", " : "") + std::to_string((*this)[axis]);
+    return list + "]";
+  }
+
+  friend bool operator==(const Shape& a, const Shape& b) {
+    return a.rank_ == b.rank_ && a.extents_ == b.extents_;
+  }
+  friend bool operator!=(const Shape& a, const Shape& b) { return !(a == b); }
+
+ private:
+  std::array<Index, kMaxRank> extents_{};
+  int rank_ = 0;
+};
+
+/// Contiguous memory that somebody else owns, seen as a tensor. Scalar is const where it may only be read.
+template <typename Scalar>
+struct TensorView {
+  Scalar* data = nullptr;
+  Shape shape;
+  Layout layout = row_major;
+
+  Index size() const { return shape.size(); }
+};
+
+/// A view of anybody's memory: ek::view(pointer, {n, c, h, w}, ek::row_major).
+///
+/// Shapes   rank 1 to 8; the memory holds the product of the dimensions, contiguous in the given order.
+/// Aliasing nothing is copied; the memory must outlive the view.
+/// Errors   std::invalid_argument for a negative dimension or a rank that is not 1 to 8.
+template <typename Scalar>
+TensorView<Scalar> view(Scalar* data, const Shape& shape, Layout layout = row_major) {
+  if (shape.rank() == 0) fail({"", "view"}, "shape [] has rank 0, must have 1 to 8");
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    if (shape[axis] < 0)
+      fail({"", "view"}, "dimension " + std::to_string(axis) + " of " + shape.text() + " is negative");
+  }
+  return {data, shape, layout};
+}
+template <typename Scalar, typename Extent>
+TensorView<Scalar> view(Scalar* data, std::initializer_list<Extent> shape, Layout layout = row_major) {
+  return view(data, Shape(shape.begin(), shape.end()), layout);
+}
+
+/// How an argument type becomes a TensorView. The primary template stands for types that cannot.
+template <typename T, typename = void>
+struct ArgumentTraits {
+  static constexpr bool kIsArgument = false;
+};
+
+template <typename T>
+struct TensorArgument {
+  using Scalar = std::remove_const_t<typename T::Scalar>;
+  static constexpr bool kIsArgument = true;
+  static constexpr int kRank = static_cast<int>(T::NumDimensions);
+  static_assert(kRank >= 1 && kRank <= Shape::kMaxRank, "evenkeel: a tensor must have rank 1 to 8");
+
+  template <typename Self>
+  static auto view(const Caller&, const char*, Self& tensor) {
+    using Element = std::remove_pointer_t<decltype(tensor.data())>;
+    Index extents[kRank];
+    for (int axis = 0; axis < kRank; ++axis) extents[axis] = tensor.dimension(static_cast<std::size_t>(axis));
+    return TensorView<Element>{
+        tensor.data(), Shape(extents, extents + kRank),
+        static_cast<int>(T::Layout) == static_cast<int>(Eigen::RowMajor) ? row_major : col_major};
+  }
+
+  static bool resizable_to(const Shape&) { return false; }
+  static void resize(T&, const Shape&) {}
+};
+
+template <typename Scalar_, int Rank, int Options, typename TensorIndex>
+struct ArgumentTraits<Eigen::Tensor<Scalar_, Rank, Options, TensorIndex>>
+    : TensorArgument<Eigen::Tensor<Scalar_, Rank, Options, TensorIndex>> {
+  using Owning = Eigen::Tensor<Scalar_, Rank, Options, TensorIndex>;
+
+  static bool resizable_to(const Shape& shape) { return shape.rank() == Rank; }
+  static void resize(Owning& tensor, const Shape& shape) {
+    typename Owning::Dimensions dimensions;
+    for (int axis = 0; axis < Rank; ++axis) {
+      dimensions[static_cast<std::size_t>(axis)] = static_cast<TensorIndex>(shape[axis]);
+    }
+    tensor.resize(dimensions);
+  }
+};
+
+template <typename Scalar_, typename Dimensions, int Options, typename TensorIndex>
+struct ArgumentTraits<Eigen::TensorFixedSize<Scalar_, Dimensions, Options, TensorIndex>>
+    : TensorArgument<Eigen::TensorFixedSize<Scalar_, Dimensions, Options, TensorIndex>> {
+  using Owning = Eigen::TensorFixedSize<Scalar_, Dimensions, Options, TensorIndex>;
+};
+
+template <typename Plain, int Options, template <class> class MakePointer>
+struct ArgumentTraits<Eigen::TensorMap<Plain, Options, MakePointer>>
+    : TensorArgument<Eigen::TensorMap<Plain, Options, MakePointer>> {
+  using Map = Eigen::TensorMap<Plain, Options, MakePointer>;
+  using Owning =
+      Eigen::Tensor<std::remove_const_t<typename Map::Scalar>, static_cast<int>(Map::NumDimensions),
+                    static_cast<int>(Map::Layout), typename Map::Index>;
+};
+
+template <typename Scalar_>
+struct ArgumentTraits<TensorView<Scalar_>> {
+  using Scalar = std::remove_const_t<Scalar_>;
+  using Owning = void;  // its rank is not known when compiling
+  static constexpr bool kIsArgument = true;
+
+  static TensorView<Scalar_> view(const Caller&, const char*, const TensorView<Scalar_>& v) { return v; }
+  static bool resizable_to(const Shape&) { return false; }
+  static void resize(const TensorView<Scalar_>&, const Shape&) {}
+};
+
+/// Eigen::Matrix, Array, Map and Ref, and whatever else of theirs lies in memory as it is.
+template <typename T>
+struct ArgumentTraits<T, std::enable_if_t<std::is_base_of_v<Eigen::DenseBase<T>, T> &&
+                                          (static_cast<int>(Eigen::internal::traits<T>::Flags) &
+                                           Eigen::DirectAccessBit) != 0>> {
+  using Scalar = typename T::Scalar;
+  using Owning = typename T::PlainObject;
+  static constexpr bool kIsArgument = true;
+  static constexpr bool kIsVector = T::IsVectorAtCompileTime;
+  static constexpr bool kOwns = std::is_base_of_v<Eigen::PlainObjectBase<T>, T>;
+
+  template <typename Self>
+  static auto view(const Caller& caller, const char* name, Self& dense) {
+    using Element = std::remove_pointer_t<decltype(dense.data())>;
+    const bool contiguous =
+        dense.size() <= 1 || ((dense.innerSize() == 1 || dense.innerStride() == 1) &&
+                              (dense.outerSize() == 1 || dense.outerStride() == dense.innerSize()));
+    if (!contiguous) {
+      fail(caller, std::string(name) + " is not contiguous: " + std::to_string(dense.rows()) + " x " +
+                       std::to_string(dense.cols()) + " with inner stride " +
+                       std::to_string(dense.innerStride()) + " and outer stride " +
+                       std::to_string(dense.outerStride()) + "; copy it first");
+    }
+    const Shape shape = kIsVector ? Shape{dense.size()} : Shape{dense.rows(), dense.cols()};
+    return TensorView<Element>{dense.data(), shape, T::IsRowMajor ? row_major : col_major};
+  }
+
+  static bool resizable_to(const Shape& shape) {
+    if (!kOwns || shape.rank() != (kIsVector ? 1 : 2)) return false;
+    if (kIsVector) return T::SizeAtCompileTime == Eigen::Dynamic;
+    return fits(T::RowsAtCompileTime, shape[0]) && fits(T::ColsAtCompileTime, shape[1]);
+  }
+
+  static void resize([[maybe_unused]] T& dense, [[maybe_unused]] const Shape& shape) {
+    if constexpr (kOwns && kIsVector && T::SizeAtCompileTime == Eigen::Dynamic) {
+      dense.resize(shape[0]);
+    } else if constexpr (kOwns && !kIsVector) {
+      dense.resize(shape[0], shape[1]);
+    }
+  }
+
+ private:
+  static constexpr bool fits(int fixed, Index extent) { return fixed == Eigen::Dynamic || fixed == extent; }
+};
+
+template <typename T>
+using ArgumentOf = ArgumentTraits<std::remove_cv_t<std::remove_reference_t<T>>>;
+
+template <typename T>
+constexpr bool require_argument() {
+  static_assert(
+      ArgumentOf<T>::kIsArgument,
+      "evenkeel: an argument must be an Eigen::Tensor, TensorFixedSize, TensorMap, Matrix, Array, Map or "
+      "Ref, or "
+      "an ek::TensorView; evaluate a lazy expression first, as in: Eigen::Tensor<float, 2> x = a + b;");
+  return ArgumentOf<T>::kIsArgument;
+}
+
+/// The scalar type of an argument.
+template <typename T, bool = require_argument<T>()>
+struct ArgumentScalar {
+  using type = typename ArgumentOf<T>::Scalar;
+};
+template <typename T>
+struct ArgumentScalar<T, false> {
+  using type = float;
+};
+template <typename T>
+using ScalarOf = typename ArgumentScalar<T>::type;
+
+/// An input argument's memory, only to be read.
+template <typename T>
+TensorView<const ScalarOf<T>> input_view(const Caller& caller, const char* name, const T& argument) {
+  const auto v = ArgumentOf<T>::view(caller, name, argument);
+  if (v.data == nullptr && v.size() > 0) {
+    fail(caller, std::string(name) + " has null data and shape " + v.shape.text());
+  }
+  return {v.data, v.shape, v.layout};
+}
+
+/// Whether a and b share memory.
+template <typename A, typename B>
+bool overlap(const A* a, Index a_size, const B* b, Index b_size) {
+  const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
+  return address(a) < address(b + b_size) && address(b) < address(a + a_size);
+}
+
+/// An output argument, checked against the input whose shape it takes, and not yet changed.
+///
+/// It may be an owning tensor or matrix, which take the shape, or have it already. It may share memory with
+/// `same` only by being the same tensor, and not at all with `other`.
+template <typename T>
+class Output {
+ public:
+  using Traits = ArgumentOf<T>;
+  using Scalar = ScalarOf<T>;
+
+  Output(const Caller& caller, const char* name, T& argument, const char* same_name,
+         const TensorView<const Scalar>& same)
+      : caller_(caller), name_(name), argument_(argument), shape_(same.shape) {
+    const auto v = Traits::view(caller, name, argument);
+    static_assert(!std::is_const_v<std::remove_pointer_t<decltype(v.data)>>,
+                  "evenkeel: an output must not be const");
+    const std::string text(name);
+    if (v.layout != same.layout && shape_.rank() > 1) {
+      fail(caller, text + " is " + text_of(v.layout) + ", " + same_name + " is " + text_of(same.layout));
+    }
+    if (v.shape != shape_ && !Traits::resizable_to(shape_)) {
+      fail(caller, text + " is " + v.shape.text() + ", expected " + same_name + "'s shape " + shape_.text());
+    }
+    if (v.shape == shape_ && v.data == nullptr && v.size() > 0) {
+      fail(caller, text + " has null data and shape " + v.shape.text());
+    }
+    const bool is_same = v.data == same.data && v.shape == shape_;
+    if (!is_same && overlap(v.data, v.size(), same.data, same.size())) {
+      fail(caller, text + " overlaps " + same_name + " without being " + same_name + " itself");
+    }
+  }
+
+  template <typename Other>
+  void must_not_overlap(const char* other_name, const Other* other, Index size) const {
+    const auto v = Traits::view(caller_, name_, argument_);
+    if (overlap(v.data, v.size(), other, size)) fail(caller_, std::string(name_) + " overlaps " + other_name);
+  }
+
+  /// Gives the argument its shape, and returns its memory.
+  Scalar* prepare() {
+    if (Traits::view(caller_, name_, argument_).shape != shape_) Traits::resize(argument_, shape_);
+    return Traits::view(caller_, name_, argument_).data;
+  }
+
+ private:
+  Caller caller_;
+  const char* name_;
+  T& argument_;
+  Shape shape_;
+};
+
+}  // namespace evenkeel
