@@ -17,7 +17,7 @@ class Chart {
  public:
   Chart(const std::string& title, const Options& options) : steps_(options.steps), batches_(options.batches) {
     const double panels = kLeft + static_cast<double>(batches_.size()) * (kWidth + kGap);
-    const double width = std::max(panels, kLeft + kLegend * static_cast<double>(options.norms.size()));
+    const double width = std::max(panels, kLeft + 4 * kLegend);
     const double height = kTop + kHeight + 60;
     svg_ << "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 " << width << ' ' << height << "' width='"
          << width << "' height='" << height << "' font-family='sans-serif' font-size='13' fill='#333'>\n"

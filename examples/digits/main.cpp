@@ -61,7 +61,7 @@ void run(const Options& options) {
       chart.add(runs.back());
     }
   }
-  print_table(runs);
+  print_table(runs, data.test.count());
   chart.save("digits.svg");
   std::printf("The curves are in digits.svg.\n");
 }

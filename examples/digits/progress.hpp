@@ -54,7 +54,8 @@ class Progress {
   bool terminal_ = stdout_is_terminal();
 };
 
-inline void print_table(const std::vector<Run>& runs) {
+inline void print_table(const std::vector<Run>& runs, Index test_images) {
+  Index differing = 0;
   std::printf(
       "\nbatch  norm   rate  test accuracy  steps to 90 %%  one image at a time  differing  seconds\n");
   for (const Run& run : runs) {
@@ -63,7 +64,12 @@ inline void print_table(const std::vector<Run>& runs) {
     std::printf("%5td  %-5s %5g  %11.2f %%  %13s  %17.2f %%  %9td  %7.1f\n", run.batch, run.norm.c_str(),
                 run.rate, run.accuracy(), steps_text.c_str(), run.accuracy_singly, run.differing,
                 run.seconds);
+    differing += run.differing;
   }
+  std::printf(
+      "\nEach network classified the %td test images twice, all in one batch and one at a time: %td of %td\n"
+      "predictions differ.\n",
+      test_images, differing, static_cast<Index>(runs.size()) * test_images);
 }
 
 }  // namespace digits
