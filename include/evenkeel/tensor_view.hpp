@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -26,14 +27,15 @@ class Shape {
 
   Shape() = default;
   template <typename Iterator>
-  Shape(Iterator first, Iterator last) {
-    for (; first != last; ++first) {
-      if (rank_ == kMaxRank) fail({"", "Shape"}, "more than 8 dimensions");
-      extents_[static_cast<std::size_t>(rank_++)] = static_cast<Index>(*first);
+  Shape(Iterator first, Iterator last) : rank_(static_cast<int>(last - first)) {
+    if (last - first > kMaxRank) {
+      fail({"", "Shape"},
+           "rank is " + std::to_string(last - first) + ", must be at most " + std::to_string(kMaxRank));
     }
+    std::copy(first, last, extents_.begin());
   }
   Shape(std::initializer_list<Index> extents) : Shape(extents.begin(), extents.end()) {}
-  explicit Shape(const std::vector<Index>& extents) : Shape(extents.begin(), extents.end()) {}
+  Shape(const std::vector<Index>& extents) : Shape(extents.begin(), extents.end()) {}
 
   int rank() const { return rank_; }
   Index operator[](int axis) const { return extents_[static_cast<std::size_t>(axis)]; }
@@ -80,7 +82,7 @@ struct TensorView {
 /// Errors   std::invalid_argument for a negative dimension or a rank that is not 1 to 8.
 template <typename Scalar>
 TensorView<Scalar> view(Scalar* data, const Shape& shape, Layout layout = row_major) {
-  if (shape.rank() == 0) fail({"", "view"}, "shape [] has rank 0, must have 1 to 8");
+  if (shape.rank() == 0) fail({"", "view"}, "shape has rank 0, must have 1 to 8");
   for (int axis = 0; axis < shape.rank(); ++axis) {
     if (shape[axis] < 0)
       fail({"", "view"}, "dimension " + std::to_string(axis) + " of " + shape.text() + " is negative");

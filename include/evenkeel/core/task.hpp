@@ -112,7 +112,7 @@ struct BackwardTask {
 
   /// From sum_dy = sum of gamma dy and sum_dy_x = sum of gamma dy (x - center), over n values.
   SetResult finish(Index set, Index n, const Statistic& sum_dy, const Statistic& sum_dy_x) const {
-    const Statistic inv_std = moments.inv_std[set], low = center_low(set), count = static_cast<Statistic>(n);
+    const Statistic inv_std = moments.inv_std[set], low = center_low(set), count = from_count<Statistic>(n);
     const Statistic covariance = Statistic(sum_dy_x - low * sum_dy) / count;
     const Statistic slope = -(inv_std * inv_std * inv_std * covariance);
     return {center(set), inv_std, Statistic(-(inv_std * sum_dy / count) - slope * low), slope};

@@ -140,6 +140,7 @@ struct NativeVec {
 #define EVENKEEL_VEC(T, LANES) \
   template <>                  \
   struct Vec<T, LANES> : NativeVec<T, LANES> {}
+EVENKEEL_VEC(float, 2);
 EVENKEEL_VEC(float, 4);
 EVENKEEL_VEC(float, 8);
 EVENKEEL_VEC(float, 16);
