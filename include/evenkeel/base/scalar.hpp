@@ -44,6 +44,16 @@ using StatisticOf = typename ScalarTraits<Scalar>::Statistic;
 template <typename T>
 using Vector = Eigen::Array<T, Eigen::Dynamic, 1>;
 
+/// A count as a T; by way of double for types that are made of one.
+template <typename T>
+T from_count(Index n) {
+  if constexpr (std::is_arithmetic_v<T>) {
+    return static_cast<T>(n);
+  } else {
+    return T(static_cast<double>(n));
+  }
+}
+
 /// Neither NaN nor infinite, asked of the bits where the type is known, so that -ffast-math cannot answer for
 /// it.
 template <typename T>

@@ -105,12 +105,17 @@ class LineSets {
     }
   }
 
-  /// Offsets of cells, or of rows where a cell would be one element.
-  Scratch<Index, kernels::kBatch> offsets_of(Index first, Index count) const {
+  Scratch<Index, kernels::kBatch> set_offsets(Index first, Index sets) const {
     Scratch<Index, kernels::kBatch> offsets;
-    for (Index k = 0; k < count; ++k) {
-      const Index channels = is_rows() ? 1 : p_.channel.extent;
-      offsets[k] = p_.offset(set_at((first + k) / channels)) + (first + k) % channels * p_.channel.stride;
+    for (Index k = 0; k < sets; ++k) offsets[k] = p_.offset(set_at(first + k));
+    return offsets;
+  }
+
+  Scratch<Index, kernels::kBatch> cell_offsets(Index first, Index cells) const {
+    Scratch<Index, kernels::kBatch> offsets;
+    const Index channels = p_.channel.extent;
+    for (Index k = 0; k < cells; ++k) {
+      offsets[k] = p_.offset((first + k) / channels) + (first + k) % channels * p_.channel.stride;
     }
     return offsets;
   }
@@ -119,8 +124,7 @@ class LineSets {
   template <typename Device>
   void reduce(const ForwardTask<Storage>& task, Index first, Index sets, const Team<Device>& team,
               BlockMoments<Statistic>* moments) const {
-    Scratch<Index, kernels::kBatch> offsets;
-    for (Index k = 0; k < sets; ++k) offsets[k] = p_.offset(set_at(first + k));
+    Scratch<Index, kernels::kBatch> offsets = set_offsets(first, sets);
     if (set_pieces_.count == 1) {
       run_moments(task.x, set_lines_, offsets.data(), sets, 0, p_.set_size(), moments);
       return;
@@ -140,7 +144,7 @@ class LineSets {
                     const Team<Device>& team) const {
     const Index channels = p_.channel.extent, begin = first * channels, end = (first + sets) * channels;
     const auto sum = [&](Index cell, Index cells, Index from, Index to, Statistic* dy, Statistic* dy_x) {
-      Scratch<Index, kernels::kBatch> offsets = offsets_of(cell, cells);
+      Scratch<Index, kernels::kBatch> offsets = cell_offsets(cell, cells);
       Scratch<Compute, kernels::kBatch> centers;
       for (Index k = 0; k < cells; ++k) centers[k] = task.center((cell + k) / channels);
       simd::run<Compute>(kernels::RunSums<kernels::Gradients, Storage>{
@@ -166,7 +170,7 @@ class LineSets {
   template <typename Device>
   void reduce_rows(const BackwardTask<Storage>& task, Index first, Index rows, const Team<Device>& team,
                    typename BackwardTask<Storage>::SetResult* results) const {
-    Scratch<Index, kernels::kBatch> offsets = offsets_of(first, rows);
+    Scratch<Index, kernels::kBatch> offsets = set_offsets(first, rows);
     Scratch<Compute, kernels::kBatch> centers;
     for (Index r = 0; r < rows; ++r) centers[r] = task.center(set_at(first + r));
     Scratch<Statistic, kernels::kBatch> dy, dy_x;
@@ -198,7 +202,7 @@ class LineSets {
   template <typename Device>
   void sum_params(const BackwardTask<Storage>& task, Index first, Index rows, const Team<Device>& team,
                   Statistic* grad_gamma, Statistic* grad_beta) const {
-    Scratch<Index, kernels::kBatch> offsets = offsets_of(first, rows);
+    Scratch<Index, kernels::kBatch> offsets = set_offsets(first, rows);
     CoefficientTable<Compute> xhat;
     for (Index r = 0; r < rows; ++r) xhat.set(r, task.of_xhat(set_at(first + r)));
     const Index param = p_.first_param(set_at(first));
@@ -222,7 +226,7 @@ class LineSets {
   template <typename Task, typename Device>
   void apply_rows(const Task& task, Index first, Index rows, const Team<Device>& team,
                   const typename Task::SetResult* results) const {
-    Scratch<Index, kernels::kBatch> offsets = offsets_of(first, rows);
+    Scratch<Index, kernels::kBatch> offsets = set_offsets(first, rows);
     CoefficientTable<Compute> c;
     for (Index r = 0; r < rows; ++r) c.set(r, task.of_set(results[r]));
     const Index param = p_.first_param(set_at(first));
@@ -247,7 +251,7 @@ class LineSets {
     const Index channels = p_.channel.extent;
     for_each_cell(first * channels, (first + sets) * channels, team,
                   [&](Index cell, Index cells, Index begin, Index end, Index) {
-                    Scratch<Index, kernels::kBatch> offsets = offsets_of(cell, cells);
+                    Scratch<Index, kernels::kBatch> offsets = cell_offsets(cell, cells);
                     CoefficientTable<Compute> c;
                     for (Index k = 0; k < cells; ++k) {
                       const Index set = (cell + k) / channels, channel = (cell + k) % channels;

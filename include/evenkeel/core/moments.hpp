@@ -45,7 +45,7 @@ struct BlockMoments {
   static BlockMoments about(const Statistic& pivot, Index n, const Statistic& first,
                             const Statistic& second) {
     BlockMoments m = none();
-    m.count = static_cast<Statistic>(n);
+    m.count = from_count<Statistic>(n);
     const Statistic shift = first / m.count;
     two_sum(pivot, shift, m.mean, m.mean_low);
     m.m2 = second - first * shift;
@@ -98,7 +98,7 @@ SetStatistics<Statistic> finish(const BlockMoments<Statistic>& m, double epsilon
 /// The pivot was close enough: squares about it lose at most one bit to cancellation.
 template <typename Statistic>
 bool well_centred(Index n, const Statistic& first, const Statistic& second) {
-  return Statistic(2) * first * first <= Statistic(static_cast<Statistic>(n) * second);
+  return Statistic(2) * first * first <= Statistic(from_count<Statistic>(n) * second);
 }
 
 /// The mean of a few values, as first plus the mean of their differences from it: exact where they do not
@@ -112,12 +112,12 @@ class Pivot {
     ++count_;
   }
   Compute value() const {
-    return count_ == 0 ? first_ : Compute(first_ + sum_ / static_cast<Compute>(count_));
+    return count_ == 0 ? first_ : Compute(first_ + sum_ / from_count<Compute>(count_));
   }
 
  private:
   Compute first_, sum_ = Compute(0);
-  int count_ = 0;
+  Index count_ = 0;
 };
 
 /// How far apart the values are that a pivot is guessed from.
@@ -153,7 +153,7 @@ void run_moments(const Storage* x, const kernels::Lines& lines, const Index* off
     sum(0, sets);
     for (Index k = 0; k < sets; ++k) {
       if (!well_centred(n, first[k], second[k])) {
-        pivots[k] = static_cast<Compute>(Statistic(pivots[k]) + first[k] / static_cast<Statistic>(n));
+        pivots[k] = static_cast<Compute>(Statistic(pivots[k]) + first[k] / from_count<Statistic>(n));
         sum(k, 1);
       }
       moments[k].merge(BlockMoments<Statistic>::about(Statistic(pivots[k]), n, first[k], second[k]));
@@ -189,7 +189,7 @@ void column_moments(const Storage* x, const kernels::Lines& rows, Index lanes, I
     bool again = false;
     for (Index l = 0; l < lanes; ++l) {
       if (well_centred(n, first[l], second[l])) continue;
-      pivots[l] = static_cast<Compute>(Statistic(pivots[l]) + first[l] / static_cast<Statistic>(n));
+      pivots[l] = static_cast<Compute>(Statistic(pivots[l]) + first[l] / from_count<Statistic>(n));
       again = true;
     }
     if (again) sum();

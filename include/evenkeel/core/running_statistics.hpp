@@ -27,7 +27,7 @@ struct RunningStatistics {
   /// n is the number of values in each statistics set.
   template <typename Statistic>
   void update(const Moments<Statistic>& batch, Index n, const std::optional<double>& momentum) {
-    const Statistic unbias = static_cast<Statistic>(n) / static_cast<Statistic>(n - 1);
+    const Statistic unbias = from_count<Statistic>(n) / from_count<Statistic>(n - 1);
     for (Index c = 0; c < mean.size(); ++c) {
       if (!is_finite(Param(batch.mean[c])) || !is_finite(Param(Statistic(batch.variance[c] * unbias)))) {
         ++rejected;
@@ -35,7 +35,7 @@ struct RunningStatistics {
       }
     }
     ++tracked;
-    const Statistic weight = momentum ? Statistic(*momentum) : Statistic(1) / static_cast<Statistic>(tracked);
+    const Statistic weight = momentum ? Statistic(*momentum) : Statistic(1) / from_count<Statistic>(tracked);
     const auto move = [&](Param& running, const Statistic& value) {
       running = Param(Statistic((Statistic(1) - weight) * Statistic(running) + weight * value));
     };

@@ -81,8 +81,9 @@ struct ForwardTask {
   }
 };
 
-/// A pass backward: dx = inv_std (gamma dy - mean(gamma dy)) - (x - mean) inv_std^3 mean(gamma dy (x -
-/// mean)).
+/// A pass backward:
+///
+///   dx = inv_std (gamma dy - mean(gamma dy)) - (x - mean) inv_std^3 mean(gamma dy (x - mean))
 template <typename Storage>
 struct BackwardTask {
   using Op = kernels::InputGradient;
@@ -112,7 +113,7 @@ struct BackwardTask {
 
   /// From sum_dy = sum of gamma dy and sum_dy_x = sum of gamma dy (x - center), over n values.
   SetResult finish(Index set, Index n, const Statistic& sum_dy, const Statistic& sum_dy_x) const {
-    const Statistic inv_std = moments.inv_std[set], low = center_low(set), count = static_cast<Statistic>(n);
+    const Statistic inv_std = moments.inv_std[set], low = center_low(set), count = from_count<Statistic>(n);
     const Statistic covariance = Statistic(sum_dy_x - low * sum_dy) / count;
     const Statistic slope = -(inv_std * inv_std * inv_std * covariance);
     return {center(set), inv_std, Statistic(-(inv_std * sum_dy / count) - slope * low), slope};
@@ -135,6 +136,11 @@ struct BackwardTask {
   }
 
   bool wants_params() const { return grad_gamma != nullptr || grad_beta != nullptr; }
+
+  void write_params(Index param, const Statistic& sum_dy, const Statistic& sum_dy_xhat) const {
+    if (grad_beta != nullptr) grad_beta[param] = Compute(sum_dy);
+    if (grad_gamma != nullptr) grad_gamma[param] = Compute(sum_dy_xhat);
+  }
 };
 
 /// Sums over each cell, cell = set * channels + channel: of dy, and of dy (x - center).
@@ -167,7 +173,6 @@ struct CellSums {
 
   /// grad_beta = sum of dy, grad_gamma = sum of dy xhat, over the cells of one parameter.
   void finish_param(const BackwardTask<Storage>& task, Index param) const {
-    using Compute = ComputeOf<Storage>;
     const Index group = param / p.channel.extent, channel = param % p.channel.extent;
     Statistic param_dy(0), param_dy_xhat(0);
     for (Index set = group; set < p.sets(); set += p.group.extent) {
@@ -175,8 +180,7 @@ struct CellSums {
       param_dy += dy[cell];
       param_dy_xhat += task.moments.inv_std[set] * Statistic(dy_x[cell] - task.center_low(set) * dy[cell]);
     }
-    if (task.grad_beta != nullptr) task.grad_beta[param] = Compute(param_dy);
-    if (task.grad_gamma != nullptr) task.grad_gamma[param] = Compute(param_dy_xhat);
+    task.write_params(param, param_dy, param_dy_xhat);
   }
 };
 
@@ -196,14 +200,12 @@ struct BlockSums {
   void clear(Index block) const { std::fill(gamma(block), gamma(block) + 2 * params, Statistic(0)); }
 
   void finish_param(const BackwardTask<Storage>& task, Index param) const {
-    using Compute = ComputeOf<Storage>;
     Statistic param_dy(0), param_dy_xhat(0);
     for (Index block = 0; block < blocks; ++block) {
       param_dy += beta(block)[param];
       param_dy_xhat += gamma(block)[param];
     }
-    if (task.grad_beta != nullptr) task.grad_beta[param] = Compute(param_dy);
-    if (task.grad_gamma != nullptr) task.grad_gamma[param] = Compute(param_dy_xhat);
+    task.write_params(param, param_dy, param_dy_xhat);
   }
 };
 

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Installs what is missing, then builds and runs. See `bash cmake/run.sh help`.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+jobs=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+
+say() { printf '==> %s\n' "$*"; }
+fail() {
+  printf 'cmake/run.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+usage() {
+  cat <<'TEXT'
+Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
+
+  demo [ARGUMENT...]   build and run the digit classifier, e.g. demo --steps 10
+  test [ARGUMENT...]   build and run the tests; arguments go to ctest, e.g. test -R LayerNorm
+  bench [ARGUMENT...]  build and run the benchmarks, e.g. bench --benchmark_filter=layer_norm
+  help                 print this
+
+On Debian and Ubuntu the command first installs what it needs and does not find: a C++17
+compiler, CMake, Ninja, Eigen, and for the tests GoogleTest, for the benchmarks Google Benchmark.
+Everything is built in build/COMMAND of the repository. A second run installs nothing and
+builds only what has changed.
+TEXT
+}
+
+# Whether the CMake package $1 is installed under a usual prefix or one that CMake is told of.
+has_cmake_package() {
+  local prefixes=(/usr /usr/local /opt/homebrew) more=() prefix found
+  IFS=':;' read -r -a more <<<"${CMAKE_PREFIX_PATH:-}"
+  for prefix in "${prefixes[@]}" ${more[@]+"${more[@]}"}; do
+    found=$(find "$prefix"/{lib,lib64,share} -maxdepth 5 -name "$1Config.cmake" -print -quit 2>/dev/null || true)
+    [[ -z $found ]] || return 0
+  done
+  return 1
+}
+
+# Whether what the Debian package $1 is wanted for is here, from whatever source.
+has() {
+  case $1 in
+    g++) command -v "${CXX:-c++}" >/dev/null ;;
+    ninja-build) command -v ninja >/dev/null ;;
+    libeigen3-dev) has_cmake_package Eigen3 ;;
+    libgtest-dev) has_cmake_package GTest ;;
+    libbenchmark-dev) has_cmake_package benchmark ;;
+    lib*) dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+# Installs those of the Debian packages $@ that are missing.
+need() {
+  local package missing=() as_root=()
+  for package in "$@"; do
+    has "$package" || missing+=("$package")
+  done
+  [[ ${#missing[@]} -gt 0 ]] || return 0
+
+  command -v apt-get >/dev/null ||
+    fail "there is no apt-get here: install what Debian calls ${missing[*]}, then run this again"
+  if [[ $(id -u) -ne 0 ]]; then
+    command -v sudo >/dev/null || fail "run as root: apt-get install ${missing[*]}"
+    as_root=(sudo)
+  fi
+  as_root+=(env DEBIAN_FRONTEND=noninteractive)
+  say "Installing ${missing[*]} (apt-get)"
+  "${as_root[@]}" apt-get -qq -o DPkg::Lock::Timeout=300 update
+  "${as_root[@]}" apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Configures build/$1 with only EVENKEEL_BUILD_$2 on, and builds the targets $3...
+build() {
+  local directory=$root/build/$1 part=$2 other options=()
+  shift 2
+  for other in TESTS BENCHMARKS EXAMPLES; do
+    options+=("-DEVENKEEL_BUILD_$other=$([[ $other == "$part" ]] && echo ON || echo OFF)")
+  done
+  say "Configuring $directory"
+  cmake -S "$root" -B "$directory" -G Ninja -DCMAKE_BUILD_TYPE=Release "${options[@]}" >/dev/null
+  say "Building $* (the first time takes minutes)"
+  cmake --build "$directory" --parallel "$jobs" --target "$@"
+}
+
+demo() {
+  local arguments=() argument previous=
+  need g++ cmake ninja-build libeigen3-dev
+  build demo EXAMPLES digits
+  for argument in "$@"; do # the demo runs elsewhere, the data directory is meant from here
+    [[ $previous != --data || $argument == /* ]] || argument=$PWD/$argument
+    arguments+=("$argument")
+    previous=$argument
+  done
+  say "Training in $root/build/demo, where it writes digits.svg"
+  cd "$root/build/demo"
+  exec bin/digits ${arguments[@]+"${arguments[@]}"}
+}
+
+run_tests() {
+  need g++ cmake ninja-build libeigen3-dev libgtest-dev
+  build test TESTS all
+  say "Running the tests"
+  exec ctest --test-dir "$root/build/test" --output-on-failure --no-tests=error --parallel "$jobs" "$@"
+}
+
+bench() {
+  need g++ cmake ninja-build libeigen3-dev libbenchmark-dev
+  build bench BENCHMARKS evenkeel_benchmarks
+  say "Running the benchmarks"
+  exec "$root/build/bench/bin/evenkeel_benchmarks" "$@"
+}
+
+command=${1:-help}
+[[ $# -eq 0 ]] || shift
+case $command in
+  demo) demo "$@" ;;
+  test) run_tests "$@" ;;
+  bench) bench "$@" ;;
+  install) need "$@" ;; # for .ci/run
+  help | -h | --help) usage ;;
+  *)
+    usage >&2
+    fail "no command '$command'"
+    ;;
+esac
