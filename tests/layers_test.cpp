@@ -77,7 +77,14 @@ class EveryLayer : public ::testing::Test {
 };
 
 using Norms = ::testing::Types<Batch, OneLayer, Group>;
-TYPED_TEST_SUITE(EveryLayer, Norms);
+struct NormName {
+  template <typename Norm>
+  static std::string GetName(int) {
+    const std::string scoped = Norm::name();  // evenkeel::BatchNorm::
+    return scoped.substr(10, scoped.size() - 12);
+  }
+};
+TYPED_TEST_SUITE(EveryLayer, Norms, NormName);
 
 TYPED_TEST(EveryLayer, RefusesANumberOfChannelsThatIsNotItsOwn) {
   auto layer = this->trained();
@@ -283,8 +290,7 @@ TYPED_TEST(EveryLayer, AlignmentDoesNotShow) {
     const std::vector<float> x = random_values<float>(size, 10, 1, 5),
                              dy = random_values<float>(size, 0.5, 1, 6);
     std::vector<float> first_y, first_dx;
-    for (std::size_t offset : {0, 1, 2, 3, 7, 15}) {
-      const std::size_t n = x.size();
+    for (Index offset : {0, 1, 2, 3, 7, 15}) {
       Buffer<float> x_memory(size + 16), dy_memory(size + 16), y_memory(size + 16), dx_memory(size + 16);
       std::copy(x.begin(), x.end(), x_memory.data() + offset);
       std::copy(dy.begin(), dy.end(), dy_memory.data() + 15 - offset);
@@ -294,8 +300,8 @@ TYPED_TEST(EveryLayer, AlignmentDoesNotShow) {
       layer.backward(view<kOrder>(x_memory.data() + offset, s),
                      view<kOrder>(dy_memory.data() + 15 - offset, s),
                      view<kOrder>(dx_memory.data() + offset, s));
-      const std::vector<float> y(y_memory.data() + 2, y_memory.data() + 2 + n),
-          dx(dx_memory.data() + offset, dx_memory.data() + offset + n);
+      const std::vector<float> y(y_memory.data() + 2, y_memory.data() + 2 + size),
+          dx(dx_memory.data() + offset, dx_memory.data() + offset + size);
       if (first_y.empty()) first_y = y, first_dx = dx;
       EXPECT_TRUE(same_bits(y, first_y)) << offset;
       EXPECT_TRUE(same_bits(dx, first_dx)) << offset;

@@ -126,7 +126,7 @@ void expect_owner(const Shape& shape, Owner x, bool resizable = true) {
 
 template <int kRank, int kOrder>
 void expect_tensor(const Shape& shape) {
-  std::array<Index, kRank> dimensions;
+  std::array<Index, static_cast<std::size_t>(kRank)> dimensions;
   std::copy(shape.begin(), shape.end(), dimensions.begin());
   Tensor<kRank, kOrder> x(dimensions);
   expect_owner<kOrder>(shape, x);
@@ -134,11 +134,12 @@ void expect_tensor(const Shape& shape) {
   auto layer = layer_of(shape);
   fill(x, x_values(x.size()));
   layer.forward(x, y);
-  for (int axis = 0; axis < kRank; ++axis)
-    EXPECT_EQ(y.dimension(axis), shape[static_cast<std::size_t>(axis)]);
   const auto returned = layer.forward(x);
   static_assert(std::is_same_v<std::decay_t<decltype(returned)>, Tensor<kRank, kOrder>>);
-  for (int axis = 0; axis < kRank; ++axis) EXPECT_EQ(returned.dimension(axis), y.dimension(axis));
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    EXPECT_EQ(y.dimension(axis), shape[axis]);
+    EXPECT_EQ(returned.dimension(axis), shape[axis]);
+  }
 }
 
 TEST(Arguments, TensorsOfRanksOneToFour) {
