@@ -27,6 +27,14 @@ struct Case {
   static constexpr int kOrder = kStorageOrder;
 };
 
+/// Every scalar and layout. long double goes one element at a time anyway, so without SIMD it is nothing new.
+using NumericCases = ::testing::Types<
+#ifndef EVENKEEL_NO_SIMD
+    Case<long double, Eigen::RowMajor>, Case<long double, Eigen::ColMajor>,
+#endif
+    Case<float, Eigen::RowMajor>, Case<float, Eigen::ColMajor>, Case<double, Eigen::RowMajor>,
+    Case<double, Eigen::ColMajor>>;
+
 /// Names of typed tests: float_row_major and so on.
 struct CaseName {
   template <typename C>
