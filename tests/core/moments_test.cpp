@@ -1,0 +1,124 @@
+// Moments of blocks, merged, against the oracle.
+#include "evenkeel/core/moments.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "support/data.hpp"
+#include "support/reference.hpp"
+#include "support/shapes.hpp"
+
+namespace ek_test {
+namespace {
+
+namespace ek = evenkeel;
+using Moments = ek::BlockMoments<double>;
+
+TEST(TwoSum, LosesNothing) {
+  double high = 0, low = 0;
+  ek::two_sum(1e16, 1.0, high, low);
+  EXPECT_EQ(high, 1e16);
+  EXPECT_EQ(low, 1);
+  ek::two_sum(1.0, 1e16, high, low);
+  EXPECT_EQ(low, 1);
+}
+
+// {1, 2, 3, 6} has mean 3 and M2 14; so have its two halves, {1, 2} and {3, 6}, merged.
+TEST(BlockMoments, MergeByHand) {
+  Moments a = Moments::about(1.0, 2, 1.0, 1.0);        // 1, 2 about 1
+  const Moments b = Moments::about(3.0, 2, 3.0, 9.0);  // 3, 6 about 3
+  EXPECT_EQ(a.mean, 1.5);
+  EXPECT_EQ(a.m2, 0.5);
+  EXPECT_EQ(b.m2, 4.5);
+  a.merge(b);
+  EXPECT_EQ(a.count, 4);
+  EXPECT_EQ(a.mean + a.mean_low, 3);
+  EXPECT_EQ(a.m2, 14);
+}
+
+TEST(BlockMoments, MergeWithNothing) {
+  const Moments some = Moments::about(1.0, 2, 1.0, 1.0);
+  Moments left = some, right = Moments::none();
+  left.merge(Moments::none());
+  right.merge(some);
+  for (const Moments& m : {left, right}) {
+    EXPECT_EQ(m.count, 2);
+    EXPECT_EQ(m.mean, 1.5);
+    EXPECT_EQ(m.m2, 0.5);
+  }
+}
+
+/// One set of n values `stride` apart, through both walks, in one block and merged from three.
+template <typename Scalar>
+void expect_moments(const std::vector<Scalar>& x) {
+  using Block = ek::BlockMoments<ek::StatisticOf<Scalar>>;
+  const Index n = static_cast<Index>(x.size());
+  const IndexMap map = batch_norm_map({n, 1}, Eigen::RowMajor);
+  const Reference reference(map, x, 0);
+  const auto expect = [&](const Block& m) {
+    // y's error is the mean's error over the std plus half the variance's relative error, each within 1e-14
+    // or 5e-7.
+    const Real bound = std::is_same_v<Scalar, float> ? 2.5e-7L : 5e-15L;
+    const Real std = std::sqrt(reference.variance[0]);
+    EXPECT_EQ(m.count, static_cast<double>(n));
+    const Real mean_error = (static_cast<Real>(m.mean) - reference.mean[0]) + static_cast<Real>(m.mean_low);
+    // reference.mean is one long double, off by 2^-64 of itself
+    EXPECT_LE(std::fabs(mean_error), bound * std + std::ldexp(std::fabs(reference.mean[0]), -64)) << n;
+    EXPECT_LE(std::fabs(static_cast<Real>(m.m2) / static_cast<Real>(n) - reference.variance[0]),
+              2 * bound * reference.variance[0])
+        << n;
+  };
+  ek::kernels::Lines line;
+  line.length = n;
+  const Index offset = 0, a = n / 3, b = 2 * n / 3;
+  Block whole, part;
+  ek::run_moments(x.data(), line, &offset, 1, 0, n, &whole);
+  expect(whole);
+  Block merged = Block::none();
+  for (auto piece : {std::make_pair(Index{0}, a), std::make_pair(a, b), std::make_pair(b, n)}) {
+    ek::run_moments(x.data(), line, &offset, 1, piece.first, piece.second, &part);
+    merged.merge(part);
+  }
+  expect(merged);
+}
+
+template <typename Scalar>
+void expect_moments_of_all_widths() {
+  for (Index n : widths())
+    for (double mean : {0.0, 1e2, 1e6}) {
+      SCOPED_TRACE(std::to_string(n) + " values, mean " + std::to_string(mean));
+      expect_moments(random_values<Scalar>(n, mean, 1, static_cast<unsigned>(n)));
+    }
+  expect_moments(random_values<Scalar>(100003, 1e6, 1, 1));
+  expect_moments(drifting_values<Scalar>(100003, 1000, 2));
+  expect_moments(constant_with_outliers<Scalar>(batch_norm_map({50001, 1}, Eigen::RowMajor), 1234, 1));
+}
+
+TEST(RunMoments, OfFloat) { expect_moments_of_all_widths<float>(); }
+TEST(RunMoments, OfDouble) { expect_moments_of_all_widths<double>(); }
+
+TEST(RunMoments, OfEqualValuesAreExact) {
+  for (float value : {0.1f, 1234.567f, -1e6f, 1e-30f})
+    for (Index n : {1, 7, 99, 8193, 100003}) {
+      const std::vector<float> x(at(n), value);
+      ek::kernels::Lines line;
+      line.length = n;
+      const Index offset = 0;
+      Moments m;
+      ek::run_moments(x.data(), line, &offset, 1, 0, n, &m);
+      EXPECT_EQ(m.mean, static_cast<double>(value));
+      EXPECT_EQ(m.mean_low, 0);
+      EXPECT_EQ(m.m2, 0);
+    }
+}
+
+TEST(Finish, DividesByTheNumberOfValues) {
+  const auto s = ek::finish(Moments::about(3.0, 4, 0.0, 14.0), 0.5);
+  EXPECT_EQ(s.variance, 3.5);
+  EXPECT_EQ(s.inv_std, 0.5);
+}
+
+}  // namespace
+}  // namespace ek_test

@@ -1,0 +1,84 @@
+// How work is cut: completely, without overlap, and by its size alone.
+#define EIGEN_USE_THREADS
+
+#include "evenkeel/core/parallel.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <vector>
+
+#include "support/shape.hpp"
+
+namespace ek_test {
+namespace {
+
+namespace ek = evenkeel;
+
+TEST(Pieces, CoverAllStepsOnce) {
+  for (Index steps : {1, 63, 64, 65, 32767, 32768, 32769, 100003, 5000011})
+    for (Index size : {1, 3, 64, 100000}) {
+      const ek::Pieces pieces(steps, size);
+      ASSERT_GE(pieces.count, 1);
+      ASSERT_LE(pieces.count, ek::Pieces::kMax);
+      for (Index i = 0; i < pieces.count; ++i) {
+        EXPECT_LT(pieces.begin(i), pieces.end(i));
+        EXPECT_EQ(pieces.begin(i), i == 0 ? 0 : pieces.end(i - 1));
+      }
+      EXPECT_EQ(pieces.end(pieces.count - 1), steps);
+    }
+}
+
+TEST(Pieces, LargeWorkIsCut) { EXPECT_GT(ek::Pieces(1000000, 1).count, 1); }
+
+template <typename Device>
+void expect_each_called_once(const Device& device, Index count) {
+  std::vector<std::atomic<int>> calls(at(count));
+  for (auto& call : calls) call = 0;
+  ek::parallel_for(device, count, 100000, [&](Index i) { ++calls[at(i)]; });
+  for (auto& call : calls) EXPECT_EQ(call, 1);
+}
+
+TEST(ParallelFor, CallsEachOnce) {
+  for (Index count : {0, 1, 2, 17, 1000}) {
+    expect_each_called_once(Eigen::DefaultDevice(), count);
+    for (int threads : {1, 2, 5}) {
+      Eigen::ThreadPool pool(threads);
+      expect_each_called_once(Eigen::ThreadPoolDevice(&pool, threads), count);
+    }
+  }
+}
+
+TEST(Concurrency, IsOneInsideThePool) {
+  Eigen::ThreadPool pool(3);
+  const Eigen::ThreadPoolDevice device(&pool, 3);
+  EXPECT_EQ(ek::concurrency(Eigen::DefaultDevice()), 1);
+  EXPECT_EQ(ek::concurrency(device), 3);
+  std::promise<int> inside;
+  pool.Schedule([&] { inside.set_value(ek::concurrency(device)); });
+  EXPECT_EQ(inside.get_future().get(), 1);
+}
+
+// The blocks, in terms of their first and last items, are the same on every device.
+TEST(Blocks, CoverAllItemsAlikeOnEveryDevice) {
+  for (Index items : {1, 2, 5, 64, 1000, 100003})
+    for (Index size : {1, 7, 1000, 50000}) {
+      const ek::Blocks blocks(items, size, 8);
+      EXPECT_LE(blocks.count, 8);
+      const auto owners_on = [&](const auto& device) {
+        std::vector<Index> owner(at(items), -1);
+        blocks.for_each(device, [&](Index block, Index first, Index last, const auto&) {
+          for (Index i = first; i < last; ++i) owner[at(i)] = block;
+        });
+        return owner;
+      };
+      const std::vector<Index> owners = owners_on(Eigen::DefaultDevice());
+      for (Index owner : owners) ASSERT_GE(owner, 0);
+      Eigen::ThreadPool pool(3);
+      EXPECT_EQ(owners_on(Eigen::ThreadPoolDevice(&pool, 3)), owners);
+    }
+}
+
+}  // namespace
+}  // namespace ek_test

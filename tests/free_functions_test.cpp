@@ -1,0 +1,184 @@
+// The free functions give the layers' bits: they are what the layers call.
+#include <gtest/gtest.h>
+
+#include <Eigen/Core>
+#include <evenkeel/evenkeel.hpp>
+#include <vector>
+
+#include "support/contract.hpp"
+#include "support/data.hpp"
+#include "support/same.hpp"
+
+namespace ek_test {
+namespace {
+
+template <typename C>
+class FreeFunctions : public ::testing::Test {
+ protected:
+  using S = typename C::Scalar;
+  using Moments = ek::Moments<double>;
+
+  const Eigen::DefaultDevice device{};
+  const Shape shape = {4, 6, 35};
+  const Index size = 840;
+  const Buffer<S> x{random_values<S>(size, 100, 1, 1)}, dy{random_values<S>(size, 0.5, 1, 2)};
+  Buffer<S> y{size}, dx{size}, layer_y{size}, layer_dx{size};
+  Moments moments;
+  Eigen::Array<S, Eigen::Dynamic, 1> grad_gamma, grad_beta;
+
+  auto x_view() const { return view<C::kOrder>(x, shape); }
+  auto dy_view() const { return view<C::kOrder>(dy, shape); }
+  auto view_of(Buffer<S>& buffer) const { return view<C::kOrder>(buffer, shape); }
+
+  /// What the layer makes of it, in layer_y and layer_dx.
+  template <typename Layer>
+  void run(Layer& layer) {
+    layer.forward(device, x_view(), view_of(layer_y));
+    layer.backward(device, x_view(), dy_view(), view_of(layer_dx));
+  }
+
+  template <typename Layer>
+  void expect_equal(const Layer& layer) {
+    EXPECT_TRUE(same_bits(y.values(), layer_y.values()));
+    EXPECT_TRUE(same_bits(dx.values(), layer_dx.values()));
+    EXPECT_TRUE(same_bits(moments.mean, layer.saved_mean()));
+    EXPECT_TRUE(same_bits(moments.inv_std, layer.saved_inv_std()));
+    EXPECT_TRUE(same_bits(grad_gamma, layer.grad_gamma()));
+    EXPECT_TRUE(same_bits(grad_beta, layer.grad_beta()));
+    // variance is the biased one, and mean + mean_low the mean to twice the precision.
+    EXPECT_EQ(moments.variance.size(), moments.mean.size());
+    EXPECT_EQ(moments.mean_low.size(), moments.mean.size());
+    for (Index set = 0; set < moments.mean.size(); ++set)
+      EXPECT_NEAR(moments.inv_std[set] * std::sqrt(moments.variance[set] + 1e-5), 1, 1e-15 * 4);
+  }
+
+  template <typename Layer>
+  void expect_inferred(const Layer& layer) {
+    layer.infer(device, x_view(), view_of(layer_y));
+    EXPECT_TRUE(same_bits(y.values(), layer_y.values()));
+  }
+};
+
+using Cases = ::testing::Types<Case<float, Eigen::RowMajor>, Case<float, Eigen::ColMajor>,
+                               Case<double, Eigen::RowMajor>, Case<double, Eigen::ColMajor>>;
+TYPED_TEST_SUITE(FreeFunctions, Cases);
+
+TYPED_TEST(FreeFunctions, OfBatchNorm) {
+  using Scalar = typename TypeParam::Scalar;
+  for (bool affine : {true, false}) {
+    ek::BatchNormOptions options;
+    options.affine = affine;
+    ek::BatchNorm<Scalar> layer(6, options);
+    randomize_parameters(layer);
+    this->run(layer);
+    batch_norm_forward(this->device, this->x_view(), layer.gamma(), layer.beta(), options,
+                       this->view_of(this->y), this->moments);
+    batch_norm_backward(this->device, this->x_view(), this->dy_view(), layer.gamma(), this->moments, options,
+                        this->view_of(this->dx), this->grad_gamma, this->grad_beta);
+    if (!affine) this->grad_gamma.resize(0), this->grad_beta.resize(0);
+    this->expect_equal(layer);
+    batch_norm_infer(this->device, this->x_view(), layer.gamma(), layer.beta(), layer.running_mean(),
+                     layer.running_var(), options, this->view_of(this->y));
+    this->expect_inferred(layer);
+  }
+}
+
+TYPED_TEST(FreeFunctions, OfLayerNormOnOneAxis) {
+  using Scalar = typename TypeParam::Scalar;
+  for (Index axis : {0, 1, 2}) {
+    ek::LayerNormOptions options;
+    options.axis = axis;
+    ek::LayerNorm<Scalar> layer(this->shape[at(axis)], options);
+    randomize_parameters(layer);
+    this->run(layer);
+    layer_norm_forward(this->device, this->x_view(), layer.gamma(), layer.beta(), options,
+                       this->view_of(this->y), this->moments);
+    layer_norm_backward(this->device, this->x_view(), this->dy_view(), layer.gamma(), this->moments, options,
+                        this->view_of(this->dx), this->grad_gamma, this->grad_beta);
+    this->expect_equal(layer);
+    layer_norm_infer(this->device, this->x_view(), layer.gamma(), layer.beta(), options,
+                     this->view_of(this->y));
+    this->expect_inferred(layer);
+  }
+}
+
+TYPED_TEST(FreeFunctions, OfLayerNormOnSeveralAxes) {
+  using Scalar = typename TypeParam::Scalar;
+  const std::vector<Index> normalized_shape = {6, 35};
+  for (bool bias : {true, false}) {
+    ek::LayerNormOptions options;
+    options.bias = bias;
+    ek::LayerNorm<Scalar> layer(normalized_shape, options);
+    randomize_parameters(layer);
+    this->run(layer);
+    layer_norm_forward(this->device, this->x_view(), normalized_shape, layer.gamma(), layer.beta(), options,
+                       this->view_of(this->y), this->moments);
+    layer_norm_backward(this->device, this->x_view(), this->dy_view(), normalized_shape, layer.gamma(),
+                        this->moments, options, this->view_of(this->dx), this->grad_gamma, this->grad_beta);
+    if (!bias) this->grad_beta.resize(0);
+    this->expect_equal(layer);
+    layer_norm_infer(this->device, this->x_view(), normalized_shape, layer.gamma(), layer.beta(), options,
+                     this->view_of(this->y));
+    this->expect_inferred(layer);
+  }
+}
+
+TYPED_TEST(FreeFunctions, OfGroupNorm) {
+  using Scalar = typename TypeParam::Scalar;
+  ek::GroupNormOptions options;
+  ek::GroupNorm<Scalar> layer(3, 6, options);
+  randomize_parameters(layer);
+  this->run(layer);
+  group_norm_forward(this->device, this->x_view(), 3, layer.gamma(), layer.beta(), options,
+                     this->view_of(this->y), this->moments);
+  group_norm_backward(this->device, this->x_view(), this->dy_view(), 3, layer.gamma(), this->moments, options,
+                      this->view_of(this->dx), this->grad_gamma, this->grad_beta);
+  this->expect_equal(layer);
+  group_norm_infer(this->device, this->x_view(), 3, layer.gamma(), layer.beta(), options,
+                   this->view_of(this->y));
+  this->expect_inferred(layer);
+}
+
+// Parameters that lie in somebody else's memory.
+TYPED_TEST(FreeFunctions, TakeMappedParameters) {
+  using Scalar = typename TypeParam::Scalar;
+  using Array = Eigen::Array<Scalar, Eigen::Dynamic, 1>;
+  ek::BatchNorm<Scalar> layer(6);
+  randomize_parameters(layer);
+  this->run(layer);
+  const std::vector<Scalar> gamma(layer.gamma().data(), layer.gamma().data() + 6),
+      beta(layer.beta().data(), layer.beta().data() + 6);
+  const Eigen::Map<const Array> gamma_map(gamma.data(), 6), beta_map(beta.data(), 6);
+  batch_norm_forward(this->device, this->x_view(), gamma_map, beta_map, ek::BatchNormOptions(),
+                     this->view_of(this->y), this->moments);
+  EXPECT_TRUE(same_bits(this->y.values(), this->layer_y.values()));
+}
+
+TYPED_TEST(FreeFunctions, RefuseParametersOfAnotherSize) {
+  using Scalar = typename TypeParam::Scalar;
+  using Array = Eigen::Array<Scalar, Eigen::Dynamic, 1>;
+  const Array five = Array::Ones(5), six = Array::Ones(6);
+  const std::vector<Scalar> before = this->y.values();
+  const auto forward = [&](const Array& gamma, const Array& beta) {
+    batch_norm_forward(this->device, this->x_view(), gamma, beta, ek::BatchNormOptions(),
+                       this->view_of(this->y), this->moments);
+  };
+  EXPECT_TRUE(
+      says(refusal([&] { forward(five, six); }), {"evenkeel::batch_norm_forward:", "gamma", "5", "6"}));
+  EXPECT_TRUE(
+      says(refusal([&] { forward(six, five); }), {"evenkeel::batch_norm_forward:", "beta", "5", "6"}));
+  EXPECT_TRUE(says(refusal([&] {
+                     batch_norm_infer(this->device, this->x_view(), six, six, six, five,
+                                      ek::BatchNormOptions(), this->view_of(this->y));
+                   }),
+                   {"evenkeel::batch_norm_infer:", "5", "6"}));
+  EXPECT_TRUE(says(refusal([&] {
+                     group_norm_forward(this->device, this->x_view(), 4, six, six, ek::GroupNormOptions(),
+                                        this->view_of(this->y), this->moments);
+                   }),
+                   {"evenkeel::group_norm_forward:", "4", "6"}));
+  EXPECT_TRUE(same_bits(this->y.values(), before));
+}
+
+}  // namespace
+}  // namespace ek_test

@@ -1,0 +1,108 @@
+// half and bfloat16: stored in 16 bits, computed in float.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <evenkeel/evenkeel.hpp>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+#include "support/contract.hpp"
+
+namespace ek_test {
+namespace {
+
+template <typename Storage>
+class StorageTypes : public ::testing::Test {};
+using Types = ::testing::Types<Eigen::half, Eigen::bfloat16>;
+TYPED_TEST_SUITE(StorageTypes, Types);
+
+/// The distance to the next value of the type at `value`: digits counts the implicit bit.
+template <typename Storage>
+Real unit_in_last_place(Real value) {
+  constexpr int kDigits = std::is_same_v<Storage, Eigen::half> ? 11 : 8;
+  constexpr int kLeastExponent = std::is_same_v<Storage, Eigen::half> ? -13 : -125;
+  int exponent = 0;
+  std::frexp(value, &exponent);
+  return std::ldexp(Real(1), std::max(exponent, kLeastExponent) - kDigits);
+}
+
+/// Within one unit in the last place of the storage type, next to the float arithmetic's own bound (see
+/// Tolerance).
+template <typename Storage>
+void expect_close(const std::vector<Storage>& got, const std::vector<Real>& expected, Real arithmetic) {
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const Real bound = unit_in_last_place<Storage>(expected[i]) + arithmetic;
+    ASSERT_LE(std::fabs(static_cast<Real>(static_cast<float>(got[i])) - expected[i]), bound)
+        << "element " << i;
+  }
+}
+
+Real largest(const std::vector<Real>& values) {
+  Real result = 1;
+  for (Real value : values) result = std::max(result, std::fabs(value));
+  return result;
+}
+
+template <typename Storage>
+std::vector<Storage> stored(const std::vector<float>& values) {
+  std::vector<Storage> result;
+  for (float value : values) result.push_back(static_cast<Storage>(value));
+  return result;
+}
+
+template <typename Storage>
+std::vector<float> loaded(const std::vector<Storage>& values) {
+  std::vector<float> result;
+  for (const Storage& value : values) result.push_back(static_cast<float>(value));
+  return result;
+}
+
+template <typename Storage, typename Layer>
+void expect_rounded_once(Layer& layer, const IndexMap& map, const Shape& shape) {
+  static_assert(std::is_same_v<std::decay_t<decltype(layer.gamma()[0])>, float>,
+                "parameters are kept in float");
+  randomize_parameters(layer);
+  const auto x = stored<Storage>(random_values<float>(map.size(), 8, 1, 1));
+  const auto dy = stored<Storage>(random_values<float>(map.size(), 0.5, 1, 2));
+  std::vector<Storage> y(x.size()), dx(x.size());
+  layer.forward(ek::view(x.data(), shape), ek::view(y.data(), shape));
+  layer.backward(ek::view(x.data(), shape), ek::view(dy.data(), shape), ek::view(dx.data(), shape));
+
+  const std::vector<Real> gamma = to_real(layer.gamma()), beta = to_real(layer.beta());
+  const Reference reference(map, loaded(x), 1e-5);
+  const std::vector<Real> expected = reference_forward(map, reference, gamma, beta);
+  expect_close(y, expected, Tolerance<float>::y * largest(expected));
+  const ReferenceGradients gradients = reference_backward(map, reference, loaded(dy), gamma);
+  expect_close(dx, gradients.x, Tolerance<float>::x * largest(gradients.x_scale));
+  EXPECT_LE(largest_error(layer.grad_gamma(), gradients.gamma,
+                          [&](std::size_t p) { return gradients.gamma_scale[p]; }),
+            Tolerance<float>::sum);
+  EXPECT_LE(largest_error(layer.grad_beta(), gradients.beta,
+                          [&](std::size_t p) { return gradients.beta_scale[p]; }),
+            Tolerance<float>::sum);
+}
+
+TYPED_TEST(StorageTypes, RunsAndColumnsOfBatchNorm) {
+  for (const Shape& shape : {Shape{4, 3, 5}, Shape{9, 33}, Shape{3, 5, 9, 9}}) {
+    ek::BatchNorm<TypeParam> layer(shape[1]);
+    expect_rounded_once<TypeParam>(layer, batch_norm_map(shape, Eigen::RowMajor, 1), shape);
+  }
+}
+
+TYPED_TEST(StorageTypes, RowsOfLayerNorm) {
+  for (const Shape& shape : {Shape{4, 3, 5}, Shape{9, 33}, Shape{6, 256}}) {
+    ek::LayerNorm<TypeParam> layer(shape.back());
+    expect_rounded_once<TypeParam>(layer, layer_norm_map(shape, Eigen::RowMajor, rank_of(shape) - 1, 1),
+                                   shape);
+  }
+}
+
+TYPED_TEST(StorageTypes, GroupNorm) {
+  const Shape shape = {3, 6, 5, 7};
+  ek::GroupNorm<TypeParam> layer(2, 6);
+  expect_rounded_once<TypeParam>(layer, group_norm_map(shape, Eigen::RowMajor, 2), shape);
+}
+
+}  // namespace
+}  // namespace ek_test

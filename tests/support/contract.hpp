@@ -1,0 +1,218 @@
+// Runs a layer against the oracle and holds it to the numbers that the library promises.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <evenkeel/evenkeel.hpp>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "data.hpp"
+#include "reference.hpp"
+#include "shape.hpp"
+
+namespace ek_test {
+
+namespace ek = evenkeel;
+
+/// What a typed test is instantiated with.
+template <typename S, int kStorageOrder>
+struct Case {
+  using Scalar = S;
+  static constexpr int kOrder = kStorageOrder;
+};
+
+/// The bounds of the contract, relative to the scales in forward_error and backward_error.
+///
+/// `sum` bounds dgamma = sum dy * xhat relative to sum |dy| max(1, |xhat|), and dbeta = sum dy relative to
+/// sum |dy|. Just as y, xhat is right to 5e-7 of max(1, |xhat|) (a small xhat is a difference of larger
+/// numbers), which dy passes on; and a chain of k additions of one sign adds about 0.3 sqrt(k / 3) u when
+/// roundings are random (u = 2^-24 or 2^-53), 6 u = 3.5e-7 for a block of a thousand before it is merged in
+/// double. So the bound of dx holds for them too.
+template <typename Scalar>
+struct Tolerance {
+  // long double has no promise of its own. 200 u is what 1e-14 is for double, rounded up.
+  static constexpr Real y = 100 * std::numeric_limits<Scalar>::epsilon(), x = y, sum = y;
+};
+template <>
+struct Tolerance<float> {
+  static constexpr Real y = 5e-7L, x = 1e-6L, sum = 1e-6L;
+};
+template <>
+struct Tolerance<double> {
+  static constexpr Real y = 1e-14L, x = 1e-14L, sum = 1e-14L;
+};
+
+/// The largest |got - expected| / scale; infinite for NaN and for an error where the scale is 0.
+template <typename Got, typename ScaleOf>
+Real largest_error(const Got& got, const std::vector<Real>& expected, ScaleOf scale_of) {
+  if (static_cast<std::size_t>(got.size()) != expected.size()) return INFINITY;
+  Real largest = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const Real difference =
+        std::fabs(static_cast<Real>(got[static_cast<decltype(got.size())>(i)]) - expected[i]);
+    if (difference == 0) continue;
+    const Real error = difference / scale_of(i);
+    if (std::isnan(error)) return INFINITY;
+    largest = std::max(largest, error);
+  }
+  return largest;
+}
+
+/// max |y - expected| / max(1, max |expected|), where the maxima are those of each statistics set for itself.
+template <typename Scalar>
+Real forward_error(const IndexMap& map, const std::vector<Scalar>& y, const std::vector<Real>& expected) {
+  std::vector<Real> scale(at(map.sets), 1);
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    scale[at(map.set[i])] = std::max(scale[at(map.set[i])], std::fabs(expected[i]));
+  return largest_error(y, expected, [&](std::size_t i) { return scale[at(map.set[i])]; });
+}
+
+/// max |dx - expected| / max |gamma * inv_std * dy|, the maxima again those of each set for itself.
+template <typename Scalar>
+Real backward_error(const IndexMap& map, const std::vector<Scalar>& dx, const ReferenceGradients& expected) {
+  return largest_error(dx, expected.x, [&](std::size_t i) { return expected.x_scale[at(map.set[i])]; });
+}
+
+template <int kOrder, typename T>
+auto view(T* data, const Shape& shape) {
+  if constexpr (kOrder == Eigen::RowMajor)
+    return ek::view(data, shape, ek::row_major);
+  else
+    return ek::view(data, shape, ek::col_major);
+}
+
+template <int kOrder, typename T>
+auto view(Buffer<T>& buffer, const Shape& shape) {
+  return view<kOrder>(buffer.data(), shape);
+}
+
+template <int kOrder, typename T>
+auto view(const Buffer<T>& buffer, const Shape& shape) {
+  return view<kOrder>(buffer.data(), shape);
+}
+
+template <typename Array>
+std::vector<Real> to_real(const Array& array) {
+  std::vector<Real> result;
+  for (Index i = 0; i < array.size(); ++i) result.push_back(static_cast<Real>(array[i]));
+  return result;
+}
+
+/// Random parameters of both signs.
+template <typename Layer>
+void randomize_parameters(Layer& layer) {
+  using Scalar = std::decay_t<decltype(layer.gamma()[0])>;
+  const auto gamma = random_values<Scalar>(layer.gamma().size(), 1, 0.5, 11);
+  const auto beta = random_values<Scalar>(layer.beta().size(), 0, 1, 12);
+  for (Index i = 0; i < layer.gamma().size(); ++i) layer.gamma()[i] = gamma[at(i)];
+  for (Index i = 0; i < layer.beta().size(); ++i) layer.beta()[i] = beta[at(i)];
+}
+
+template <typename Layer, typename = void>
+struct HasRunningStatistics : std::false_type {};
+template <typename Layer>
+struct HasRunningStatistics<Layer, std::void_t<decltype(std::declval<Layer&>().running_mean())>>
+    : std::true_type {};
+
+/// Forward, backward and, for the norms that infer from the input alone, infer.
+template <int kOrder, typename Layer, typename Scalar>
+void expect_contract(Layer& layer, const IndexMap& map, const Shape& shape, const std::vector<Scalar>& x,
+                     const std::vector<Scalar>& dy, double epsilon = 1e-5) {
+  const std::string trace = to_string(shape) + (kOrder == Eigen::RowMajor ? " row-major" : " column-major");
+  SCOPED_TRACE(trace);
+  using Bound = Tolerance<Scalar>;
+  randomize_parameters(layer);
+  const std::vector<Real> gamma = to_real(layer.gamma()), beta = to_real(layer.beta());
+  const Reference reference(map, x, epsilon);
+  const std::vector<Real> y = reference_forward(map, reference, gamma, beta);
+
+  const Buffer<Scalar> x_buffer(x), dy_buffer(dy);
+  Buffer<Scalar> y_buffer(map.size()), dx_buffer(map.size());
+  const auto x_view = view<kOrder>(x_buffer, shape), dy_view = view<kOrder>(dy_buffer, shape);
+  auto y_view = view<kOrder>(y_buffer, shape), dx_view = view<kOrder>(dx_buffer, shape);
+
+  layer.forward(x_view, y_view);
+  EXPECT_LE(forward_error(map, y_buffer.values(), y), Bound::y) << "y of forward";
+  EXPECT_TRUE(y_buffer.padding_intact()) << "forward wrote beside y";
+
+  // The saved mean, on the scale of y, is as good as y, but for its own rounding to one number.
+  const Real unit = std::numeric_limits<std::decay_t<decltype(layer.saved_mean()[0])>>::epsilon();
+  EXPECT_LE(largest_error(layer.saved_mean(), reference.mean,
+                          [&](std::size_t set) {
+                            return 1 / reference.inv_std[set] +
+                                   unit / Bound::y * std::fabs(reference.mean[set]);
+                          }),
+            Bound::y)
+      << "saved_mean";
+  EXPECT_LE(largest_error(layer.saved_inv_std(), reference.inv_std,
+                          [&](std::size_t set) { return reference.inv_std[set]; }),
+            Bound::y)
+      << "saved_inv_std";
+
+  layer.backward(x_view, dy_view, dx_view);
+  const ReferenceGradients expected = reference_backward(map, reference, dy, gamma);
+  EXPECT_LE(backward_error(map, dx_buffer.values(), expected), Bound::x) << "dx";
+  EXPECT_TRUE(dx_buffer.padding_intact()) << "backward wrote beside dx";
+  if (!gamma.empty()) {
+    EXPECT_LE(largest_error(layer.grad_gamma(), expected.gamma,
+                            [&](std::size_t p) { return expected.gamma_scale[p]; }),
+              Bound::sum)
+        << "grad_gamma";
+  }
+  if (!beta.empty()) {
+    EXPECT_LE(largest_error(layer.grad_beta(), expected.beta,
+                            [&](std::size_t p) { return expected.beta_scale[p]; }),
+              Bound::sum)
+        << "grad_beta";
+  }
+
+  if constexpr (!HasRunningStatistics<Layer>::value) {
+    Buffer<Scalar> inferred(map.size());
+    auto inferred_view = view<kOrder>(inferred, shape);
+    static_cast<const Layer&>(layer).infer(x_view, inferred_view);
+    EXPECT_LE(forward_error(map, inferred.values(), y), Bound::y) << "y of infer";
+    EXPECT_TRUE(inferred.padding_intact()) << "infer wrote beside y";
+  }
+  EXPECT_TRUE(x_buffer.padding_intact() && dy_buffer.padding_intact()) << "wrote beside an input";
+}
+
+/// The same at means that are far from 0 compared with the std of 1.
+template <int kOrder, typename Scalar, typename Layer>
+void expect_contract_at_far_means(Layer& layer, const IndexMap& map, const Shape& shape) {
+  const std::vector<Scalar> dy = random_values<Scalar>(map.size(), 0.5, 1, 2);
+  for (double mean : {0.0, 1e2, 1e4, 1e6}) {
+    // Without a promise of its own, long double is held to means whose own rounding stays below the bound.
+    if (std::is_same_v<Scalar, long double> && mean > 1e2) continue;
+    SCOPED_TRACE("mean " + std::to_string(mean));
+    expect_contract<kOrder>(layer, map, shape, random_values<Scalar>(map.size(), mean, 1, 1), dy);
+  }
+}
+
+/// The same where the mean drifts along memory, and where one value in a constant set is another.
+template <int kOrder, typename Scalar, typename Layer>
+void expect_contract_on_uneven_data(Layer& layer, const IndexMap& map, const Shape& shape) {
+  const std::vector<Scalar> dy = random_values<Scalar>(map.size(), 0.5, 1, 2);
+  {
+    SCOPED_TRACE("drift");
+    expect_contract<kOrder>(layer, map, shape, drifting_values<Scalar>(map.size(), 100, 3), dy);
+  }
+  for (double level : {0.0, 1234.0})
+    for (double step : {0.0, 0.0625, 1e4}) {
+      SCOPED_TRACE("constant " + std::to_string(level) + " with an outlier of " + std::to_string(step));
+      expect_contract<kOrder>(layer, map, shape, constant_with_outliers<Scalar>(map, level, step), dy);
+    }
+}
+
+template <int kOrder, typename Scalar, typename Layer>
+void expect_contract_on_hard_data(Layer& layer, const IndexMap& map, const Shape& shape) {
+  expect_contract_at_far_means<kOrder, Scalar>(layer, map, shape);
+  expect_contract_on_uneven_data<kOrder, Scalar>(layer, map, shape);
+}
+
+}  // namespace ek_test

@@ -1,0 +1,101 @@
+// Random data, and buffers that show when somebody reads or writes beside them.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <new>
+#include <random>
+#include <vector>
+
+#include "shape.hpp"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define EK_TEST_ADDRESS_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EK_TEST_ADDRESS_SANITIZER
+#endif
+#endif
+
+namespace ek_test {
+
+/// Normally distributed numbers, rounded to Scalar: the rounded ones are the truth that every test starts
+/// from.
+template <typename Scalar>
+std::vector<Scalar> random_values(Index size, double mean, double std, unsigned seed) {
+  std::mt19937_64 generator(seed);
+  std::normal_distribution<double> normal;
+  std::vector<Scalar> result(at(size));
+  for (Scalar& value : result)
+    value = static_cast<Scalar>(static_cast<long double>(mean) +
+                                static_cast<long double>(std) * normal(generator));
+  return result;
+}
+
+/// Random numbers with std 1 whose mean climbs from -height to height along memory.
+template <typename Scalar>
+std::vector<Scalar> drifting_values(Index size, double height, unsigned seed) {
+  std::vector<Scalar> result = random_values<Scalar>(size, 0, 1, seed);
+  for (Index i = 0; i < size; ++i)
+    result[at(i)] +=
+        static_cast<Scalar>(height * (2.0 * static_cast<double>(i) / static_cast<double>(size) - 1));
+  return result;
+}
+
+/// `level` everywhere, but for the middle element of each set, which is level + step.
+template <typename Scalar>
+std::vector<Scalar> constant_with_outliers(const IndexMap& map, double level, double step) {
+  std::vector<Index> left(at(map.sets), 0);
+  for (Index set : map.set) ++left[at(set)];
+  for (Index& count : left) count = (count + 1) / 2;
+  std::vector<Scalar> result;
+  for (Index set : map.set)
+    result.push_back(static_cast<Scalar>(--left[at(set)] == 0 ? level + step : level));
+  return result;
+}
+
+/// An array that begins one element after a 64-byte boundary, with NaN before its beginning and beyond its
+/// end. Under AddressSanitizer nothing lies beyond the end, so that reading there is reported too.
+template <typename T>
+class Buffer {
+ public:
+  explicit Buffer(const std::vector<T>& values)
+      : size_(values.size()),
+        memory_(static_cast<T*>(::operator new[]((kBefore + size_ + kBeyond) * sizeof(T), kAlignment))) {
+    std::uninitialized_fill_n(memory_.get(), kBefore + size_ + kBeyond, nan());
+    std::copy(values.begin(), values.end(), data());
+  }
+  explicit Buffer(Index size) : Buffer(std::vector<T>(at(size), nan())) {}
+
+  T* data() { return memory_.get() + kBefore; }
+  const T* data() const { return memory_.get() + kBefore; }
+  std::vector<T> values() const { return std::vector<T>(data(), data() + size_); }
+
+  bool padding_intact() const {
+    const auto is_nan = [](T value) { return std::isnan(value); };
+    return std::all_of(memory_.get(), memory_.get() + kBefore, is_nan) &&
+           std::all_of(data() + size_, data() + size_ + kBeyond, is_nan);
+  }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  static constexpr std::size_t kBefore = 1;
+#ifdef EK_TEST_ADDRESS_SANITIZER
+  static constexpr std::size_t kBeyond = 0;
+#else
+  static constexpr std::size_t kBeyond = 64;
+#endif
+  struct Delete {
+    void operator()(T* memory) const { ::operator delete[](memory, kAlignment); }
+  };
+
+  static T nan() { return std::numeric_limits<T>::quiet_NaN(); }
+
+  std::size_t size_;
+  std::unique_ptr<T[], Delete> memory_;
+};
+
+}  // namespace ek_test
