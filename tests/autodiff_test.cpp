@@ -4,6 +4,7 @@
 #include <Eigen/Core>
 #include <cmath>
 #include <evenkeel/evenkeel.hpp>
+#include <string>
 #include <unsupported/Eigen/AutoDiff>
 #include <vector>
 
@@ -78,7 +79,13 @@ template <typename Derivatives>
 class AutoDiff : public ::testing::Test {};
 
 using DerivativeTypes = ::testing::Types<Eigen::VectorXd, Eigen::Matrix<double, kInputs, 1>>;
-TYPED_TEST_SUITE(AutoDiff, DerivativeTypes);
+struct SizeName {
+  template <typename Derivatives>
+  static std::string GetName(int) {
+    return Derivatives::SizeAtCompileTime == Eigen::Dynamic ? "dynamic" : "fixed";
+  }
+};
+TYPED_TEST_SUITE(AutoDiff, DerivativeTypes, SizeName);
 
 TYPED_TEST(AutoDiff, ThroughBatchNorm) {
   using Scalar = Eigen::AutoDiffScalar<TypeParam>;

@@ -52,7 +52,7 @@ class BatchNormNumbers : public ::testing::Test {
 using Cases = ::testing::Types<Case<float, Eigen::RowMajor>, Case<float, Eigen::ColMajor>,
                                Case<double, Eigen::RowMajor>, Case<double, Eigen::ColMajor>,
                                Case<long double, Eigen::RowMajor>, Case<long double, Eigen::ColMajor>>;
-TYPED_TEST_SUITE(BatchNormNumbers, Cases);
+TYPED_TEST_SUITE(BatchNormNumbers, Cases, CaseName);
 
 TYPED_TEST(BatchNormNumbers, EveryAxisOfEveryShape) {
   for (const Shape& shape : small_shapes())

@@ -70,7 +70,7 @@ class GroupNormNumbers : public ::testing::Test {
 using Cases = ::testing::Types<Case<float, Eigen::RowMajor>, Case<float, Eigen::ColMajor>,
                                Case<double, Eigen::RowMajor>, Case<double, Eigen::ColMajor>,
                                Case<long double, Eigen::RowMajor>, Case<long double, Eigen::ColMajor>>;
-TYPED_TEST_SUITE(GroupNormNumbers, Cases);
+TYPED_TEST_SUITE(GroupNormNumbers, Cases, CaseName);
 
 TYPED_TEST(GroupNormNumbers, ChannelsFirstOverEveryShape) {
   for (const Shape& shape : small_shapes())

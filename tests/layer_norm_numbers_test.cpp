@@ -50,7 +50,7 @@ class LayerNormNumbers : public ::testing::Test {
 using Cases = ::testing::Types<Case<float, Eigen::RowMajor>, Case<float, Eigen::ColMajor>,
                                Case<double, Eigen::RowMajor>, Case<double, Eigen::ColMajor>,
                                Case<long double, Eigen::RowMajor>, Case<long double, Eigen::ColMajor>>;
-TYPED_TEST_SUITE(LayerNormNumbers, Cases);
+TYPED_TEST_SUITE(LayerNormNumbers, Cases, CaseName);
 
 TYPED_TEST(LayerNormNumbers, EveryRunOfAxesOfEveryShape) {
   for (const Shape& shape : small_shapes())

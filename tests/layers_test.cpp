@@ -2,6 +2,7 @@
 // no trace.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <evenkeel/evenkeel.hpp>
@@ -76,7 +77,14 @@ class EveryLayer : public ::testing::Test {
 };
 
 using Norms = ::testing::Types<Batch, OneLayer, Group>;
-TYPED_TEST_SUITE(EveryLayer, Norms);
+struct NormName {
+  template <typename Norm>
+  static std::string GetName(int) {
+    const std::string scoped = Norm::name();  // evenkeel::BatchNorm::
+    return scoped.substr(10, scoped.size() - 12);
+  }
+};
+TYPED_TEST_SUITE(EveryLayer, Norms, NormName);
 
 TYPED_TEST(EveryLayer, RefusesANumberOfChannelsThatIsNotItsOwn) {
   auto layer = this->trained();
@@ -209,6 +217,11 @@ TYPED_TEST(EveryLayer, RefusesParametersOfAnotherSize) {
                    [&] { layer.forward(this->in(this->shape_), this->out(this->shape_)); });
     expect_refused(layer, this->y_, {TypeParam::name() + "infer:", "gamma", std::to_string(size), "6"},
                    [&] { layer.infer(this->in(this->shape_), this->out(this->shape_)); });
+    expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "gamma", std::to_string(size), "6"},
+                   [&] {
+                     layer.backward(this->in(this->shape_), view<kOrder>(this->dy_, this->shape_),
+                                    view<kOrder>(this->dx_, this->shape_));
+                   });
   }
 }
 
@@ -266,6 +279,33 @@ TYPED_TEST(EveryLayer, WorksInPlaceWithTheSameBits) {
     in_place.infer(view<kOrder>(x_and_inferred, s), view<kOrder>(x_and_inferred, s));
     EXPECT_TRUE(same_bits(x_and_inferred.values(), y.values())) << "infer";
     EXPECT_TRUE(x_and_y.padding_intact() && dy_and_dx.padding_intact() && x_and_inferred.padding_intact());
+  }
+}
+
+// Where the data lie does not show in the bits.
+TYPED_TEST(EveryLayer, AlignmentDoesNotShow) {
+  for (const Shape& s : {Shape{3, 6, 33}, Shape{2, 6, 7, 7}, Shape{33, 6}, Shape{2, 6, 4099}}) {
+    SCOPED_TRACE(to_string(s));
+    const Index size = size_of(s);
+    const std::vector<float> x = random_values<float>(size, 10, 1, 5),
+                             dy = random_values<float>(size, 0.5, 1, 6);
+    std::vector<float> first_y, first_dx;
+    for (Index offset : {0, 1, 2, 3, 7, 15}) {
+      Buffer<float> x_memory(size + 16), dy_memory(size + 16), y_memory(size + 16), dx_memory(size + 16);
+      std::copy(x.begin(), x.end(), x_memory.data() + offset);
+      std::copy(dy.begin(), dy.end(), dy_memory.data() + 15 - offset);
+      auto layer = TypeParam::make();
+      randomize_parameters(layer);
+      layer.forward(view<kOrder>(x_memory.data() + offset, s), view<kOrder>(y_memory.data() + 2, s));
+      layer.backward(view<kOrder>(x_memory.data() + offset, s),
+                     view<kOrder>(dy_memory.data() + 15 - offset, s),
+                     view<kOrder>(dx_memory.data() + offset, s));
+      const std::vector<float> y(y_memory.data() + 2, y_memory.data() + 2 + size),
+          dx(dx_memory.data() + offset, dx_memory.data() + offset + size);
+      if (first_y.empty()) first_y = y, first_dx = dx;
+      EXPECT_TRUE(same_bits(y, first_y)) << offset;
+      EXPECT_TRUE(same_bits(dx, first_dx)) << offset;
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <evenkeel/evenkeel.hpp>
 #include <limits>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -15,7 +16,13 @@ namespace {
 template <typename Storage>
 class StorageTypes : public ::testing::Test {};
 using Types = ::testing::Types<Eigen::half, Eigen::bfloat16>;
-TYPED_TEST_SUITE(StorageTypes, Types);
+struct TypeName {
+  template <typename Storage>
+  static std::string GetName(int) {
+    return std::is_same_v<Storage, Eigen::half> ? "half" : "bfloat16";
+  }
+};
+TYPED_TEST_SUITE(StorageTypes, Types, TypeName);
 
 /// The distance to the next value of the type at `value`: digits counts the implicit bit.
 template <typename Storage>

@@ -126,7 +126,7 @@ void expect_owner(const Shape& shape, Owner x, bool resizable = true) {
 
 template <int kRank, int kOrder>
 void expect_tensor(const Shape& shape) {
-  std::array<Index, kRank> dimensions;
+  std::array<Index, static_cast<std::size_t>(kRank)> dimensions;
   std::copy(shape.begin(), shape.end(), dimensions.begin());
   Tensor<kRank, kOrder> x(dimensions);
   expect_owner<kOrder>(shape, x);
@@ -134,11 +134,12 @@ void expect_tensor(const Shape& shape) {
   auto layer = layer_of(shape);
   fill(x, x_values(x.size()));
   layer.forward(x, y);
-  for (int axis = 0; axis < kRank; ++axis)
-    EXPECT_EQ(y.dimension(axis), shape[static_cast<std::size_t>(axis)]);
   const auto returned = layer.forward(x);
   static_assert(std::is_same_v<std::decay_t<decltype(returned)>, Tensor<kRank, kOrder>>);
-  for (int axis = 0; axis < kRank; ++axis) EXPECT_EQ(returned.dimension(axis), y.dimension(axis));
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    EXPECT_EQ(y.dimension(axis), shape[axis]);
+    EXPECT_EQ(returned.dimension(axis), shape[axis]);
+  }
 }
 
 TEST(Arguments, TensorsOfRanksOneToFour) {
@@ -343,10 +344,15 @@ TEST(Arguments, KindsMayBeMixed) {
 }
 
 TEST(Arguments, OrdersMayNotBeMixed) {
-  Eigen::MatrixXf x = Eigen::MatrixXf::Random(4, 4);
-  RowMatrix y = RowMatrix::Constant(4, 4, -7);
-  EXPECT_TRUE(says(refusal([&] { layer_of({4, 4}).forward(x, y); }), {"evenkeel::LayerNorm::forward:", "y"}));
-  EXPECT_TRUE((y.array() == -7).all());
+  const Eigen::MatrixXf x = Eigen::MatrixXf::Random(4, 4);
+  RowMatrix y = RowMatrix::Constant(4, 4, -7), small = RowMatrix::Constant(2, 2, -7);
+  auto layer = layer_of({4, 4});
+  EXPECT_TRUE(says(refusal([&] { layer.forward(x, y); }), {"evenkeel::LayerNorm::forward:", "y"}));
+  EXPECT_TRUE(says(refusal([&] { layer.infer(x, small); }), {"evenkeel::LayerNorm::infer:", "y"}));
+  layer.forward(x);
+  EXPECT_TRUE(says(refusal([&] { layer.backward(x, x, small); }), {"evenkeel::LayerNorm::backward:", "dx"}));
+  EXPECT_EQ(y, RowMatrix::Constant(4, 4, -7));
+  EXPECT_EQ(small, RowMatrix::Constant(2, 2, -7));
 }
 
 // Owning outputs are resized, but not by a refused call.
@@ -356,6 +362,9 @@ TEST(Arguments, ARefusedCallDoesNotResize) {
   EXPECT_NE(refusal([&] { layer.forward(x, y); }), "(nothing was thrown)");
   EXPECT_NE(refusal([&] { layer.infer(x, y); }), "(nothing was thrown)");
   EXPECT_NE(refusal([&] { layer.backward(x, x, y); }), "(nothing was thrown)");
+  const Eigen::MatrixXf good = Eigen::MatrixXf::Random(4, 7), bad_dy = Eigen::MatrixXf::Random(4, 6);
+  layer.forward(good);
+  EXPECT_TRUE(says(refusal([&] { layer.backward(good, bad_dy, y); }), {"dy", "[4, 6]", "[4, 7]"}));
   EXPECT_EQ(y, Eigen::MatrixXf::Constant(2, 2, -7));
   Tensor<2, RowMajor> tensor_x(5, 7), tensor_y(2, 3);
   tensor_x.setRandom();

@@ -71,7 +71,7 @@ class Threads : public ::testing::Test {
 
 using Cases = ::testing::Types<Case<float, Eigen::RowMajor>, Case<float, Eigen::ColMajor>,
                                Case<double, Eigen::RowMajor>>;
-TYPED_TEST_SUITE(Threads, Cases);
+TYPED_TEST_SUITE(Threads, Cases, CaseName);
 
 TYPED_TEST(Threads, BatchNorm) {
   using Scalar = typename TypeParam::Scalar;

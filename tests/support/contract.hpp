@@ -27,6 +27,18 @@ struct Case {
   static constexpr int kOrder = kStorageOrder;
 };
 
+/// Names of typed tests: float_row_major and so on.
+struct CaseName {
+  template <typename C>
+  static std::string GetName(int) {
+    using Scalar = typename C::Scalar;
+    const std::string scalar = std::is_same_v<Scalar, float>    ? "float"
+                               : std::is_same_v<Scalar, double> ? "double"
+                                                                : "long_double";
+    return scalar + (C::kOrder == Eigen::RowMajor ? "_row_major" : "_col_major");
+  }
+};
+
 /// The bounds of the contract, relative to the scales in forward_error and backward_error.
 ///
 /// `sum` bounds dgamma = sum dy * xhat relative to sum |dy| max(1, |xhat|), and dbeta = sum dy relative to
