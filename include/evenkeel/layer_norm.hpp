@@ -162,13 +162,13 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
 
  public:
   explicit LayerNorm(Index features, LayerNormOptions options = {})
-      : LayerNorm(std::vector<Index>{features}, std::move(options)) {}
+      : LayerNorm(std::vector<Index>{features}, options) {}
 
   explicit LayerNorm(std::vector<Index> normalized_shape, LayerNormOptions options = {})
       : Base(caller("LayerNorm"), options.epsilon, check_shape(normalized_shape), options.affine,
              options.affine && options.bias),
         normalized_shape_(std::move(normalized_shape)),
-        options_(std::move(options)) {}
+        options_(options) {}
 
   const std::vector<Index>& normalized_shape() const { return normalized_shape_; }
   const LayerNormOptions& options() const { return options_; }

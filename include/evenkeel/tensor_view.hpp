@@ -111,7 +111,8 @@ struct TensorArgument {
   static auto view(const Caller&, const char*, Self& tensor) {
     using Element = std::remove_pointer_t<decltype(tensor.data())>;
     Index extents[kRank];
-    for (int axis = 0; axis < kRank; ++axis) extents[axis] = tensor.dimension(static_cast<std::size_t>(axis));
+    for (int axis = 0; axis < kRank; ++axis)
+      extents[axis] = tensor.dimension(static_cast<unsigned char>(axis));
     return TensorView<Element>{
         tensor.data(), Shape(extents, extents + kRank),
         static_cast<int>(T::Layout) == static_cast<int>(Eigen::RowMajor) ? row_major : col_major};
@@ -245,8 +246,10 @@ TensorView<const ScalarOf<T>> input_view(const Caller& caller, const char* name,
 /// Whether a and b share memory.
 template <typename A, typename B>
 bool overlap(const A* a, Index a_size, const B* b, Index b_size) {
-  const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
-  return address(a) < address(b + b_size) && address(b) < address(a + a_size);
+  const auto begin = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
+  const std::uintptr_t a_end = begin(a) + static_cast<std::uintptr_t>(a_size) * sizeof(A);
+  const std::uintptr_t b_end = begin(b) + static_cast<std::uintptr_t>(b_size) * sizeof(B);
+  return begin(a) < b_end && begin(b) < a_end;
 }
 
 /// An output argument, checked against the input whose shape it takes, and not yet changed.

@@ -37,7 +37,8 @@ struct RunningStatistics {
     ++tracked;
     const Statistic weight = momentum ? Statistic(*momentum) : Statistic(1) / from_count<Statistic>(tracked);
     const auto move = [&](Param& running, const Statistic& value) {
-      running = Param(Statistic((Statistic(1) - weight) * Statistic(running) + weight * value));
+      const Statistic kept = (Statistic(1) - weight) * Statistic(running), added = weight * value;
+      running = Param(Statistic(kept + added));
     };
     for (Index c = 0; c < mean.size(); ++c) {
       move(mean[c], batch.mean[c]);
