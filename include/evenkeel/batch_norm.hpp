@@ -88,11 +88,13 @@ void batch_norm_infer(const Caller& caller, const Device& device, const X& x, In
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
 /// Shapes       x, y: any of rank 1 to 8 with channels on options.axis; gamma, beta: [channels] or empty for
-/// none;
-///              moments: one entry a channel.
+///              none; moments: one entry a channel.
 /// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-/// or wider. Aliasing     y may be x. Determinism  the same bits on every device and thread count. Errors
-/// std::invalid_argument when sizes differ, when a channel has one value, or when y overlaps x otherwise.
+///              or wider.
+/// Aliasing     y may be x.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument when sizes differ, when a channel has one value, or when y overlaps x
+///              otherwise.
 /// Source       Ioffe, Szegedy 2015, algorithm 1.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void batch_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
@@ -102,13 +104,15 @@ void batch_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
 
 /// The gradients of batch_norm_forward, from the moments that it left.
 ///
-///   dx = gamma inv_std (dy - mean(dy) - xhat mean(dy xhat)),  grad_gamma = sum(dy xhat),  grad_beta =
-///   sum(dy)
+///   dx = gamma inv_std (dy - mean(dy) - xhat mean(dy xhat)),  grad_gamma = sum(dy xhat),  grad_beta = sum(dy)
 ///
 /// Shapes       dy, dx: x's; gamma: [channels] or empty; grad_gamma, grad_beta: [channels], resized where
-/// they can be. Types        as batch_norm_forward. Aliasing     dx may be dy. Determinism  the same bits on
-/// every device and thread count. Errors       std::invalid_argument when sizes differ, or when dx overlaps
-/// x, or dy otherwise. Source       Ioffe, Szegedy 2015, section 3.
+///              they can be.
+/// Types        as batch_norm_forward.
+/// Aliasing     dx may be dy.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or dy otherwise.
+/// Source       Ioffe, Szegedy 2015, section 3.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void batch_norm_backward(const Device& device, const X& x, const Dy& dy, const Gamma& gamma,
@@ -146,10 +150,13 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
 /// statistics, or the batch's own where the layer tracks none.
 ///
 /// Shapes       x: any of rank 1 to 8 with `channels` on options.axis. Empty batches are legal and change
-/// nothing. Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in
-/// double or wider. Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap
-/// is an error. Determinism  the same bits on every device and thread count. Errors std::invalid_argument,
-/// with both numbers, before anything is written. Source       Ioffe, Szegedy 2015.
+///              nothing.
+/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
+///              or wider.
+/// Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an error.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument, with both numbers, before anything is written.
+/// Source       Ioffe, Szegedy 2015.
 template <typename Scalar = float>
 class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   using Base = Layer<BatchNorm, Scalar>;

@@ -70,12 +70,14 @@ void group_norm_backward(const Caller& caller, const Device& device, const X& x,
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
 /// Shapes       x, y: any of rank 2 to 8 with samples on options.batch_axis and channels on options.axis;
-/// gamma, beta:
-///              [channels] or empty for none; moments: entry sample * groups + group.
+///              gamma, beta: [channels] or empty for none; moments: entry sample * groups + group.
 /// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-/// or wider. Aliasing     y may be x. Determinism  the same bits on every device and thread count. Errors
-/// std::invalid_argument when groups do not divide channels, sizes differ, or y overlaps x otherwise. Source
-/// Wu, He 2018, equations 1, 2 and 7.
+///              or wider.
+/// Aliasing     y may be x.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument when groups do not divide channels, sizes differ, or y overlaps x
+///              otherwise.
+/// Source       Wu, He 2018, equations 1, 2 and 7.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void group_norm_forward(const Device& device, const X& x, Index groups, const Gamma& gamma, const Beta& beta,
                         const GroupNormOptions& options, Y&& y, Moments<StatisticOf<ScalarOf<X>>>& moments) {
@@ -89,9 +91,12 @@ void group_norm_forward(const Device& device, const X& x, Index groups, const Ga
 ///   grad_beta = sum(dy), both over the samples and places of a channel
 ///
 /// Shapes       dy, dx: x's; gamma: [channels] or empty; grad_gamma, grad_beta: [channels], resized where
-/// they can be. Types        as group_norm_forward. Aliasing     dx may be dy. Determinism  the same bits on
-/// every device and thread count. Errors       std::invalid_argument when sizes differ, or when dx overlaps
-/// x, or dy otherwise. Source       Wu, He 2018, differentiated.
+///              they can be.
+/// Types        as group_norm_forward.
+/// Aliasing     dx may be dy.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or dy otherwise.
+/// Source       Wu, He 2018, differentiated.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void group_norm_backward(const Device& device, const X& x, const Dy& dy, Index groups, const Gamma& gamma,
@@ -118,9 +123,11 @@ void group_norm_infer(const Device& device, const X& x, Index groups, const Gamm
 ///
 /// Shapes       x: any of rank 2 to 8 with `channels` on options.axis and samples on options.batch_axis.
 /// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-/// or wider. Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an
-/// error. Determinism  the same bits on every device and thread count. Errors       std::invalid_argument,
-/// with both numbers, before anything is written. Source       Wu, He 2018.
+///              or wider.
+/// Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an error.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument, with both numbers, before anything is written.
+/// Source       Wu, He 2018.
 template <typename Scalar = float>
 class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   using Base = Layer<GroupNorm, Scalar>;

@@ -76,12 +76,14 @@ void layer_norm_backward(const Caller& caller, const Device& device, const X& x,
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
 /// Shapes       x, y: any of rank 1 to 8 with normalized_shape on adjacent axes; gamma, beta: as many values
-/// as
-///              normalized_shape, in the order of x's memory, or empty for none; moments: one entry a sample.
+///              as normalized_shape, in the order of x's memory, or empty for none; moments: one entry a
+///              sample.
 /// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-/// or wider. Aliasing     y may be x. Determinism  the same bits on every device and thread count. Errors
-/// std::invalid_argument when sizes differ, or when y overlaps x otherwise. Source       Ba, Kiros, Hinton
-/// 2016, equations 3 and 4.
+///              or wider.
+/// Aliasing     y may be x.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument when sizes differ, or when y overlaps x otherwise.
+/// Source       Ba, Kiros, Hinton 2016, equations 3 and 4.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_forward(const Device& device, const X& x, const std::vector<Index>& normalized_shape,
                         const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y&& y,
@@ -103,9 +105,12 @@ void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
 ///   grad_beta = sum(dy), both over the samples
 ///
 /// Shapes       dy, dx: x's; gamma as in layer_norm_forward; grad_gamma, grad_beta: resized where they can
-/// be. Types        as layer_norm_forward. Aliasing     dx may be dy. Determinism  the same bits on every
-/// device and thread count. Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or
-/// dy otherwise. Source       Ba, Kiros, Hinton 2016, differentiated.
+///              be.
+/// Types        as layer_norm_forward.
+/// Aliasing     dx may be dy.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or dy otherwise.
+/// Source       Ba, Kiros, Hinton 2016, differentiated.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void layer_norm_backward(const Device& device, const X& x, const Dy& dy,
@@ -149,12 +154,13 @@ void layer_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
 /// infer is forward without what backward needs: it changes nothing in the layer.
 ///
 /// Shapes       x: any of rank 1 to 8 with normalized_shape on adjacent axes from options.axis on, the last
-/// axes by
-///              default. gamma and beta lie in the order of x's memory.
+///              axes by default. gamma and beta lie in the order of x's memory.
 /// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-/// or wider. Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an
-/// error. Determinism  the same bits on every device and thread count. Errors       std::invalid_argument,
-/// with both numbers, before anything is written. Source       Ba, Kiros, Hinton 2016.
+///              or wider.
+/// Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an error.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument, with both numbers, before anything is written.
+/// Source       Ba, Kiros, Hinton 2016.
 template <typename Scalar = float>
 class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
   using Base = Layer<LayerNorm, Scalar>;

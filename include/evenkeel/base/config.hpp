@@ -10,8 +10,10 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define EVENKEEL_INLINE inline __attribute__((always_inline))
+#define EVENKEEL_INLINE_LAMBDA __attribute__((always_inline))
 #define EVENKEEL_COLD __attribute__((cold, noinline))
 #else
 #define EVENKEEL_INLINE inline
+#define EVENKEEL_INLINE_LAMBDA
 #define EVENKEEL_COLD
 #endif

@@ -7,7 +7,7 @@
 namespace evenkeel {
 
 /// N values to work with: not initialized; on the stack for small plain types, else on the heap.
-template <typename T, int N, bool kOnStack = std::is_trivially_copyable_v<T> && sizeof(T) <= 64>
+template <typename T, std::ptrdiff_t N, bool kOnStack = std::is_trivially_copyable_v<T> && sizeof(T) <= 64>
 class Scratch {
  public:
   T* data() { return values_; }
@@ -17,7 +17,7 @@ class Scratch {
   T values_[N];
 };
 
-template <typename T, int N>
+template <typename T, std::ptrdiff_t N>
 class Scratch<T, N, false> {
  public:
   T* data() { return values_.get(); }

@@ -31,18 +31,18 @@ class LineSets {
   template <typename Device>
   void forward(const ForwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team) const {
     Scratch<SetStatistics<Statistic>, kernels::kBatch> statistics;
-    for_each_batch(begin, end, [&](Index first, Index sets) {
+    for_each_batch(begin, end, kNear, [&](Batch& batch) {
       if (task.known_mean != nullptr) {
-        for (Index k = 0; k < sets; ++k) statistics[k] = task.known(set_at(first + k));
+        for (Index k = 0; k < batch.sets; ++k) statistics[k] = task.known(batch.set(k));
       } else {
         Scratch<BlockMoments<Statistic>, kernels::kBatch> moments;
-        reduce(task, first, sets, team, moments.data());
-        for (Index k = 0; k < sets; ++k) {
+        reduce(task, batch, team, moments.data());
+        for (Index k = 0; k < batch.sets; ++k) {
           statistics[k] = finish(moments[k], task.epsilon);
-          task.save(set_at(first + k), statistics[k]);
+          task.save(batch.set(k), statistics[k]);
         }
       }
-      apply(task, first, sets, team, statistics.data());
+      apply(task, batch, team, statistics.data());
     });
   }
 
@@ -51,139 +51,150 @@ class LineSets {
                 Statistic* grad_gamma, Statistic* grad_beta) const {
     Scratch<typename BackwardTask<Storage>::SetResult, kernels::kBatch> results;
     const CellSums<Storage> sums(p_, task.sums);
-    for_each_batch(begin, end, [&](Index first, Index sets) {
+    for_each_batch(begin, end, is_rows() ? kFewRows : kNear, [&](Batch& batch) {
       if (is_rows()) {
-        reduce_rows(task, first, sets, team, results.data());
-        if (task.wants_params()) sum_params(task, first, sets, team, grad_gamma, grad_beta);
+        reduce_rows(task, batch, team, results.data(), grad_gamma, grad_beta);
       } else {
-        reduce_cells(task, sums, first, sets, team);
-        for (Index k = 0; k < sets; ++k) results[k] = sums.finish(task, set_at(first + k));
+        reduce_cells(task, sums, batch, team);
+        for (Index k = 0; k < batch.sets; ++k) results[k] = sums.finish(task, batch.set(k));
       }
-      apply(task, first, sets, team, results.data());
+      apply(task, batch, team, results.data());
     });
   }
 
  private:
-  static constexpr Index kNear = 8192;  // elements that stay in the nearest cache
+  static constexpr Index kNear = 8192;      // elements that stay in the nearest cache
+  static constexpr Index kFewRows = 65536;  // and in the next one: rows enough to add up by feature
+
+  /// Sets that are worked on together, and where they begin.
+  struct Batch {
+    Index first, step, sets;
+    Scratch<Index, kernels::kBatch> offsets;
+
+    Index set(Index k) const { return first + k * step; }
+  };
 
   bool is_rows() const { return p_.walk == Walk::rows; }
 
-  /// Rows are taken group by group, so that neighbours have the same parameters; runs as they lie in memory.
-  Index set_at(Index item) const {
-    if (!is_rows()) return item;
-    const Index samples = p_.sets() / p_.group.extent;
-    return item % samples * p_.group.extent + item / samples;
-  }
-
-  /// Calls f(first item, sets) for sets that are worked on together.
+  /// Calls f(batch) for items [begin, end). Rows are taken group by group, so that a batch has the same
+  /// parameters; runs as they lie in memory.
   template <typename F>
-  void for_each_batch(Index begin, Index end, const F& f) const {
-    const Index samples = p_.sets() / p_.group.extent;
-    const Index most = std::clamp<Index>(kNear / p_.set_size(), 1, kernels::kBatch);
-    for (Index first = begin; first < end;) {
-      const Index sets = std::min({most, end - first, is_rows() ? samples - first % samples : most});
-      f(first, sets);
-      first += sets;
+  void for_each_batch(Index begin, Index end, Index elements, const F& f) const {
+    const Index groups = p_.group.extent, samples = p_.sets() / groups;
+    const Index most = std::clamp<Index>(elements / p_.set_size(), 1, kernels::kBatch);
+    Batch batch;
+    for (Index item = begin; item < end; item += batch.sets) {
+      batch.sets = std::min(most, end - item);
+      if (is_rows()) {
+        batch.first = item % samples * groups + item / samples;
+        batch.step = groups;
+        batch.sets = std::min(batch.sets, samples - item % samples);
+        const Index offset = p_.offset(batch.first);
+        for (Index k = 0; k < batch.sets; ++k) batch.offsets[k] = offset + k * p_.batch.stride;
+      } else {
+        batch.first = item;
+        batch.step = 1;
+        for (Index k = 0; k < batch.sets; ++k) batch.offsets[k] = p_.offset(item + k);
+      }
+      f(batch);
     }
   }
 
-  /// Calls f(first cell, cells, begin, end, piece) for cells [begin, end): several whole ones, or a piece of
-  /// one.
+  /// Calls f(first, cells, begin, end, piece) for cells [0, cells) of a batch: several whole ones, or a piece
+  /// of one.
   template <typename Device, typename F>
-  void for_each_cell(Index begin, Index end, const Team<Device>& team, const F& f) const {
+  void for_each_cell(Index first, Index last, const Team<Device>& team, const F& f) const {
     if (cell_pieces_.count == 1) {
       const Index bundle = std::clamp<Index>(kGrain / p_.cell_size(), 1, kernels::kBatch);
-      team.for_each((end - begin + bundle - 1) / bundle, bundle * p_.cell_size(), [&](Index i) {
-        const Index cell = begin + i * bundle;
-        f(cell, std::min(bundle, end - cell), 0, p_.cell_size(), 0);
+      team.for_each((last - first + bundle - 1) / bundle, bundle * p_.cell_size(), [&](Index i) {
+        const Index cell = first + i * bundle;
+        f(cell, std::min(bundle, last - cell), 0, p_.cell_size(), 0);
       });
     } else {
-      team.for_each((end - begin) * cell_pieces_.count, cell_pieces_.length, [&](Index i) {
+      team.for_each((last - first) * cell_pieces_.count, cell_pieces_.length, [&](Index i) {
         const Index piece = i % cell_pieces_.count;
-        f(begin + i / cell_pieces_.count, 1, cell_pieces_.begin(piece), cell_pieces_.end(piece), piece);
+        f(first + i / cell_pieces_.count, 1, cell_pieces_.begin(piece), cell_pieces_.end(piece), piece);
       });
     }
   }
 
-  Scratch<Index, kernels::kBatch> set_offsets(Index first, Index sets) const {
-    Scratch<Index, kernels::kBatch> offsets;
-    for (Index k = 0; k < sets; ++k) offsets[k] = p_.offset(set_at(first + k));
-    return offsets;
-  }
-
-  Scratch<Index, kernels::kBatch> cell_offsets(Index first, Index cells) const {
-    Scratch<Index, kernels::kBatch> offsets;
+  /// Calls f(k, set of the batch, channel) for cells first + k of a batch, k in [0, cells).
+  template <typename F>
+  void for_each_of(Index first, Index cells, const F& f) const {
     const Index channels = p_.channel.extent;
+    Index set = first / channels, channel = first % channels;
     for (Index k = 0; k < cells; ++k) {
-      offsets[k] = p_.offset((first + k) / channels) + (first + k) % channels * p_.channel.stride;
+      f(k, set, channel);
+      if (++channel == channels) {
+        channel = 0;
+        ++set;
+      }
     }
-    return offsets;
   }
 
-  /// moments[k] = those of item first + k. Only one set alone can be large enough to be cut.
+  /// moments[k] = those of the batch's set k. Only one set alone can be large enough to be cut.
   template <typename Device>
-  void reduce(const ForwardTask<Storage>& task, Index first, Index sets, const Team<Device>& team,
+  void reduce(const ForwardTask<Storage>& task, Batch& batch, const Team<Device>& team,
               BlockMoments<Statistic>* moments) const {
-    Scratch<Index, kernels::kBatch> offsets = set_offsets(first, sets);
     if (set_pieces_.count == 1) {
-      run_moments(task.x, set_lines_, offsets.data(), sets, 0, p_.set_size(), moments);
+      run_moments(task.x, set_lines_, batch.offsets.data(), batch.sets, 0, p_.set_size(), moments);
       return;
     }
     Scratch<BlockMoments<Statistic>, Pieces::kMax> partial;
     team.for_each(set_pieces_.count, set_pieces_.length, [&](Index i) {
-      run_moments(task.x, set_lines_, offsets.data(), 1, set_pieces_.begin(i), set_pieces_.end(i),
+      run_moments(task.x, set_lines_, batch.offsets.data(), 1, set_pieces_.begin(i), set_pieces_.end(i),
                   &partial[i]);
     });
     moments[0] = BlockMoments<Statistic>::none();
     for (Index i = 0; i < set_pieces_.count; ++i) moments[0].merge(partial[i]);
   }
 
-  /// The two sums of each cell of some sets.
+  /// The two sums of each cell of a batch.
   template <typename Device>
-  void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, Index first, Index sets,
+  void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, Batch& batch,
                     const Team<Device>& team) const {
-    const Index channels = p_.channel.extent, begin = first * channels, end = (first + sets) * channels;
+    const Index cells_of_batch = batch.sets * p_.channel.extent, before = batch.first * p_.channel.extent;
     const auto sum = [&](Index cell, Index cells, Index from, Index to, Statistic* dy, Statistic* dy_x) {
-      Scratch<Index, kernels::kBatch> offsets = cell_offsets(cell, cells);
+      Scratch<Index, kernels::kBatch> offsets;
       Scratch<Compute, kernels::kBatch> centers;
-      for (Index k = 0; k < cells; ++k) centers[k] = task.center((cell + k) / channels);
+      for_each_of(cell, cells, [&](Index k, Index set, Index channel) {
+        offsets[k] = batch.offsets[set] + channel * p_.channel.stride;
+        centers[k] = task.center(batch.set(set));
+      });
       simd::run<Compute>(kernels::RunSums<kernels::Gradients, Storage>{
-          task.x, task.dy, nullptr, cell_lines_, from, to, cells, offsets.data(), centers.data(), dy, dy_x});
+          task.x, task.dy, cell_lines_, from, to, cells, offsets.data(), centers.data(), dy, dy_x});
     };
     if (cell_pieces_.count == 1) {
-      for_each_cell(begin, end, team, [&](Index cell, Index cells, Index from, Index to, Index) {
-        sum(cell, cells, from, to, sums.dy + cell, sums.dy_x + cell);
+      for_each_cell(0, cells_of_batch, team, [&](Index cell, Index cells, Index from, Index to, Index) {
+        sum(cell, cells, from, to, sums.dy + before + cell, sums.dy_x + before + cell);
       });
       return;
     }
-    for (Index cell = begin; cell < end; ++cell) {
+    for (Index cell = 0; cell < cells_of_batch; ++cell) {
       Scratch<Statistic, Pieces::kMax> dy, dy_x;
       for_each_cell(cell, cell + 1, team, [&](Index, Index, Index from, Index to, Index piece) {
         sum(cell, 1, from, to, &dy[piece], &dy_x[piece]);
       });
-      sums.dy[cell] = total(dy.data(), cell_pieces_.count);
-      sums.dy_x[cell] = total(dy_x.data(), cell_pieces_.count);
+      sums.dy[before + cell] = total(dy.data(), cell_pieces_.count);
+      sums.dy_x[before + cell] = total(dy_x.data(), cell_pieces_.count);
     }
   }
 
-  /// What backward needs of each row, from its sums weighted by gamma.
+  /// What backward needs of each row, and what the rows add to the gradients of gamma and beta.
   template <typename Device>
-  void reduce_rows(const BackwardTask<Storage>& task, Index first, Index rows, const Team<Device>& team,
-                   typename BackwardTask<Storage>::SetResult* results) const {
-    Scratch<Index, kernels::kBatch> offsets = set_offsets(first, rows);
-    Scratch<Compute, kernels::kBatch> centers;
-    for (Index r = 0; r < rows; ++r) centers[r] = task.center(set_at(first + r));
+  void reduce_rows(const BackwardTask<Storage>& task, Batch& batch, const Team<Device>& team,
+                   typename BackwardTask<Storage>::SetResult* results, Statistic* grad_gamma,
+                   Statistic* grad_beta) const {
+    CoefficientTable<Compute> xhat;
+    for (Index r = 0; r < batch.sets; ++r) xhat.set(r, task.of_xhat(batch.set(r)));
+    const Index param = p_.first_param(batch.first);
+    const bool wanted = task.wants_params();
     Scratch<Statistic, kernels::kBatch> dy, dy_x;
     const auto sum = [&](Index from, Index to, Statistic* row_dy, Statistic* row_dy_x) {
-      if (task.gamma == nullptr) {
-        simd::run<Compute>(kernels::RunSums<kernels::Gradients, Storage>{task.x, task.dy, nullptr, set_lines_,
-                                                                         from, to, rows, offsets.data(),
-                                                                         centers.data(), row_dy, row_dy_x});
-      } else {
-        simd::run<Compute>(kernels::RunSums<kernels::WeightedGradients, Storage>{
-            task.x, task.dy, task.gamma + p_.first_param(set_at(first)), set_lines_, from, to, rows,
-            offsets.data(), centers.data(), row_dy, row_dy_x});
-      }
+      simd::run<Compute>(kernels::RowGradients<Storage>{
+          task.x, task.dy, task.gamma == nullptr ? nullptr : task.gamma + param, from, to, batch.sets,
+          batch.offsets.data(), xhat.mean(), xhat.scale(), xhat.shift(), row_dy, row_dy_x,
+          wanted ? grad_gamma + param : nullptr, wanted ? grad_beta + param : nullptr});
     };
     if (set_pieces_.count == 1) {
       sum(0, p_.set_size(), dy.data(), dy_x.data());
@@ -193,52 +204,36 @@ class LineSets {
       dy[0] = total(dy.data(), set_pieces_.count);
       dy_x[0] = total(dy_x.data(), set_pieces_.count);
     }
-    for (Index r = 0; r < rows; ++r) {
-      results[r] = task.finish(set_at(first + r), p_.set_size(), dy[r], dy_x[r]);
-    }
-  }
-
-  /// What some rows add to the gradients of gamma and beta.
-  template <typename Device>
-  void sum_params(const BackwardTask<Storage>& task, Index first, Index rows, const Team<Device>& team,
-                  Statistic* grad_gamma, Statistic* grad_beta) const {
-    Scratch<Index, kernels::kBatch> offsets = set_offsets(first, rows);
-    CoefficientTable<Compute> xhat;
-    for (Index r = 0; r < rows; ++r) xhat.set(r, task.of_xhat(set_at(first + r)));
-    const Index param = p_.first_param(set_at(first));
-    team.for_each(set_pieces_.count, set_pieces_.length * rows, [&](Index i) {
-      simd::run<Compute>(kernels::RowParamSums<Storage>{
-          task.x, task.dy, set_pieces_.begin(i), set_pieces_.end(i), rows, offsets.data(), xhat.mean(),
-          xhat.scale(), xhat.shift(), grad_gamma + param, grad_beta + param});
-    });
+    for (Index r = 0; r < batch.sets; ++r)
+      results[r] = task.finish(batch.set(r), p_.set_size(), dy[r], dy_x[r]);
   }
 
   template <typename Task, typename Device>
-  void apply(const Task& task, Index first, Index sets, const Team<Device>& team,
+  void apply(const Task& task, Batch& batch, const Team<Device>& team,
              const typename Task::SetResult* results) const {
     if (is_rows()) {
-      apply_rows(task, first, sets, team, results);
+      apply_rows(task, batch, team, results);
     } else {
-      apply_cells(task, first, sets, team, results);
+      apply_cells(task, batch, team, results);
     }
   }
 
   template <typename Task, typename Device>
-  void apply_rows(const Task& task, Index first, Index rows, const Team<Device>& team,
+  void apply_rows(const Task& task, Batch& batch, const Team<Device>& team,
                   const typename Task::SetResult* results) const {
-    Scratch<Index, kernels::kBatch> offsets = set_offsets(first, rows);
     CoefficientTable<Compute> c;
-    for (Index r = 0; r < rows; ++r) c.set(r, task.of_set(results[r]));
-    const Index param = p_.first_param(set_at(first));
-    team.for_each(set_pieces_.count, set_pieces_.length * rows, [&](Index i) {
+    for (Index r = 0; r < batch.sets; ++r) c.set(r, task.of_set(results[r]));
+    const Index param = p_.first_param(batch.first);
+    team.for_each(set_pieces_.count, set_pieces_.length * batch.sets, [&](Index i) {
       simd::run<Compute>(
           kernels::RowApply<typename Task::Op, Storage>{task.x,
                                                         task.dy,
                                                         task.out,
+                                                        task.streams(p_),
                                                         set_pieces_.begin(i),
                                                         set_pieces_.end(i),
-                                                        rows,
-                                                        offsets.data(),
+                                                        batch.sets,
+                                                        batch.offsets.data(),
                                                         {c.mean(), c.scale(), c.shift(), c.slope()},
                                                         task.gamma == nullptr ? nullptr : task.gamma + param,
                                                         task.beta == nullptr ? nullptr : task.beta + param});
@@ -246,28 +241,28 @@ class LineSets {
   }
 
   template <typename Task, typename Device>
-  void apply_cells(const Task& task, Index first, Index sets, const Team<Device>& team,
+  void apply_cells(const Task& task, Batch& batch, const Team<Device>& team,
                    const typename Task::SetResult* results) const {
-    const Index channels = p_.channel.extent;
-    for_each_cell(first * channels, (first + sets) * channels, team,
-                  [&](Index cell, Index cells, Index begin, Index end, Index) {
-                    Scratch<Index, kernels::kBatch> offsets = cell_offsets(cell, cells);
-                    CoefficientTable<Compute> c;
-                    for (Index k = 0; k < cells; ++k) {
-                      const Index set = (cell + k) / channels, channel = (cell + k) % channels;
-                      c.set(k, task.of_cell(results[set - first], p_.first_param(set) + channel));
-                    }
-                    simd::run<Compute>(kernels::RunApply<typename Task::Op, Storage>{
-                        task.x,
-                        task.dy,
-                        task.out,
-                        cell_lines_,
-                        begin,
-                        end,
-                        cells,
-                        offsets.data(),
-                        {c.mean(), c.scale(), c.shift(), c.slope()}});
-                  });
+    for_each_cell(
+        0, batch.sets * p_.channel.extent, team, [&](Index cell, Index cells, Index begin, Index end, Index) {
+          Scratch<Index, kernels::kBatch> offsets;
+          CoefficientTable<Compute> c;
+          for_each_of(cell, cells, [&](Index k, Index set, Index channel) {
+            offsets[k] = batch.offsets[set] + channel * p_.channel.stride;
+            c.set(k, task.of_cell(results[set], p_.first_param(batch.set(set)) + channel));
+          });
+          simd::run<Compute>(
+              kernels::RunApply<typename Task::Op, Storage>{task.x,
+                                                            task.dy,
+                                                            task.out,
+                                                            task.streams(p_),
+                                                            cell_lines_,
+                                                            begin,
+                                                            end,
+                                                            cells,
+                                                            offsets.data(),
+                                                            {c.mean(), c.scale(), c.shift(), c.slope()}});
+        });
   }
 
   const Partition& p_;

@@ -101,33 +101,37 @@ bool well_centred(Index n, const Statistic& first, const Statistic& second) {
   return Statistic(2) * first * first <= Statistic(from_count<Statistic>(n) * second);
 }
 
-/// The mean of a few values, as first plus the mean of their differences from it: exact where they do not
-/// differ.
-template <typename Compute>
-class Pivot {
- public:
-  explicit Pivot(const Compute& first) : first_(first) {}
-  void add(const Compute& value) {
-    sum_ += Compute(value - first_);
-    ++count_;
-  }
-  Compute value() const {
-    return count_ == 0 ? first_ : Compute(first_ + sum_ / from_count<Compute>(count_));
-  }
+/// How many values, or rows of them, a first pivot is guessed from: neighbours, so that nothing is fetched out of turn.
+constexpr Index kPivotValues = 64, kPivotRows = 16;
 
- private:
-  Compute first_, sum_ = Compute(0);
-  Index count_ = 0;
-};
+/// A sum in a fixed order, four at a time.
+template <typename T>
+T total(const T* values, Index count) {
+  T sum0(0), sum1(0), sum2(0), sum3(0);
+  Index i = 0;
+  for (; i + 4 <= count; i += 4) {
+    sum0 += values[i];
+    sum1 += values[i + 1];
+    sum2 += values[i + 2];
+    sum3 += values[i + 3];
+  }
+  for (; i < count; ++i) sum0 += values[i];
+  return T(T(sum0 + sum1) + T(sum2 + sum3));
+}
 
-/// How far apart the values are that a pivot is guessed from.
-inline Index pivot_step(Index n) { return n < 64 ? (n + 3) / 4 : (n + 15) / 16; }
+/// A mean that is exact where the values do not differ.
+template <typename T>
+T mean_of(const T* values, Index count) {
+  T sum(0);
+  for (Index i = 1; i < count; ++i) sum += T(values[i] - values[0]);
+  return T(values[0] + sum / from_count<T>(count));
+}
 
 /// moments[k] = those of elements [begin, end) of set k, for at most kBatch sets.
 ///
-/// Set k is `lines` from x + offsets[k] on. One pass about a pivot guessed from a few values; a set whose
-/// pivot was poor is summed once more about its mean. Blocks fit the nearest cache, so that this second pass
-/// is cheap.
+/// Set k is `lines` from x + offsets[k] on. A block is summed in one pass about a pivot: the mean of the blocks before
+/// it, or at first that of a few values. Where the pivot turns out poor the block is summed once more about its mean;
+/// blocks fit the nearest cache, so that this second pass is cheap.
 template <typename Storage>
 void run_moments(const Storage* x, const kernels::Lines& lines, const Index* offsets, Index sets, Index begin,
                  Index end, BlockMoments<StatisticOf<Storage>>* moments) {
@@ -142,13 +146,13 @@ void run_moments(const Storage* x, const kernels::Lines& lines, const Index* off
     const Index to = std::min(end, from + kBlock), n = to - from;
     const auto sum = [&](Index k, Index count) {
       simd::run<Compute>(kernels::RunSums<kernels::Deviations, Storage>{
-          x, nullptr, nullptr, lines, from, to, count, offsets + k, &pivots[k], &first[k], &second[k]});
+          x, nullptr, lines, from, to, count, offsets + k, &pivots[k], &first[k], &second[k]});
     };
-    for (Index k = 0; k < sets; ++k) {
-      const Storage* set = x + offsets[k];
-      Pivot<Compute> pivot(static_cast<Compute>(set[lines.offset(from)]));
-      for (Index i = from; i < to; i += pivot_step(n)) pivot.add(static_cast<Compute>(set[lines.offset(i)]));
-      pivots[k] = pivot.value();
+    if (from == begin) {
+      const Index few = std::min(to, from + kPivotValues);
+      simd::run<Compute>(kernels::RunPivots<Storage>{x, lines, from, few, sets, offsets, pivots.data()});
+    } else {
+      for (Index k = 0; k < sets; ++k) pivots[k] = static_cast<Compute>(moments[k].mean);
     }
     sum(0, sets);
     for (Index k = 0; k < sets; ++k) {
@@ -161,40 +165,51 @@ void run_moments(const Storage* x, const kernels::Lines& lines, const Index* off
   }
 }
 
-/// moments[l] = those of rows [begin, end) of lane l, for at most kBatch lanes from x on; else as
-/// run_moments.
+/// moments[k] = those of rows [begin, end) of set k, which is `set_lanes` neighbouring lanes from lane k
+/// set_lanes on, for at most kLanes lanes in whole sets from x on; else as run_moments. A set has one pivot,
+/// so that its lanes' sums add up.
 template <typename Storage>
-void column_moments(const Storage* x, const kernels::Lines& rows, Index lanes, Index begin, Index end,
-                    BlockMoments<StatisticOf<Storage>>* moments) {
+void column_moments(const Storage* x, const kernels::Lines& rows, Index lanes, Index set_lanes, Index begin,
+                    Index end, BlockMoments<StatisticOf<Storage>>* moments) {
   using Compute = ComputeOf<Storage>;
   using Statistic = StatisticOf<Storage>;
   constexpr Index kBlock = 512;
-  Scratch<Compute, kernels::kBatch> pivots;
-  Scratch<Statistic, kernels::kBatch> first, second;
+  Scratch<Compute, kernels::kLanes> pivots;
+  Scratch<Statistic, kernels::kLanes> first, second;
 
-  for (Index l = 0; l < lanes; ++l) moments[l] = BlockMoments<Statistic>::none();
+  const Index sets = lanes / set_lanes;
+  for (Index k = 0; k < sets; ++k) moments[k] = BlockMoments<Statistic>::none();
   for (Index from = begin; from < end; from += kBlock) {
-    const Index to = std::min(end, from + kBlock), n = to - from;
+    const Index to = std::min(end, from + kBlock), n = (to - from) * set_lanes;
     const auto sum = [&] {
       simd::run<Compute>(kernels::ColumnSums<kernels::Deviations, Storage>{
           x, nullptr, nullptr, rows, from, to, lanes, pivots.data(), first.data(), second.data()});
+      for (Index k = 0; set_lanes > 1 && k < sets; ++k) {
+        first[k] = total(&first[k * set_lanes], set_lanes);
+        second[k] = total(&second[k * set_lanes], set_lanes);
+      }
     };
-    for (Index l = 0; l < lanes; ++l) {
-      Pivot<Compute> pivot(static_cast<Compute>(x[rows.line_offset(from) + l]));
-      for (Index r = from; r < to; r += pivot_step(n))
-        pivot.add(static_cast<Compute>(x[rows.line_offset(r) + l]));
-      pivots[l] = pivot.value();
+    const auto spread = [&](Index k, const Compute& pivot) {
+      std::fill(&pivots[k * set_lanes], &pivots[k * set_lanes] + set_lanes, pivot);
+    };
+    if (from == begin) {
+      const Index few = std::min(to, from + kPivotRows);
+      simd::run<Compute>(kernels::ColumnPivots<Storage>{x, rows, from, few, lanes, pivots.data()});
+      for (Index k = 0; set_lanes > 1 && k < sets; ++k) spread(k, mean_of(&pivots[k * set_lanes], set_lanes));
+    } else {
+      for (Index k = 0; k < sets; ++k) spread(k, static_cast<Compute>(moments[k].mean));
     }
     sum();
     bool again = false;
-    for (Index l = 0; l < lanes; ++l) {
-      if (well_centred(n, first[l], second[l])) continue;
-      pivots[l] = static_cast<Compute>(Statistic(pivots[l]) + first[l] / from_count<Statistic>(n));
+    for (Index k = 0; k < sets; ++k) {
+      if (well_centred(n, first[k], second[k])) continue;
+      spread(k, Compute(Statistic(pivots[k * set_lanes]) + first[k] / from_count<Statistic>(n)));
       again = true;
     }
     if (again) sum();
-    for (Index l = 0; l < lanes; ++l) {
-      moments[l].merge(BlockMoments<Statistic>::about(Statistic(pivots[l]), n, first[l], second[l]));
+    for (Index k = 0; k < sets; ++k) {
+      moments[k].merge(
+          BlockMoments<Statistic>::about(Statistic(pivots[k * set_lanes]), n, first[k], second[k]));
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <unsupported/Eigen/CXX11/Tensor>
 
 #include "evenkeel/base/scalar.hpp"
+#include "evenkeel/simd/vec.hpp"
 
 namespace evenkeel {
 
@@ -26,7 +27,8 @@ int concurrency(const Device& device) {
   }
 }
 
-/// Calls f(i) for i in [0, count), in any order and on any thread. `elements` is what one call works on.
+/// Calls f(i) for i in [0, count), in any order and on any thread. `elements` is what one call works on. What
+/// f streamed past the caches is there for all threads on return.
 template <typename Device, typename F>
 void parallel_for(const Device& device, Index count, Index elements, const F& f) {
   if constexpr (std::is_same_v<Device, Eigen::ThreadPoolDevice>) {
@@ -66,28 +68,21 @@ constexpr Index kGrain = 32768;
 /// Blocks enough for many threads, and few enough that each may keep sums of its own.
 constexpr Index kMaxBlocks = 128;
 
-/// `steps` of `step_size` elements each, cut into at most kMax pieces of equal length, the last one shorter.
+/// `steps` of `step_size` elements each, cut into at most `most` pieces of equal length, the last one
+/// shorter.
 struct Pieces {
   static constexpr Index kMax = 16;
 
   Index steps, length, count;
 
-  Pieces(Index steps_, Index step_size) : steps(steps_) {
-    length = std::max((steps + kMax - 1) / kMax, kGrain / std::max<Index>(1, step_size));
+  Pieces(Index steps_, Index step_size, Index most = kMax) : steps(steps_) {
+    length = std::max((steps + most - 1) / most, kGrain / std::max<Index>(1, step_size));
     length = (length + 63) / 64 * 64;
     count = (steps + length - 1) / length;
   }
   Index begin(Index piece) const { return piece * length; }
   Index end(Index piece) const { return std::min(steps, (piece + 1) * length); }
 };
-
-/// A sum in order.
-template <typename T>
-T total(const T* values, Index count) {
-  T sum(0);
-  for (Index i = 0; i < count; ++i) sum += values[i];
-  return sum;
-}
 
 /// Items of one size, put into at most `most` blocks of neighbours. One thread has a block, or all work on it
 /// together.

@@ -7,6 +7,34 @@
 
 namespace evenkeel::kernels {
 
+/// pivots[l] = the mean of rows [begin, end) of lane l, as RunPivots makes it.
+template <typename Storage>
+struct ColumnPivots {
+  using Compute = ComputeOf<Storage>;
+
+  const Storage* x;
+  Lines rows;
+  Index begin, end;
+  Index lanes;
+  Compute* pivots;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Compute, Bytes>;
+    const V share = V::all(Compute(1) / from_count<Compute>(end - begin));
+    const LineCursor start(rows, begin, end);
+    for (Index l = 0; l < lanes; l += V::kLanes) {
+      const Index n = lanes - l;
+      const V first = V::load(x + start.offset() + l, n, Compute(0));
+      V sum = V::all(Compute(0));
+      for (LineCursor row = start; !row.done(); row.next()) {
+        sum = sum + (V::load(x + row.offset() + l, n, Compute(0)) - first);
+      }
+      fma(sum, share, first).store(pivots + l, n);
+    }
+  }
+};
+
 /// first[l], second[l] = the Terms' sums over rows [begin, end) of lane l.
 ///
 /// Row r is line r of `rows`, and its lanes are neighbours in memory. A lane has one center.
@@ -30,7 +58,7 @@ struct ColumnSums {
     using V = simd::VecOf<Compute, Bytes>;
     std::fill(first, first + lanes, Statistic(0));
     std::fill(second, second + lanes, Statistic(0));
-    LineCursor row(rows, begin);
+    LineCursor row(rows, begin, end);
     for (Index from = begin; from < end; from += kShortSum) {
       Index offsets[kShortSum];
       const Index count = std::min<Index>(kShortSum, end - from);
@@ -75,7 +103,7 @@ struct ColumnParamSums {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
-    LineCursor row(rows, begin);
+    LineCursor row(rows, begin, end);
     for (Index r = begin; r < end; ++r, row.next()) {
       simd::WideSum<Compute, V::kLanes, Statistic> wide_dy, wide_dy_xhat;
       for (Index from = 0; from < lanes; from += kShortSum * V::kLanes) {
@@ -111,6 +139,7 @@ struct ColumnApply {
   const Storage* x;
   const Storage* dy;
   Storage* out;
+  bool stream;  // past the caches
   Lines rows;
   Index begin, end;
   Index lanes;
@@ -121,18 +150,18 @@ struct ColumnApply {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
-    LineCursor row(rows, begin);
+    LineCursor row(rows, begin, end);
     for (Index r = begin; r < end; ++r, row.next()) {
       const V vgamma = V::all(gamma == nullptr ? Compute(1) : gamma[r]);
       const V vbeta = V::all(beta == nullptr ? Compute(0) : beta[r]);
-      for (Index l = 0; l < lanes; l += V::kLanes) {
-        const Index at = row.offset() + l, n = lanes - l;
+      write_line<V>(out + row.offset(), lanes, stream, [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
+        const Index at = row.offset() + l;
         V c[Op::kCoefficients];
         for (int j = 0; j < Op::kCoefficients; ++j) c[j] = V::load(coefficients[j] + l, n, Compute(0));
         V vx = V::load(x + at, n, Compute(0)), vdy = vx;
         if constexpr (Op::kInputs > 1) vdy = V::load(dy + at, n, Compute(0));
-        (gamma || beta ? Op::apply(vx, vdy, c, vgamma, vbeta) : Op::apply(vx, vdy, c)).store(out + at, n);
-      }
+        return gamma || beta ? Op::apply(vx, vdy, c, vgamma, vbeta) : Op::apply(vx, vdy, c);
+      });
     }
   }
 };

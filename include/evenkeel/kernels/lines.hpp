@@ -1,5 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
 #include "evenkeel/base/scalar.hpp"
 #include "evenkeel/simd/dispatch.hpp"
 #include "evenkeel/simd/vec.hpp"
@@ -21,33 +25,80 @@ struct Lines {
   }
 };
 
-/// Walks lines in order and knows where the present one begins.
+/// Walks elements [begin, end) of lines, line by line; a copy starts from the same place.
 class LineCursor {
  public:
-  EVENKEEL_INLINE LineCursor(const Lines& lines, Index line)
-      : lines_(lines),
-        inner_(line % lines.inner),
-        offset_(line / lines.inner * lines.outer_stride + inner_ * lines.inner_stride) {}
+  EVENKEEL_INLINE LineCursor(const Lines& lines, Index begin, Index end)
+      : lines_(&lines), left_(end - begin), at_(begin) {
+    if (begin >= lines.length) {
+      const Index line = begin / lines.length;
+      at_ = begin % lines.length;
+      inner_ = line % lines.inner;
+      line_offset_ = lines.line_offset(line);
+    }
+  }
 
-  EVENKEEL_INLINE Index offset() const { return offset_; }
+  EVENKEEL_INLINE bool done() const { return left_ <= 0; }
+  /// The elements left of this line, and where they are.
+  EVENKEEL_INLINE Index length() const { return std::min(lines_->length - at_, left_); }
+  EVENKEEL_INLINE Index offset() const { return line_offset_ + at_; }
 
   EVENKEEL_INLINE void next() {
-    offset_ += lines_.inner_stride;
-    if (++inner_ == lines_.inner) {
+    left_ -= length();
+    at_ = 0;
+    line_offset_ += lines_->inner_stride;
+    if (++inner_ == lines_->inner) {
       inner_ = 0;
-      offset_ += lines_.outer_stride - lines_.inner * lines_.inner_stride;
+      line_offset_ += lines_->outer_stride - lines_->inner * lines_->inner_stride;
     }
   }
 
  private:
-  const Lines& lines_;
-  Index inner_, offset_;
+  const Lines* lines_;
+  Index left_, at_;
+  Index inner_ = 0, line_offset_ = 0;
 };
+
+/// Writes out[0 .. n) from value(i, m): the vector that begins at element i, of which m elements are wanted.
+///
+/// The last vector is a whole one that steps back over what has been written, computed before anything is,
+/// since out may be an input. Not so when streaming: a line of the cache that is streamed must not be stored
+/// to as well.
+template <typename V, typename Storage, typename F>
+EVENKEEL_INLINE void write_line(Storage* out, Index n, bool stream, const F& value) {
+  constexpr Index L = V::kLanes;
+  if (n < L) {
+    if (n > 0) value(0, n).store(out, n);
+    return;
+  }
+  Index i = 0;
+  if constexpr (std::is_same_v<Storage, typename V::Scalar>) {
+    if (stream) {
+      const auto beyond =
+          static_cast<Index>(reinterpret_cast<std::uintptr_t>(out) % sizeof(V) / sizeof(Storage));
+      if (beyond != 0) {
+        i = L - beyond;
+        value(0, L).store(out, i);
+      }
+      for (; i + L <= n; i += L) value(i, L).stream(out + i);
+      if (i < n) value(i, n - i).store(out + i, n - i);
+      return;
+    }
+  }
+  if (n % L == 0) {
+    for (; i < n; i += L) value(i, L).store(out + i);
+  } else {
+    const V last = value(n - L, L);
+    for (; i + L <= n; i += L) value(i, L).store(out + i);
+    last.store(out + n - L);
+  }
+}
 
 /// So many vectors are summed in the compute type before they join the wide sum.
 constexpr int kShortSum = 16;
 
-/// The most sets, cells or lanes in one kernel call: scratch on the stack is sized by it.
+/// The most sets or cells, and the most lanes, in one kernel call: scratch on the stack is sized by them.
 constexpr Index kBatch = 128;
+constexpr Index kLanes = 1024;
 
 }  // namespace evenkeel::kernels

@@ -7,6 +7,53 @@
 
 namespace evenkeel::kernels {
 
+/// pivots[k] = the mean of values from up to four places in elements [begin, end) of set k, as the first value
+/// plus the mean of their differences from it: exact where they do not differ.
+template <typename Storage>
+struct RunPivots {
+  using Compute = ComputeOf<Storage>;
+
+  const Storage* x;
+  Lines lines;
+  Index begin, end;
+  Index sets;
+  const Index* offsets;
+  Compute* pivots;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Compute, Bytes>;
+    if (end - begin < 4 * V::kLanes) {
+      take<simd::Vec<Compute, 1>>();
+    } else {
+      take<V>();
+    }
+  }
+
+ private:
+  template <typename V>
+  EVENKEEL_INLINE void take() const {
+    const Index step = std::max<Index>(V::kLanes, (end - begin + 3) / 4);
+    Index places[4] = {}, lengths[4] = {}, values = 0;
+    for (Index i = begin, j = 0; i < end; i += step, ++j) {
+      places[j] = lines.offset(i);
+      lengths[j] = std::min<Index>({V::kLanes, lines.length - i % lines.length, end - i});
+      values += lengths[j];
+    }
+    const Compute share = Compute(1) / from_count<Compute>(values);
+    for (Index k = 0; k < sets; ++k) {
+      const Storage* set = x + offsets[k];
+      const Compute first = static_cast<Compute>(set[places[0]]);
+      const V from = V::all(first);
+      const V sum = ((V::load(set + places[0], lengths[0], first) - from) +
+                     (V::load(set + places[1], lengths[1], first) - from)) +
+                    ((V::load(set + places[2], lengths[2], first) - from) +
+                     (V::load(set + places[3], lengths[3], first) - from));
+      pivots[k] = Compute(first + sum.total() * share);
+    }
+  }
+};
+
 /// first[k], second[k] = the Terms' sums over elements [begin, end) of set k.
 ///
 /// Set k is `lines` from x + offsets[k] on, and has one center.
@@ -17,7 +64,6 @@ struct RunSums {
 
   const Storage* x;
   const Storage* dy;
-  const Compute* gamma;  // one an element of the line
   Lines lines;
   Index begin, end;
   Index sets;
@@ -28,40 +74,37 @@ struct RunSums {
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
-    for (Index k = 0; k < sets; ++k) sum<simd::VecOf<Compute, Bytes>>(k);
+    const LineCursor start(lines, begin, end);
+    for (Index k = 0; k < sets; ++k) sum<simd::VecOf<Compute, Bytes>>(k, start);
   }
 
  private:
   template <typename V>
-  EVENKEEL_INLINE void sum(Index k) const {
+  EVENKEEL_INLINE void sum(Index k, LineCursor line) const {
     constexpr int L = V::kLanes;
     const V zero = V::all(Compute(0)), center = V::all(centers[k]);
     simd::WideSum<Compute, L, Statistic> wide_first, wide_second;
     V first_tail = zero, second_tail = zero;
     int tail_steps = 0;
 
-    LineCursor line(lines, begin / lines.length);
-    Index at = begin % lines.length;
-    for (Index left = end - begin; left > 0; line.next(), at = 0) {
-      const Index from = offsets[k] + line.offset() + at;
-      const Index n = std::min(lines.length - at, left);
-      left -= n;
+    for (; !line.done(); line.next()) {
+      const Index from = offsets[k] + line.offset(), n = line.length();
 
       Index i = 0;
       while (i + 4 * L <= n) {
         V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
         const Index stop = std::min(n, i + kShortSum * 4 * L);
         for (; i + 4 * L <= stop; i += 4 * L) {
-          add(k, from + i, at + i, L, center, f0, s0);
-          add(k, from + i + L, at + i + L, L, center, f1, s1);
-          add(k, from + i + 2 * L, at + i + 2 * L, L, center, f2, s2);
-          add(k, from + i + 3 * L, at + i + 3 * L, L, center, f3, s3);
+          add(k, from + i, L, center, f0, s0);
+          add(k, from + i + L, L, center, f1, s1);
+          add(k, from + i + 2 * L, L, center, f2, s2);
+          add(k, from + i + 3 * L, L, center, f3, s3);
         }
         wide_first.add((f0 + f1) + (f2 + f3));
         wide_second.add((s0 + s1) + (s2 + s3));
       }
       for (; i < n; i += L) {
-        add(k, from + i, at + i, n - i, center, first_tail, second_tail);
+        add(k, from + i, n - i, center, first_tail, second_tail);
         if (++tail_steps == kShortSum) {
           wide_first.add(first_tail);
           wide_second.add(second_tail);
@@ -77,11 +120,10 @@ struct RunSums {
   }
 
   template <typename V>
-  EVENKEEL_INLINE void add(Index k, Index offset, Index feature, Index n, const V& center, V& f, V& s) const {
-    V vx = V::load(x + offset, n, centers[k]), vdy = vx, vgamma = vx;
+  EVENKEEL_INLINE void add(Index k, Index offset, Index n, const V& center, V& f, V& s) const {
+    V vx = V::load(x + offset, n, centers[k]), vdy = vx;
     if constexpr (Terms::kInputs > 1) vdy = V::load(dy + offset, n, Compute(0));
-    if constexpr (Terms::kInputs > 2) vgamma = V::load(gamma + feature, n, Compute(0));
-    Terms::add(vx, vdy, vgamma, center, f, s);
+    Terms::add(vx, vdy, vx, center, f, s);
   }
 };
 
@@ -95,6 +137,7 @@ struct RunApply {
   const Storage* x;
   const Storage* dy;
   Storage* out;
+  bool stream;  // past the caches
   Lines lines;
   Index begin, end;
   Index cells;
@@ -104,22 +147,23 @@ struct RunApply {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
+    const LineCursor start(lines, begin, end);
     for (Index k = 0; k < cells; ++k) {
       V c[Op::kCoefficients];
       for (int j = 0; j < Op::kCoefficients; ++j) c[j] = V::all(coefficients[j][k]);
-      LineCursor line(lines, begin / lines.length);
-      Index at = begin % lines.length;
-      for (Index left = end - begin; left > 0; line.next(), at = 0) {
-        const Index from = offsets[k] + line.offset() + at;
-        const Index n = std::min(lines.length - at, left);
-        left -= n;
-        for (Index i = 0; i < n; i += V::kLanes) {
-          V vx = V::load(x + from + i, n - i, Compute(0)), vdy = vx;
-          if constexpr (Op::kInputs > 1) vdy = V::load(dy + from + i, n - i, Compute(0));
-          Op::apply(vx, vdy, c).store(out + from + i, n - i);
-        }
-      }
+      for (LineCursor line = start; !line.done(); line.next())
+        apply(offsets[k] + line.offset(), line.length(), c);
     }
+  }
+
+ private:
+  template <typename V>
+  EVENKEEL_INLINE void apply(Index from, Index n, const V* c) const {
+    write_line<V>(out + from, n, stream, [&](Index i, Index m) EVENKEEL_INLINE_LAMBDA {
+      V vx = V::load(x + from + i, m, Compute(0)), vdy = vx;
+      if constexpr (Op::kInputs > 1) vdy = V::load(dy + from + i, m, Compute(0));
+      return Op::apply(vx, vdy, c);
+    });
   }
 };
 

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "evenkeel/base/config.hpp"
 #include "evenkeel/base/scalar.hpp"
@@ -25,6 +27,7 @@ namespace evenkeel::simd {
 template <typename T, int Lanes>
 struct Vec {
   static_assert(Lanes == 1, "only float and double have vectors");
+  using Scalar = T;
   static constexpr int kLanes = 1;
   T value;
 
@@ -34,15 +37,19 @@ struct Vec {
     return {static_cast<T>(*p)};
   }
   template <typename Storage>
-  static EVENKEEL_INLINE Vec load(const Storage* p, Index, const T&) {
-    return load(p);
+  static EVENKEEL_INLINE Vec load(const Storage* p, Index n, const T& fill) {
+    return n > 0 ? load(p) : all(fill);
   }
   template <typename Storage>
   EVENKEEL_INLINE void store(Storage* p) const {
     *p = static_cast<Storage>(value);
   }
   template <typename Storage>
-  EVENKEEL_INLINE void store(Storage* p, Index) const {
+  EVENKEEL_INLINE void store(Storage* p, Index n) const {
+    if (n > 0) store(p);
+  }
+  template <typename Storage>
+  EVENKEEL_INLINE void stream(Storage* p) const {
     store(p);
   }
   EVENKEEL_INLINE T total() const { return value; }
@@ -57,19 +64,57 @@ struct Vec {
 
 #if EVENKEEL_HAS_VECTORS
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define EVENKEEL_HAS_SHUFFLEVECTOR 1
+#endif
+#endif
+
+/// to = from's elements First, First + 1, ...: without the builtin, by way of memory.
+template <int First, typename Half, typename Whole, int... I>
+EVENKEEL_INLINE void take_half(const Whole& from, Half& to, std::integer_sequence<int, I...>) {
+#ifdef EVENKEEL_HAS_SHUFFLEVECTOR
+  to = __builtin_shufflevector(from, from, (First + I)...);
+#else
+  std::memcpy(&to, reinterpret_cast<const char*>(&from) + First * sizeof(to) / sizeof...(I), sizeof to);
+#endif
+}
+
+template <typename Half, typename Whole, int... I>
+EVENKEEL_INLINE void join_halves(const Half& low, const Half& high, Whole& to,
+                                 std::integer_sequence<int, I...>) {
+#ifdef EVENKEEL_HAS_SHUFFLEVECTOR
+  to = __builtin_shufflevector(low, high, I...);
+#else
+  const Half halves[2] = {low, high};
+  std::memcpy(&to, halves, sizeof to);
+#endif
+}
+
 template <typename T, int Lanes>
 struct NativeVec {
   typedef T Register __attribute__((vector_size(Lanes * sizeof(T))));
   typedef T Memory __attribute__((vector_size(Lanes * sizeof(T)), aligned(alignof(T)), may_alias));
+  typedef T Aligned __attribute__((vector_size(Lanes * sizeof(T)), may_alias));
+  using Scalar = T;
   static constexpr int kLanes = Lanes;
   Register value;
 
-  static EVENKEEL_INLINE Vec<T, Lanes> all(T x) { return {{x - Register{}}}; }
+  static EVENKEEL_INLINE Vec<T, Lanes> of(const Register& value) {
+    Vec<T, Lanes> v;
+    v.value = value;
+    return v;
+  }
+
+  /// Added to zero, which also makes -0 0: x alone, and x - zero, g++ 12 builds lane by lane.
+  static EVENKEEL_INLINE Vec<T, Lanes> all(T x) { return of(x + Register{}); }
 
   template <typename Storage>
   static EVENKEEL_INLINE Vec<T, Lanes> load(const Storage* p) {
     if constexpr (std::is_same_v<Storage, T>) {
-      return {{(Register) * reinterpret_cast<const Memory*>(p)}};
+      Vec<T, Lanes> v;
+      v.value = *reinterpret_cast<const Memory*>(p);
+      return v;
     } else {
       T lanes[Lanes];
       for (int i = 0; i < Lanes; ++i) lanes[i] = static_cast<T>(p[i]);
@@ -81,9 +126,15 @@ struct NativeVec {
   template <typename Storage>
   static EVENKEEL_INLINE Vec<T, Lanes> load(const Storage* p, Index n, T fill) {
     if (n >= Lanes) return load(p);
-    T lanes[Lanes];
-    for (int i = 0; i < Lanes; ++i) lanes[i] = i < n ? static_cast<T>(p[i]) : fill;
-    return load(lanes);
+    Vec<T, Lanes / 2> low = Vec<T, Lanes / 2>::load(p, n, fill), high = Vec<T, Lanes / 2>::all(fill);
+    if (n > Lanes / 2) high = Vec<T, Lanes / 2>::load(p + Lanes / 2, n - Lanes / 2, fill);
+    Vec<T, Lanes> whole;
+    if constexpr (Lanes == 2) {
+      whole.value = Register{low.value, high.value};
+    } else {
+      join_halves(low.value, high.value, whole.value, std::make_integer_sequence<int, Lanes>());
+    }
+    return whole;
   }
 
   template <typename Storage>
@@ -97,43 +148,60 @@ struct NativeVec {
     }
   }
 
+  /// Past the caches, to an address that is a multiple of the vector's size; see fence().
+  EVENKEEL_INLINE void stream(T* p) const {
+    Aligned* to = reinterpret_cast<Aligned*>(p);
+#if defined(__clang__)
+    __builtin_nontemporal_store(value, to);
+#elif defined(__x86_64__)
+    if constexpr (sizeof(Register) == 16) {
+      asm("movntps %1, %0" : "=m"(*to) : "x"(value));
+    } else {
+      asm("vmovntps %1, %0" : "=m"(*to) : "v"(value));
+    }
+#else
+    *to = value;
+#endif
+  }
+
   /// Only the first n lanes, or all of them when there are no more.
   template <typename Storage>
   EVENKEEL_INLINE void store(Storage* p, Index n) const {
     if (n >= Lanes) return store(p);
-    T lanes[Lanes];
-    store(lanes);
-    for (int i = 0; i < n; ++i) p[i] = static_cast<Storage>(lanes[i]);
+    Vec<T, Lanes / 2> low, high;
+    halve(low, high);
+    low.store(p, n);
+    if (n > Lanes / 2) high.store(p + Lanes / 2, n - Lanes / 2);
   }
 
   EVENKEEL_INLINE T total() const {
+    Vec<T, Lanes / 2> low, high;
+    halve(low, high);
+    return (low + high).total();
+  }
+
+  EVENKEEL_INLINE void halve(Vec<T, Lanes / 2>& low, Vec<T, Lanes / 2>& high) const {
     if constexpr (Lanes == 2) {
-      return value[0] + value[1];
+      low.value = value[0];
+      high.value = value[1];
     } else {
-      Vec<T, Lanes / 2> low, high;
-      halve(low, high);
-      return (low + high).total();
+      take_half<0>(value, low.value, std::make_integer_sequence<int, Lanes / 2>());
+      take_half<Lanes / 2>(value, high.value, std::make_integer_sequence<int, Lanes / 2>());
     }
   }
 
-  template <typename Half>
-  EVENKEEL_INLINE void halve(Half& low, Half& high) const {
-    std::memcpy(&low, &value, sizeof low);
-    std::memcpy(&high, reinterpret_cast<const char*>(&value) + sizeof low, sizeof high);
-  }
-
   friend EVENKEEL_INLINE Vec<T, Lanes> operator+(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b) {
-    return {{a.value + b.value}};
+    return NativeVec::of(a.value + b.value);
   }
   friend EVENKEEL_INLINE Vec<T, Lanes> operator-(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b) {
-    return {{a.value - b.value}};
+    return NativeVec::of(a.value - b.value);
   }
   friend EVENKEEL_INLINE Vec<T, Lanes> operator*(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b) {
-    return {{a.value * b.value}};
+    return NativeVec::of(a.value * b.value);
   }
   friend EVENKEEL_INLINE Vec<T, Lanes> fma(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b,
                                            const Vec<T, Lanes>& c) {
-    return {{a.value * b.value + c.value}};
+    return NativeVec::of(a.value * b.value + c.value);
   }
 };
 
@@ -194,11 +262,10 @@ struct WideSum<float, Lanes, double> {
   }
 
   EVENKEEL_INLINE void add(const Vec<float, Lanes>& short_sum) {
-    typedef float Half __attribute__((vector_size(Lanes * sizeof(float) / 2)));
-    Half a, b;
+    Vec<float, Lanes / 2> a, b;
     short_sum.halve(a, b);
-    low.value += __builtin_convertvector(a, typename Double::Register);
-    high.value += __builtin_convertvector(b, typename Double::Register);
+    low.value += __builtin_convertvector(a.value, typename Double::Register);
+    high.value += __builtin_convertvector(b.value, typename Double::Register);
   }
   EVENKEEL_INLINE double total() const { return (low + high).total(); }
   EVENKEEL_INLINE void store(double* p, Index n) const {
@@ -207,6 +274,13 @@ struct WideSum<float, Lanes, double> {
   }
 };
 #endif
+
+/// Orders what was streamed before what is stored after.
+EVENKEEL_INLINE void fence() {
+#if defined(__x86_64__) && EVENKEEL_HAS_VECTORS
+  __builtin_ia32_sfence();
+#endif
+}
 
 /// The vector of T in a register of Bytes; Bytes = 0 is one element.
 template <typename T, int Bytes>
