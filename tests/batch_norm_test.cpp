@@ -251,5 +251,15 @@ TEST(BatchNorm, OptionsAreAggregates) {
   EXPECT_FALSE(options.track_running_stats);
 }
 
+TEST(BatchNorm, TrainingRefusesResizedRunningStatistics) {
+  ek::BatchNorm<float> layer(4);
+  const Buffer<float> x(random_values<float>(32, 0, 1, 1));
+  Buffer<float> y(32);
+  layer.running_mean() = Eigen::ArrayXf::Zero(9);
+  const Shape shape = {8, 4};
+  expect_refused(layer, y, {"BatchNorm::forward", "running_mean", "9", "4"},
+                 [&] { layer.forward(view<Eigen::RowMajor>(x, shape), view<Eigen::RowMajor>(y, shape)); });
+}
+
 }  // namespace
 }  // namespace ek_test

@@ -3,6 +3,8 @@
 
 #include <Eigen/Core>
 #include <evenkeel/evenkeel.hpp>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "support/contract.hpp"
@@ -178,6 +180,67 @@ TYPED_TEST(FreeFunctions, RefuseParametersOfAnotherSize) {
                    }),
                    {"evenkeel::group_norm_forward:", "4", "6"}));
   EXPECT_TRUE(same_bits(this->y.values(), before));
+}
+
+// Plain programs, as an outsider writes them.
+class FreeFunctionArguments : public ::testing::Test {
+ protected:
+  FreeFunctionArguments() {
+    x.setRandom();
+    dy.setRandom();
+    ek::batch_norm_forward(device, x, parameters.head(4), parameters.segment(4, 4), {}, y, moments);
+  }
+
+  const Eigen::DefaultDevice device{};
+  Eigen::Tensor<float, 2> x{8, 4}, y{8, 4}, dy{8, 4}, dx{8, 4};
+  Eigen::VectorXf parameters = Eigen::VectorXf::LinSpaced(8, 1, 2), gradient = Eigen::VectorXf::Zero(4);
+  ek::Moments<double> moments;
+};
+
+TEST_F(FreeFunctionArguments, ParametersMayBePartsOfOneVector) {
+  const Eigen::VectorXf gamma = parameters.head(4), beta = parameters.tail(4);
+  Eigen::Tensor<float, 2> expected(8, 4);
+  ek::batch_norm_forward(device, x, gamma, beta, {}, expected, moments);
+  for (Index i = 0; i < x.size(); ++i) EXPECT_EQ(y.data()[i], expected.data()[i]);
+}
+
+TEST_F(FreeFunctionArguments, AnOutputMayBeAConstMap) {
+  Eigen::Tensor<float, 2> other(8, 4);
+  const Eigen::TensorMap<Eigen::Tensor<float, 2>> map(other.data(), 8, 4);
+  ek::batch_norm_forward(device, x, parameters.head(4), parameters.tail(4), {}, map, moments);
+  for (Index i = 0; i < x.size(); ++i) EXPECT_EQ(other.data()[i], y.data()[i]);
+}
+
+TEST_F(FreeFunctionArguments, GradientsMayOverlapNothing) {
+  const auto backward = [&](auto&& grad_gamma, auto&& grad_beta) {
+    try {
+      ek::batch_norm_backward(device, x, dy, parameters.head(4), moments, {}, dx, grad_gamma, grad_beta);
+    } catch (const std::invalid_argument& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  using Map = Eigen::Map<Eigen::VectorXf>;
+  Eigen::VectorXf other;
+  EXPECT_TRUE(says(backward(gradient, gradient), {"grad_gamma", "overlaps", "grad_beta"}));
+  EXPECT_TRUE(says(backward(Map(dx.data() + 3, 4), other), {"grad_gamma", "overlaps", "dx"}));
+  EXPECT_TRUE(says(backward(gradient, Map(x.data(), 4)), {"grad_beta", "overlaps", "x"}));
+  EXPECT_TRUE(says(backward(gradient, Map(dy.data() + 28, 4)), {"grad_beta", "overlaps", "dy"}));
+  EXPECT_TRUE(says(backward(Map(parameters.data(), 4), other), {"grad_gamma", "overlaps", "gamma"}));
+  EXPECT_EQ(backward(gradient, other), "");
+}
+
+TEST_F(FreeFunctionArguments, InferenceMayNotWriteOverItsStatistics) {
+  Eigen::VectorXf memory = Eigen::VectorXf::Ones(32);
+  const Eigen::TensorMap<Eigen::Tensor<float, 2>> map(memory.data(), 8, 4);
+  try {
+    ek::batch_norm_infer(device, x, parameters.head(4), parameters.tail(4), memory.head(4), gradient, {},
+                         map);
+    ADD_FAILURE() << "accepted";
+  } catch (const std::invalid_argument& error) {
+    EXPECT_TRUE(says(error.what(), {"y", "overlaps", "running_mean"}));
+  }
+  EXPECT_TRUE((memory.array() == 1).all());
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ struct BatchNormCall {
 template <typename Storage>
 BatchNormCall batch_norm_call(const Caller& caller, const TensorView<const Storage>& x, Index expected,
                               const BatchNormOptions& options) {
+  check_epsilon(caller, options.epsilon);
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   const Index channels = x.shape[axis];
   if (expected >= 0 && channels != expected) {
@@ -41,7 +42,6 @@ void batch_norm_forward(const Caller& caller, const Device& device, const X& x, 
                         const Gamma& gamma, const Beta& beta, const BatchNormOptions& options, Y& y,
                         Moments<StatisticOf<ScalarOf<X>>>* moments) {
   using Scalar = ScalarOf<X>;
-  check_epsilon(caller, options.epsilon);
   const TensorView<const Scalar> in = input_view(caller, "x", x);
   const BatchNormCall call = batch_norm_call(caller, in, channels, options);
   if (call.values == 1) {
@@ -69,7 +69,6 @@ void batch_norm_infer(const Caller& caller, const Device& device, const X& x, In
                       const Variance& running_var, const BatchNormOptions& options, Y& y) {
   using Scalar = ScalarOf<X>;
   using Param = ParamOf<Scalar>;
-  check_epsilon(caller, options.epsilon);
   const TensorView<const Scalar> in = input_view(caller, "x", x);
   const BatchNormCall call = batch_norm_call(caller, in, channels, options);
   const auto affine = affine_of<Scalar>(caller, gamma, beta, call.channels);
@@ -192,6 +191,10 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   template <typename Device, typename X, typename Y>
   void do_forward(const Device& device, const X& x, Y& y) {
     const auto in = input_view(caller("forward"), "x", x);
+    if (options_.track_running_stats) {
+      check_size(caller("forward"), "running_mean", running_.mean.size(), channels_);
+      check_size(caller("forward"), "running_var", running_.variance.size(), channels_);
+    }
     internal::batch_norm_forward(caller("forward"), device, in, channels_, this->gamma_, this->beta_,
                                  options_, y, &this->moments_);
     this->remember(in.shape, in.layout);

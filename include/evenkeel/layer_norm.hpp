@@ -29,6 +29,10 @@ Partition layer_norm_partition(const Caller& caller, const TensorView<const Stor
                                const std::vector<Index>& normalized_shape, const LayerNormOptions& options) {
   check_epsilon(caller, options.epsilon);
   const int axes = static_cast<int>(normalized_shape.size());
+  if (!options.axis && axes > x.shape.rank()) {
+    fail(caller, "normalized_shape has " + std::to_string(axes) + " axes, x " + x.shape.text() + " has " +
+                     std::to_string(x.shape.rank()));
+  }
   const int first = resolve_axis(caller, "axis", options.axis.value_or(-axes), x.shape);
   for (int i = 0; i < axes; ++i) {
     const int axis = first + i;

@@ -119,7 +119,7 @@ struct TensorArgument {
   }
 
   static bool resizable_to(const Shape&) { return false; }
-  static void resize(T&, const Shape&) {}
+  static void resize(const T&, const Shape&) {}
 };
 
 template <typename Scalar_, int Rank, int Options, typename TensorIndex>
@@ -163,11 +163,22 @@ struct ArgumentTraits<TensorView<Scalar_>> {
   static void resize(const TensorView<Scalar_>&, const Shape&) {}
 };
 
-/// Eigen::Matrix, Array, Map and Ref, and whatever else of theirs lies in memory as it is.
+template <typename Derived>
+std::true_type is_dense(const Eigen::DenseBase<Derived>*);
+std::false_type is_dense(const void*);
+
 template <typename T>
-struct ArgumentTraits<T, std::enable_if_t<std::is_base_of_v<Eigen::DenseBase<T>, T> &&
-                                          (static_cast<int>(Eigen::internal::traits<T>::Flags) &
-                                           Eigen::DirectAccessBit) != 0>> {
+constexpr bool lies_in_memory() {
+  if constexpr (decltype(is_dense(static_cast<T*>(nullptr)))::value) {
+    return (static_cast<int>(Eigen::internal::traits<T>::Flags) & Eigen::DirectAccessBit) != 0;
+  } else {
+    return false;
+  }
+}
+
+/// Eigen::Matrix, Array, Map and Ref, and whatever else of theirs lies in memory as it is, like v.head(4).
+template <typename T>
+struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
   using Scalar = typename T::Scalar;
   using Owning = typename T::PlainObject;
   static constexpr bool kIsArgument = true;
@@ -288,6 +299,12 @@ class Output {
   void must_not_overlap(const char* other_name, const Other* other, Index size) const {
     const auto v = Traits::view(caller_, name_, argument_);
     if (overlap(v.data, v.size(), other, size)) fail(caller_, std::string(name_) + " overlaps " + other_name);
+  }
+
+  /// The argument's memory as it is now.
+  TensorView<const Scalar> memory() const {
+    const auto v = Traits::view(caller_, name_, argument_);
+    return {v.data, v.shape, v.layout};
   }
 
   /// Gives the argument its shape, and returns its memory.

@@ -41,6 +41,13 @@ inline Index check_positive(const Caller& caller, const char* name, Index value)
   return value;
 }
 
+inline void check_size(const Caller& caller, const char* name, Index size, Index expected) {
+  if (size != expected) {
+    fail(caller,
+         std::string(name) + " has " + counted(size, "value") + ", expected " + std::to_string(expected));
+  }
+}
+
 /// gamma, beta or a running statistic in memory, or null where it is empty, which means none.
 template <typename Param, typename T>
 const Param* param_data(const Caller& caller, const char* name, const T& values, Index expected) {
@@ -48,10 +55,7 @@ const Param* param_data(const Caller& caller, const char* name, const T& values,
                 "evenkeel: parameters must be of the type ParamOf<Scalar>");
   const TensorView<const Param> v = input_view(caller, name, values);
   if (v.size() == 0) return nullptr;
-  if (v.size() != expected) {
-    fail(caller,
-         std::string(name) + " has " + counted(v.size(), "value") + ", expected " + std::to_string(expected));
-  }
+  check_size(caller, name, v.size(), expected);
   return v.data;
 }
 
@@ -73,6 +77,7 @@ template <typename Storage, typename Y>
 Output<std::remove_reference_t<Y>> forward_output(const Caller& caller, const TensorView<const Storage>& x,
                                                   const Affine<ParamOf<Storage>>& affine, Index params,
                                                   Y& y) {
+  simd::register_bytes();  // a wrong EVENKEEL_MAX_ISA is reported before anything is written
   Output<std::remove_reference_t<Y>> output(caller, "y", y, "x", x);
   output.must_not_overlap("gamma", affine.gamma, affine.gamma == nullptr ? 0 : params);
   output.must_not_overlap("beta", affine.beta, affine.beta == nullptr ? 0 : params);
@@ -104,7 +109,10 @@ void call_infer(const Caller& caller, const Device& device, const TensorView<con
                 const Partition& p, const Affine<ParamOf<Storage>>& affine, const ParamOf<Storage>* mean,
                 const ParamOf<Storage>* variance, double epsilon, Y& y) {
   static_assert(std::is_same_v<ScalarOf<Y>, Storage>, "evenkeel: y must have x's scalar type");
-  Storage* out = forward_output<Storage>(caller, x, affine, p.params(), y).prepare();
+  auto output = forward_output<Storage>(caller, x, affine, p.params(), y);
+  output.must_not_overlap("running_mean", mean, p.sets());
+  output.must_not_overlap("running_var", variance, p.sets());
+  Storage* out = output.prepare();
   if (x.size() == 0) return;
   normalize(device, p,
             ForwardTask<Storage>{x.data, out, affine.gamma, affine.beta, epsilon, nullptr, mean, variance});
@@ -123,6 +131,14 @@ class ParamOutput {
   }
   Param* prepare() { return output_ ? output_->prepare() : nullptr; }
 
+  template <typename Other>
+  void must_not_overlap(const char* other_name, const TensorView<Other>& other) const {
+    if (output_) output_->must_not_overlap(other_name, other.data, other.size());
+  }
+  TensorView<const Param> memory() const {
+    return output_ ? output_->memory() : TensorView<const Param>{nullptr, Shape{0}, row_major};
+  }
+
  private:
   std::optional<Output<Gradient>> output_;
 };
@@ -137,6 +153,7 @@ void call_backward(const Caller& caller, const Device& device, const TensorView<
   using Param = ParamOf<Storage>;
   static_assert(std::is_same_v<ScalarOf<Dy>, Storage>, "evenkeel: dy must have x's scalar type");
   static_assert(std::is_same_v<ScalarOf<Dx>, Storage>, "evenkeel: dx must have x's scalar type");
+  simd::register_bytes();
   const TensorView<const Storage> upstream = input_view(caller, "dy", dy);
   if (upstream.shape != x.shape) {
     fail(caller, "dy is " + upstream.shape.text() + ", expected x's shape " + x.shape.text());
@@ -153,6 +170,16 @@ void call_backward(const Caller& caller, const Device& device, const TensorView<
   output.must_not_overlap("gamma", scale, scale == nullptr ? 0 : p.params());
   ParamOutput<Param, GradGamma> gamma_output(caller, "grad_gamma", grad_gamma, p.params());
   ParamOutput<Param, GradBeta> beta_output(caller, "grad_beta", grad_beta, p.params());
+  gamma_output.must_not_overlap("grad_beta", beta_output.memory());
+  const auto apart = [&](const auto& gradient) {
+    gradient.must_not_overlap("x", x);
+    gradient.must_not_overlap("dy", upstream);
+    gradient.must_not_overlap("dx", output.memory());
+    gradient.must_not_overlap(
+        "gamma", TensorView<const Param>{scale, Shape{scale == nullptr ? 0 : p.params()}, row_major});
+  };
+  apart(gamma_output);
+  apart(beta_output);
 
   const Index needed = x.size() == 0 ? 0 : backward_sums<Storage>(p);
   if (workspace.size() < needed) workspace.resize(needed);

@@ -48,6 +48,8 @@ class ParameterRange {
 /// What all layers share: parameters, their gradients, what forward saves for backward, and the forms of each
 /// call.
 ///
+/// backward needs the x that forward had: where y was x itself, the caller keeps a copy.
+///
 /// Derived has do_forward(device, x, y), do_backward(device, x, dy, dx) and do_infer(device, x, y) const.
 template <typename Derived, typename Scalar_>
 class Layer {

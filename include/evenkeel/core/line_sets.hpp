@@ -23,9 +23,11 @@ class LineSets {
         set_pieces_(p.set_size(), 1),
         cell_pieces_(p.cell_size(), 1) {}
 
-  /// A row's parameter gradients have a place in each block, so long rows make few blocks.
+  /// A row's parameter gradients have a place in each block, so long rows make few blocks, and a block has several rows.
   Blocks blocks() const {
-    return {p_.sets(), p_.set_size(), is_rows() && set_pieces_.count > 1 ? 8 : kMaxBlocks};
+    if (!is_rows()) return {p_.sets(), p_.set_size(), kMaxBlocks};
+    return {p_.sets(), p_.set_size(),
+            std::clamp<Index>(p_.sets() / 8, 1, set_pieces_.count > 1 ? 8 : kMaxBlocks)};
   }
 
   template <typename Device>
@@ -100,8 +102,7 @@ class LineSets {
     }
   }
 
-  /// Calls f(first, cells, begin, end, piece) for cells [0, cells) of a batch: several whole ones, or a piece
-  /// of one.
+  /// Calls f(cell, cells, begin, end, piece) for cells [first, last) of a batch: several whole ones, or a piece of one.
   template <typename Device, typename F>
   void for_each_cell(Index first, Index last, const Team<Device>& team, const F& f) const {
     if (cell_pieces_.count == 1) {

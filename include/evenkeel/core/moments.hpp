@@ -77,9 +77,11 @@ struct SetStatistics {
   Statistic mean, mean_low, variance, inv_std;
 };
 
+/// 1 / sqrt(variance + epsilon); 0 where both are 0, so that values that do not differ give beta.
 template <typename Statistic>
 Statistic inverse_std(const Statistic& variance, double epsilon) {
   using std::sqrt;
+  if (variance == Statistic(0) && epsilon == 0) return Statistic(0);
   return Statistic(1) / Statistic(sqrt(Statistic(variance + Statistic(epsilon))));
 }
 
@@ -90,9 +92,8 @@ Statistic inverse_std(const Statistic& variance, double epsilon) {
 /// differ, tells that the set has to be summed again with its values scaled.
 template <typename Statistic>
 SetStatistics<Statistic> finish(const BlockMoments<Statistic>& m, double epsilon) {
-  SetStatistics<Statistic> s{m.mean, m.mean_low, Statistic(m.m2 / m.count), Statistic(0)};
-  if (!(s.variance == Statistic(0) && epsilon == 0)) s.inv_std = inverse_std(s.variance, epsilon);
-  return s;
+  const Statistic variance = m.m2 / m.count;
+  return {m.mean, m.mean_low, variance, inverse_std(variance, epsilon)};
 }
 
 /// The pivot was close enough: squares about it lose at most one bit to cancellation.

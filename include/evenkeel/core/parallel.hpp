@@ -36,11 +36,13 @@ void parallel_for(const Device& device, Index count, Index elements, const F& f)
       device.parallelFor(count, Eigen::TensorOpCost(0, 0, static_cast<double>(elements)),
                          [&f](Index first, Index last) {
                            for (Index i = first; i < last; ++i) f(i);
+                           simd::fence();
                          });
       return;
     }
   }
   for (Index i = 0; i < count; ++i) f(i);
+  simd::fence();
 }
 
 /// The device's threads, or the present one alone.

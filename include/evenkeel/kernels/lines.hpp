@@ -73,9 +73,9 @@ EVENKEEL_INLINE void write_line(Storage* out, Index n, bool stream, const F& val
   }
   Index i = 0;
   if constexpr (std::is_same_v<Storage, typename V::Scalar>) {
-    if (stream) {
-      const auto beyond =
-          static_cast<Index>(reinterpret_cast<std::uintptr_t>(out) % sizeof(V) / sizeof(Storage));
+    const auto address = reinterpret_cast<std::uintptr_t>(out);
+    if (stream && address % sizeof(Storage) == 0) {
+      const auto beyond = static_cast<Index>(address % sizeof(V) / sizeof(Storage));
       if (beyond != 0) {
         i = L - beyond;
         value(0, L).store(out, i);

@@ -30,12 +30,12 @@ inline int choose_register_bytes() {
 }
 
 template <typename Kernel>
-[[gnu::target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")]] void run_avx512(const Kernel& kernel) {
+[[gnu::target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]] void run_avx512(const Kernel& kernel) {
   kernel.template operator()<64>();
 }
 
 template <typename Kernel>
-[[gnu::target("avx2,fma,f16c")]] void run_avx2(const Kernel& kernel) {
+[[gnu::target("avx2,fma")]] void run_avx2(const Kernel& kernel) {
   kernel.template operator()<32>();
 }
 
@@ -58,17 +58,16 @@ inline int register_bytes() {
 /// in.
 template <typename T, typename Kernel>
 void run(const Kernel& kernel) {
-#if EVENKEEL_HAS_VECTORS
-  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
-#if defined(__x86_64__)
+  if constexpr (EVENKEEL_HAS_VECTORS && (std::is_same_v<T, float> || std::is_same_v<T, double>)) {
+#if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
     const int bytes = register_bytes();
     if (bytes == 64) return run_avx512(kernel);
     if (bytes == 32) return run_avx2(kernel);
 #endif
-    return kernel.template operator()<16>();
+    kernel.template operator()<16>();
+  } else {
+    kernel.template operator()<0>();
   }
-#endif
-  kernel.template operator()<0>();
 }
 
 }  // namespace evenkeel::simd
