@@ -85,8 +85,7 @@ Statistic inverse_std(const Statistic& variance, double epsilon) {
   return Statistic(1) / Statistic(sqrt(Statistic(variance + Statistic(epsilon))));
 }
 
-/// A set's statistics from all its values. Values that do not differ have inv_std 0 where epsilon is 0 too,
-/// so that the result is beta.
+/// A set's statistics from all its values.
 ///
 /// The door for the range rescue: here a variance that is not finite, or is 0 or subnormal over values that
 /// differ, tells that the set has to be summed again with its values scaled.
