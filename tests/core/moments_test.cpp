@@ -18,10 +18,10 @@ using Moments = ek::BlockMoments<double>;
 
 TEST(TwoSum, LosesNothing) {
   double high = 0, low = 0;
-  ek::two_sum(1e16, 1.0, high, low);
+  ek::kernels::two_sum(1e16, 1.0, high, low);
   EXPECT_EQ(high, 1e16);
   EXPECT_EQ(low, 1);
-  ek::two_sum(1.0, 1e16, high, low);
+  ek::kernels::two_sum(1.0, 1e16, high, low);
   EXPECT_EQ(low, 1);
 }
 

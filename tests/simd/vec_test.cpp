@@ -1,4 +1,5 @@
-// Vectors of every width: whole and partial loads and stores, sums, and what lies beside them left alone.
+// Vectors of every width, in the code of their instruction set: whole and partial loads and stores, arithmetic, sums, and
+// what lies beside them left alone.
 #include "evenkeel/simd/vec.hpp"
 
 #include <gtest/gtest.h>
@@ -8,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "evenkeel/simd/dispatch.hpp"
 #include "support/data.hpp"
 
 namespace ek_test {
@@ -15,75 +17,239 @@ namespace {
 
 namespace simd = evenkeel::simd;
 
-/// The sum of the lanes, by way of memory.
-template <typename T, int kLanes>
-T sum_of(const simd::Vec<T, kLanes>& v) {
-  Buffer<T> lanes(kLanes);
-  v.store(lanes.data());
-  EXPECT_TRUE(lanes.padding_intact());
-  T sum = 0;
-  for (T lane : lanes.values()) sum += lane;
-  return sum;
-}
-
-/// Loads n values, filling with `fill`, and stores n of them; the sum of all lanes tells what the filled
-/// lanes hold.
-template <typename T, int kLanes>
-void expect_partial(Index n, T fill) {
-  SCOPED_TRACE(std::to_string(kLanes) + " lanes, " + std::to_string(n) + " values");
-  using V = simd::Vec<T, kLanes>;
-  std::vector<T> values;
-  T sum = 0;
-  for (Index i = 0; i < n; ++i) {
-    values.push_back(static_cast<T>(i + 1));
-    if (i < kLanes) sum += static_cast<T>(i + 1);
+/// Runs a kernel in the code of one register width; false where this machine has no such registers.
+template <typename T, typename Kernel>
+bool run_with(int bytes, const Kernel& kernel) {
+  if (bytes == 0) {
+    kernel.template operator()<0>();
+    return true;
   }
-  for (Index i = n; i < kLanes; ++i) sum += fill;
-  const Buffer<T> in(values);
-  Buffer<T> out(n);
-  const V v = V::load(in.data(), n, fill);
-  EXPECT_EQ(sum_of(v), sum);
-  v.store(out.data(), n);
-  for (Index i = 0; i < n && i < kLanes; ++i) EXPECT_EQ(out.data()[i], in.data()[i]);
-  for (Index i = kLanes; i < n; ++i) EXPECT_TRUE(std::isnan(out.data()[i])) << "stored more than a vector";
-  EXPECT_TRUE(in.padding_intact() && out.padding_intact());
-}
-
-template <typename T, int kLanes>
-void expect_vector() {
-  using V = simd::Vec<T, kLanes>;
-  EXPECT_EQ(V::kLanes, kLanes);
-  for (Index n = 1; n <= kLanes + 2; ++n) expect_partial<T, kLanes>(n, T(100));
-  EXPECT_EQ(sum_of(V::all(T(3))), T(3 * kLanes));
-  if constexpr (!std::is_same_v<T, float> || kLanes == 1) {
-    EXPECT_EQ(V::all(T(3)).total(), T(3 * kLanes));
-  }
-  const V a = V::all(T(2)), b = V::all(T(5)), c = V::all(T(7));
-  EXPECT_EQ(sum_of(a + b), T(7 * kLanes));
-  EXPECT_EQ(sum_of(a - b), T(-3 * kLanes));
-  EXPECT_EQ(sum_of(a * b), T(10 * kLanes));
-  EXPECT_EQ(sum_of(fma(a, b, c)), T(17 * kLanes));
-}
-
-TEST(Vec, OneElement) {
-  expect_vector<float, 1>();
-  expect_vector<double, 1>();
-  expect_vector<long double, 1>();
-}
-
 #if EVENKEEL_HAS_VECTORS
-TEST(Vec, OfFloats) {
-  expect_vector<float, 4>();
-  expect_vector<float, 8>();
-  expect_vector<float, 16>();
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+    if (bytes == 16) {
+      kernel.template operator()<16>();
+      return true;
+    }
+#ifdef __x86_64__
+    if (bytes == 32 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+      simd::run_avx2(kernel);
+      return true;
+    }
+    if (bytes == 64 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+      simd::run_avx512(kernel);
+      return true;
+    }
+#endif
+  }
+#endif
+  return false;
 }
 
-TEST(Vec, OfDoubles) {
-  expect_vector<double, 2>();
-  expect_vector<double, 4>();
-  expect_vector<double, 8>();
+/// Calls f(bytes, lanes) for every width of vectors of T.
+template <typename T, typename F>
+void for_each_width(const F& f) {
+  for (const int bytes : {0, 16, 32, 64}) {
+    if (bytes > 0 && !std::is_same_v<T, float> && !std::is_same_v<T, double>) continue;
+    const Index lanes = bytes == 0 ? 1 : bytes / static_cast<Index>(sizeof(T));
+    SCOPED_TRACE(std::to_string(lanes) + " lanes");
+    f(bytes, lanes);
+  }
 }
-#endif
+
+template <typename T>
+std::vector<T> counting(Index size) {
+  std::vector<T> values;
+  for (Index i = 0; i < size; ++i) values.push_back(static_cast<T>(i + 1));
+  return values;
+}
+
+template <typename T>
+struct Parts {
+  Index n;
+  T fill;
+  const T* in;
+  const T* end;
+  T* loaded;
+  T* loaded_end;
+  T* stored;
+  T* stored_end;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<T, Bytes>;
+    V::load(in, n, fill).store(loaded);
+    V::load_end(end, n, fill).store(loaded_end);
+    V::load(in).store(stored, n);
+    V::load(in).store_end(stored_end, n);
+  }
+};
+
+template <typename T>
+void expect_parts() {
+  for_each_width<T>([](int bytes, Index lanes) {
+    for (Index n = 1; n <= lanes + 2; ++n) {
+      SCOPED_TRACE(n);
+      const Index whole = std::min(n, lanes);
+      const Buffer<T> in(counting<T>(n)), all_in(counting<T>(lanes));
+      Buffer<T> loaded(lanes), loaded_end(lanes), stored(n), stored_end(n);
+      const T fill(100);
+      // Partial loads read from buffers that end where they must; stores take what is in the whole one.
+      if (!run_with<T>(bytes,
+                       Parts<T>{n, fill, n < lanes ? all_in.data() : in.data(), all_in.data() + lanes,
+                                loaded.data(), loaded_end.data(), stored.data(), stored_end.data() + n})) {
+        return;
+      }
+      for (Index i = 0; i < lanes; ++i) {
+        EXPECT_EQ(loaded.data()[i], i < n ? static_cast<T>(i + 1) : fill);
+        EXPECT_EQ(loaded_end.data()[i], i < lanes - whole ? fill : static_cast<T>(i + 1));
+      }
+      for (Index i = 0; i < n; ++i) {
+        const Index from_end = n - i;
+        if (i < lanes) {
+          EXPECT_EQ(stored.data()[i], static_cast<T>(i + 1));
+        } else {
+          EXPECT_TRUE(std::isnan(stored.data()[i])) << "stored more than a vector";
+        }
+        if (from_end <= lanes) {
+          EXPECT_EQ(stored_end.data()[i], static_cast<T>(lanes - from_end + 1));
+        } else {
+          EXPECT_TRUE(std::isnan(stored_end.data()[i])) << "stored more than a vector";
+        }
+      }
+      EXPECT_TRUE(stored.padding_intact() && stored_end.padding_intact() && loaded.padding_intact());
+    }
+  });
+}
+
+/// A partial load of the last values before memory that must not be read.
+template <typename T>
+struct LoadLast {
+  Index n;
+  const T* in;
+  T* loaded;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    simd::VecOf<T, Bytes>::load(in, n, T(0)).store(loaded);
+  }
+};
+
+template <typename T>
+void expect_nothing_read_beyond() {
+  for_each_width<T>([](int bytes, Index lanes) {
+    for (Index n = 1; n <= lanes; ++n) {
+      const Buffer<T> in(counting<T>(n));
+      Buffer<T> loaded(lanes);
+      if (!run_with<T>(bytes, LoadLast<T>{n, in.data(), loaded.data()})) return;
+      for (Index i = 0; i < lanes; ++i) EXPECT_EQ(loaded.data()[i], i < n ? static_cast<T>(i + 1) : T(0));
+    }
+  });
+}
+
+template <typename T>
+struct Arithmetic {
+  const T* a;
+  const T* b;
+  T scalar;
+  T* out;  // nine vectors
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<T, Bytes>;
+    constexpr int L = V::kLanes;
+    const V x = V::load(a), y = V::load(b), s = V::all(scalar);
+    (x + y).store(out);
+    (x - y).store(out + L);
+    (x * y).store(out + 2 * L);
+    (x / y).store(out + 3 * L);
+    fma(x, y, s).store(out + 4 * L);
+    sqrt(x).store(out + 5 * L);
+    if_less(x, y, s, x).store(out + 6 * L);
+    s.store(out + 7 * L);
+    V rows[L];
+    for (int i = 0; i < L; ++i) rows[i] = x * V::load(a + i, 1, T(1));
+    simd::totals(rows).store(out + 8 * L);
+  }
+};
+
+template <typename T>
+void expect_arithmetic() {
+  using std::sqrt;
+  for_each_width<T>([](int bytes, Index lanes) {
+    std::vector<T> a, b;
+    for (Index i = 0; i < lanes; ++i) {
+      a.push_back(static_cast<T>(4 + i));
+      b.push_back(static_cast<T>(i % 3 == 0 ? 2 : 64));
+    }
+    Buffer<T> out(9 * lanes);
+    const T s(7);
+    if (!run_with<T>(bytes, Arithmetic<T>{a.data(), b.data(), s, out.data()})) return;
+    const auto at_lane = [&](int row, Index i) { return out.data()[row * lanes + i]; };
+    T sum(0);
+    for (const T& value : a) sum += value;
+    for (Index i = 0; i < lanes; ++i) {
+      SCOPED_TRACE(i);
+      const T x = a[at(i)], y = b[at(i)];
+      EXPECT_EQ(at_lane(0, i), x + y);
+      EXPECT_EQ(at_lane(1, i), x - y);
+      EXPECT_EQ(at_lane(2, i), x * y);
+      EXPECT_EQ(at_lane(3, i), x / y);
+      EXPECT_EQ(at_lane(4, i), x * y + s);
+      EXPECT_EQ(at_lane(5, i), sqrt(x));
+      EXPECT_EQ(at_lane(6, i), x < y ? s : x);
+      EXPECT_EQ(at_lane(7, i), s);
+      // Row i is a, with its first lane times a[i].
+      EXPECT_EQ(at_lane(8, i), lanes == 1 ? x * x : x * a[0] + sum - a[0]);
+    }
+    EXPECT_TRUE(out.padding_intact());
+  });
+}
+
+/// double by way of float.
+struct Convert {
+  const double* in;
+  float* narrow;
+  double* wide;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<double, Bytes>;
+    V::load(in).store(narrow);
+    V::load(narrow).store(wide);
+  }
+};
+
+TEST(Vec, LoadsAndStoresParts) {
+  expect_parts<float>();
+  expect_parts<double>();
+  expect_parts<long double>();
+}
+
+TEST(Vec, ReadsNothingBeyondItsPart) {
+  expect_nothing_read_beyond<float>();
+  expect_nothing_read_beyond<double>();
+}
+
+TEST(Vec, Computes) {
+  expect_arithmetic<float>();
+  expect_arithmetic<double>();
+  expect_arithmetic<long double>();
+}
+
+TEST(Vec, ConvertsOnTheWay) {
+  for_each_width<double>([](int bytes, Index lanes) {
+    const Buffer<double> in(std::vector<double>(at(lanes), 0.1));
+    Buffer<float> narrow(lanes);
+    Buffer<double> wide(lanes);
+    if (!run_with<double>(bytes, Convert{in.data(), narrow.data(), wide.data()})) return;
+    for (Index i = 0; i < lanes; ++i) {
+      EXPECT_EQ(narrow.data()[i], 0.1f);
+      EXPECT_EQ(wide.data()[i], double{0.1f});
+    }
+    EXPECT_TRUE(narrow.padding_intact() && wide.padding_intact());
+  });
+}
 
 }  // namespace
 }  // namespace ek_test

@@ -32,35 +32,41 @@ class LineSets {
 
   template <typename Device>
   void forward(const ForwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team) const {
-    Scratch<SetStatistics<Statistic>, kernels::kBatch> statistics;
+    StatisticsTable<Statistic> statistics;
     for_each_batch(begin, end, kNear, [&](Batch& batch) {
       if (task.known_mean != nullptr) {
-        for (Index k = 0; k < batch.sets; ++k) statistics[k] = task.known(batch.set(k));
+        for (Index k = 0; k < batch.sets; ++k) statistics.set(k, task.known(batch.set(k)));
       } else {
-        Scratch<BlockMoments<Statistic>, kernels::kBatch> moments;
-        reduce(task, batch, team, moments.data());
-        for (Index k = 0; k < batch.sets; ++k) {
-          statistics[k] = finish(moments[k], task.epsilon);
-          task.save(batch.set(k), statistics[k]);
-        }
+        reduce(task, batch, team, statistics);
+        task.save(batch.first, batch.step, batch.sets, statistics);
       }
-      apply(task, batch, team, statistics.data());
+      if (is_rows()) {
+        CoefficientTable<Compute> c;
+        simd::run<Statistic>(kernels::NormalizeCoefficients<Compute, Statistic>{
+            batch.sets, statistics.mean.data(), statistics.mean_low.data(), statistics.inv_std.data(),
+            c.mean(), c.scale(), c.shift()});
+        apply_rows(task, batch, team, c);
+      } else {
+        apply_cells(task, batch, team, statistics);
+      }
     });
   }
 
   template <typename Device>
   void backward(const BackwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team,
                 Statistic* grad_gamma, Statistic* grad_beta) const {
-    Scratch<typename BackwardTask<Storage>::SetResult, kernels::kBatch> results;
     const CellSums<Storage> sums(p_, task.sums);
     for_each_batch(begin, end, is_rows() ? kFewRows : kNear, [&](Batch& batch) {
       if (is_rows()) {
-        reduce_rows(task, batch, team, results.data(), grad_gamma, grad_beta);
+        CoefficientTable<Compute> c;
+        reduce_rows(task, batch, team, c, grad_gamma, grad_beta);
+        apply_rows(task, batch, team, c);
       } else {
+        Scratch<typename BackwardTask<Storage>::SetResult, kernels::kBatch> results;
         reduce_cells(task, sums, batch, team);
         for (Index k = 0; k < batch.sets; ++k) results[k] = sums.finish(task, batch.set(k));
+        apply_cells(task, batch, team, results);
       }
-      apply(task, batch, team, results.data());
     });
   }
 
@@ -133,12 +139,13 @@ class LineSets {
     }
   }
 
-  /// moments[k] = those of the batch's set k. Only one set alone can be large enough to be cut.
+  /// Statistics of a batch's sets. Only one set alone can be larger than a block, or be cut.
   template <typename Device>
   void reduce(const ForwardTask<Storage>& task, Batch& batch, const Team<Device>& team,
-              BlockMoments<Statistic>* moments) const {
-    if (set_pieces_.count == 1) {
-      run_moments(task.x, set_lines_, batch.offsets.data(), batch.sets, 0, p_.set_size(), moments);
+              StatisticsTable<Statistic>& statistics) const {
+    if (p_.set_size() <= kRunBlock) {
+      run_statistics(task.x, set_lines_, batch.offsets.data(), batch.sets, p_.set_size(), task.epsilon,
+                     statistics);
       return;
     }
     Scratch<BlockMoments<Statistic>, Pieces::kMax> partial;
@@ -146,8 +153,9 @@ class LineSets {
       run_moments(task.x, set_lines_, batch.offsets.data(), 1, set_pieces_.begin(i), set_pieces_.end(i),
                   &partial[i]);
     });
-    moments[0] = BlockMoments<Statistic>::none();
-    for (Index i = 0; i < set_pieces_.count; ++i) moments[0].merge(partial[i]);
+    auto moments = BlockMoments<Statistic>::none();
+    for (Index i = 0; i < set_pieces_.count; ++i) moments.merge(partial[i]);
+    statistics.set(0, finish(moments, task.epsilon));
   }
 
   /// The two sums of each cell of a batch.
@@ -163,7 +171,7 @@ class LineSets {
         centers[k] = task.center(batch.set(set));
       });
       simd::run<Compute>(kernels::RunSums<kernels::Gradients, Storage>{
-          task.x, task.dy, cell_lines_, from, to, cells, offsets.data(), centers.data(), dy, dy_x});
+          task.x, task.dy, cell_lines_, from, to, cells, offsets.data(), false, centers.data(), dy, dy_x});
     };
     if (cell_pieces_.count == 1) {
       for_each_cell(0, cells_of_batch, team, [&](Index cell, Index cells, Index from, Index to, Index) {
@@ -181,13 +189,19 @@ class LineSets {
     }
   }
 
-  /// What backward needs of each row, and what the rows add to the gradients of gamma and beta.
+  /// What backward applies to each row, and what the rows add to the gradients of gamma and beta.
   template <typename Device>
   void reduce_rows(const BackwardTask<Storage>& task, Batch& batch, const Team<Device>& team,
-                   typename BackwardTask<Storage>::SetResult* results, Statistic* grad_gamma,
-                   Statistic* grad_beta) const {
+                   CoefficientTable<Compute>& c, Statistic* grad_gamma, Statistic* grad_beta) const {
+    Scratch<Statistic, kernels::kBatch> mean, mean_low, inv_std;
+    for (Index r = 0; r < batch.sets; ++r) {
+      mean[r] = task.moments.mean[batch.set(r)];
+      mean_low[r] = task.moments.mean_low[batch.set(r)];
+      inv_std[r] = task.moments.inv_std[batch.set(r)];
+    }
     CoefficientTable<Compute> xhat;
-    for (Index r = 0; r < batch.sets; ++r) xhat.set(r, task.of_xhat(batch.set(r)));
+    simd::run<Statistic>(kernels::NormalizeCoefficients<Compute, Statistic>{
+        batch.sets, mean.data(), mean_low.data(), inv_std.data(), xhat.mean(), xhat.scale(), xhat.shift()});
     const Index param = p_.first_param(batch.first);
     const bool wanted = task.wants_params();
     Scratch<Statistic, kernels::kBatch> dy, dy_x;
@@ -205,25 +219,21 @@ class LineSets {
       dy[0] = total(dy.data(), set_pieces_.count);
       dy_x[0] = total(dy_x.data(), set_pieces_.count);
     }
-    for (Index r = 0; r < batch.sets; ++r)
-      results[r] = task.finish(batch.set(r), p_.set_size(), dy[r], dy_x[r]);
+    simd::run<Statistic>(kernels::GradientCoefficients<Compute, Statistic>{
+        batch.sets, mean.data(), mean_low.data(), inv_std.data(), dy.data(), dy_x.data(),
+        from_count<Statistic>(p_.set_size()), c.mean(), c.scale(), c.shift(), c.slope()});
   }
 
-  template <typename Task, typename Device>
-  void apply(const Task& task, Batch& batch, const Team<Device>& team,
-             const typename Task::SetResult* results) const {
-    if (is_rows()) {
-      apply_rows(task, batch, team, results);
-    } else {
-      apply_cells(task, batch, team, results);
-    }
+  /// How far on the next batch begins, if a pass over it comes before it is applied and both find room.
+  template <typename Task>
+  Index ahead(const Task& task, const Batch& batch) const {
+    const bool worth = task.reduces() && task.bytes_read(batch.sets * p_.set_size()) <= kNearBytes;
+    return !worth ? 0 : is_rows() ? batch.sets * p_.set_size() : batch.sets * p_.group.stride;
   }
 
   template <typename Task, typename Device>
   void apply_rows(const Task& task, Batch& batch, const Team<Device>& team,
-                  const typename Task::SetResult* results) const {
-    CoefficientTable<Compute> c;
-    for (Index r = 0; r < batch.sets; ++r) c.set(r, task.of_set(results[r]));
+                  CoefficientTable<Compute>& c) const {
     const Index param = p_.first_param(batch.first);
     team.for_each(set_pieces_.count, set_pieces_.length * batch.sets, [&](Index i) {
       simd::run<Compute>(
@@ -231,6 +241,7 @@ class LineSets {
                                                         task.dy,
                                                         task.out,
                                                         task.streams(p_),
+                                                        ahead(task, batch),
                                                         set_pieces_.begin(i),
                                                         set_pieces_.end(i),
                                                         batch.sets,
@@ -241,9 +252,8 @@ class LineSets {
     });
   }
 
-  template <typename Task, typename Device>
-  void apply_cells(const Task& task, Batch& batch, const Team<Device>& team,
-                   const typename Task::SetResult* results) const {
+  template <typename Task, typename Results, typename Device>
+  void apply_cells(const Task& task, Batch& batch, const Team<Device>& team, Results& results) const {
     for_each_cell(
         0, batch.sets * p_.channel.extent, team, [&](Index cell, Index cells, Index begin, Index end, Index) {
           Scratch<Index, kernels::kBatch> offsets;
@@ -257,6 +267,7 @@ class LineSets {
                                                             task.dy,
                                                             task.out,
                                                             task.streams(p_),
+                                                            ahead(task, batch),
                                                             cell_lines_,
                                                             begin,
                                                             end,

@@ -5,6 +5,7 @@
 #include "evenkeel/base/scratch.hpp"
 #include "evenkeel/kernels/columns.hpp"
 #include "evenkeel/kernels/runs.hpp"
+#include "evenkeel/kernels/sets.hpp"
 
 namespace evenkeel {
 
@@ -25,15 +26,6 @@ struct Moments {
   }
 };
 
-/// high + low = a + b exactly (Knuth 1969, TwoSum).
-template <typename T>
-void two_sum(const T& a, const T& b, T& high, T& low) {
-  const T sum = a + b;
-  const T b_part = sum - a;
-  low = T(a - T(sum - b_part)) + T(b - b_part);
-  high = sum;
-}
-
 /// Count, mean and M2 = sum (x - mean)^2 of some values.
 template <typename Statistic>
 struct BlockMoments {
@@ -47,7 +39,7 @@ struct BlockMoments {
     BlockMoments m = none();
     m.count = from_count<Statistic>(n);
     const Statistic shift = first / m.count;
-    two_sum(pivot, shift, m.mean, m.mean_low);
+    kernels::two_sum(pivot, shift, m.mean, m.mean_low);
     m.m2 = second - first * shift;
     if (m.m2 < Statistic(0)) m.m2 = Statistic(0);
     return m;
@@ -64,8 +56,8 @@ struct BlockMoments {
     const Statistic delta = (b.mean - mean) + (b.mean_low - mean_low);
     const Statistic weight = b.count / n;
     Statistic high, low;
-    two_sum(mean, Statistic(delta * weight), high, low);
-    two_sum(high, Statistic(low + mean_low), mean, mean_low);
+    kernels::two_sum(mean, Statistic(delta * weight), high, low);
+    kernels::two_sum(high, Statistic(low + mean_low), mean, mean_low);
     m2 += b.m2 + delta * delta * (count * weight);
     count = n;
   }
@@ -75,6 +67,20 @@ struct BlockMoments {
 template <typename Statistic>
 struct SetStatistics {
   Statistic mean, mean_low, variance, inv_std;
+};
+
+/// The same for the sets of a kernel call, an array for each number.
+template <typename Statistic>
+struct StatisticsTable {
+  Scratch<Statistic, kernels::kBatch> mean, mean_low, variance, inv_std;
+
+  void set(Index k, const SetStatistics<Statistic>& s) {
+    mean[k] = s.mean;
+    mean_low[k] = s.mean_low;
+    variance[k] = s.variance;
+    inv_std[k] = s.inv_std;
+  }
+  SetStatistics<Statistic> operator[](Index k) { return {mean[k], mean_low[k], variance[k], inv_std[k]}; }
 };
 
 /// 1 / sqrt(variance + epsilon); 0 where both are 0, so that values that do not differ give beta.
@@ -95,14 +101,14 @@ SetStatistics<Statistic> finish(const BlockMoments<Statistic>& m, double epsilon
   return {m.mean, m.mean_low, variance, inverse_std(variance, epsilon)};
 }
 
-/// The pivot was close enough: squares about it lose at most one bit to cancellation.
+/// The pivot was close enough: squares about it lose at most two bits to cancellation.
 template <typename Statistic>
-bool well_centred(Index n, const Statistic& first, const Statistic& second) {
-  return Statistic(2) * first * first <= Statistic(from_count<Statistic>(n) * second);
+bool well_centred(const Statistic& n, const Statistic& first, const Statistic& second) {
+  return Statistic(4) * first * first <= Statistic(3) * n * second;
 }
 
-/// How many values, or rows of them, a first pivot is guessed from: neighbours, so that nothing is fetched out of turn.
-constexpr Index kPivotValues = 64, kPivotRows = 16;
+/// So many rows a first pivot is guessed from: neighbours, so that nothing is fetched out of turn.
+constexpr Index kPivotRows = 16;
 
 /// A sum in a fixed order, four at a time.
 template <typename T>
@@ -127,40 +133,65 @@ T mean_of(const T* values, Index count) {
   return T(values[0] + sum / from_count<T>(count));
 }
 
-/// moments[k] = those of elements [begin, end) of set k, for at most kBatch sets.
-///
-/// Set k is `lines` from x + offsets[k] on. A block is summed in one pass about a pivot: the mean of the blocks before
-/// it, or at first that of a few values. Where the pivot turns out poor the block is summed once more about its mean;
-/// blocks fit the nearest cache, so that this second pass is cheap.
+/// Sets are summed in blocks of so many elements, which fit the nearest cache.
+constexpr Index kRunBlock = 8192;
+
+/// Sums of x - pivot and of (x - pivot)^2 for each set of a kernel call.
+template <typename Storage>
+struct PivotSums {
+  Scratch<ComputeOf<Storage>, kernels::kBatch> pivots;
+  Scratch<StatisticOf<Storage>, kernels::kBatch> first, second;
+
+  /// Sums block [begin, end) in one pass; a set whose pivot turns out poor once more about its mean, which is cheap
+  /// because the block is near.
+  void sum(const Storage* x, const kernels::Lines& lines, const Index* offsets, Index sets, Index begin,
+           Index end, bool guess_pivots) {
+    using Statistic = StatisticOf<Storage>;
+    const Statistic n = from_count<Statistic>(end - begin);
+    const auto pass = [&](Index k, Index count, bool guess) {
+      simd::run<ComputeOf<Storage>>(kernels::RunSums<kernels::Deviations, Storage>{
+          x, nullptr, lines, begin, end, count, offsets + k, guess, &pivots[k], &first[k], &second[k]});
+    };
+    pass(0, sets, guess_pivots);
+    bool all_well = true;
+    for (Index k = 0; k < sets; ++k) all_well &= well_centred(n, first[k], second[k]);
+    for (Index k = 0; !all_well && k < sets; ++k) {
+      if (well_centred(n, first[k], second[k])) continue;
+      pivots[k] = static_cast<ComputeOf<Storage>>(Statistic(pivots[k]) + first[k] / n);
+      pass(k, 1, false);
+    }
+  }
+};
+
+/// Statistics of at most kBatch sets of at most kRunBlock elements. Set k is `lines` from x + offsets[k] on.
+template <typename Storage>
+void run_statistics(const Storage* x, const kernels::Lines& lines, const Index* offsets, Index sets,
+                    Index elements, double epsilon, StatisticsTable<StatisticOf<Storage>>& statistics) {
+  using Statistic = StatisticOf<Storage>;
+  PivotSums<Storage> sums;
+  sums.sum(x, lines, offsets, sets, 0, elements, true);
+  simd::run<Statistic>(kernels::FinishSums<ComputeOf<Storage>, Statistic>{
+      sets, sums.pivots.data(), sums.first.data(), sums.second.data(), from_count<Statistic>(elements),
+      Statistic(epsilon), statistics.mean.data(), statistics.mean_low.data(), statistics.variance.data(),
+      statistics.inv_std.data()});
+}
+
+/// moments[k] = those of elements [begin, end) of set k, for at most kBatch sets of any size: block by block, each about
+/// the mean of the blocks before.
 template <typename Storage>
 void run_moments(const Storage* x, const kernels::Lines& lines, const Index* offsets, Index sets, Index begin,
                  Index end, BlockMoments<StatisticOf<Storage>>* moments) {
-  using Compute = ComputeOf<Storage>;
   using Statistic = StatisticOf<Storage>;
-  constexpr Index kBlock = 8192;
-  Scratch<Compute, kernels::kBatch> pivots;
-  Scratch<Statistic, kernels::kBatch> first, second;
-
+  PivotSums<Storage> sums;
   for (Index k = 0; k < sets; ++k) moments[k] = BlockMoments<Statistic>::none();
-  for (Index from = begin; from < end; from += kBlock) {
-    const Index to = std::min(end, from + kBlock), n = to - from;
-    const auto sum = [&](Index k, Index count) {
-      simd::run<Compute>(kernels::RunSums<kernels::Deviations, Storage>{
-          x, nullptr, lines, from, to, count, offsets + k, &pivots[k], &first[k], &second[k]});
-    };
-    if (from == begin) {
-      const Index few = std::min(to, from + kPivotValues);
-      simd::run<Compute>(kernels::RunPivots<Storage>{x, lines, from, few, sets, offsets, pivots.data()});
-    } else {
-      for (Index k = 0; k < sets; ++k) pivots[k] = static_cast<Compute>(moments[k].mean);
-    }
-    sum(0, sets);
+  for (Index from = begin; from < end; from += kRunBlock) {
+    const Index to = std::min(end, from + kRunBlock);
+    for (Index k = 0; from > begin && k < sets; ++k)
+      sums.pivots[k] = static_cast<ComputeOf<Storage>>(moments[k].mean);
+    sums.sum(x, lines, offsets, sets, from, to, from == begin);
     for (Index k = 0; k < sets; ++k) {
-      if (!well_centred(n, first[k], second[k])) {
-        pivots[k] = static_cast<Compute>(Statistic(pivots[k]) + first[k] / from_count<Statistic>(n));
-        sum(k, 1);
-      }
-      moments[k].merge(BlockMoments<Statistic>::about(Statistic(pivots[k]), n, first[k], second[k]));
+      moments[k].merge(BlockMoments<Statistic>::about(Statistic(sums.pivots[k]), to - from, sums.first[k],
+                                                      sums.second[k]));
     }
   }
 }
@@ -202,7 +233,7 @@ void column_moments(const Storage* x, const kernels::Lines& rows, Index lanes, I
     sum();
     bool again = false;
     for (Index k = 0; k < sets; ++k) {
-      if (well_centred(n, first[k], second[k])) continue;
+      if (well_centred(from_count<Statistic>(n), first[k], second[k])) continue;
       spread(k, Compute(Statistic(pivots[k * set_lanes]) + first[k] / from_count<Statistic>(n)));
       again = true;
     }

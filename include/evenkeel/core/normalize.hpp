@@ -55,14 +55,9 @@ void normalize_backward(const Device& device, const Partition& p, const Backward
     const Index terms = p.elements_are_cells() ? blocks.count : p.sets() / p.group.extent;
     constexpr Index kBundle = 64;
     parallel_for(device, (p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index bundle) {
-      const Index end = std::min(p.params(), (bundle + 1) * kBundle);
-      for (Index param = bundle * kBundle; param < end; ++param) {
-        if (p.elements_are_cells()) {
-          block_sums.finish_param(task, param);
-        } else {
-          cell_sums.finish_param(task, param);
-        }
-      }
+      const Index begin = bundle * kBundle, end = std::min(p.params(), begin + kBundle);
+      if (p.elements_are_cells()) return block_sums.finish_params(task, begin, end);
+      for (Index param = begin; param < end; ++param) cell_sums.finish_param(task, param);
     });
   });
 }

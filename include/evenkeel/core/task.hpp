@@ -22,22 +22,23 @@ class CoefficientTable {
     shift_[i] = c.shift;
     slope_[i] = c.slope;
   }
-  const Compute* mean() { return mean_.data(); }
-  const Compute* scale() { return scale_.data(); }
-  const Compute* shift() { return shift_.data(); }
-  const Compute* slope() { return slope_.data(); }
+  Compute* mean() { return mean_.data(); }
+  Compute* scale() { return scale_.data(); }
+  Compute* shift() { return shift_.data(); }
+  Compute* slope() { return slope_.data(); }
 
  private:
   Scratch<Compute, kSize> mean_, scale_, shift_, slope_;
 };
 
+/// About half of a core's second-level cache.
+constexpr Index kNearBytes = Index(1) << 20;
+
 /// Whether an output goes past the caches: it is too large to be found there later, and is not written over
-/// an input, whose lines are there already. Measured: from about half a core's second-level cache on,
-/// streaming is the faster.
+/// an input, whose lines are there already.
 template <typename Storage>
 bool goes_past_caches(const Partition& p, const Storage* out, const Storage* x, const Storage* dy) {
-  constexpr Index kBytes = Index(1) << 20;
-  return p.size() * static_cast<Index>(sizeof(Storage)) >= kBytes && out != x && out != dy;
+  return p.size() * static_cast<Index>(sizeof(Storage)) >= kNearBytes && out != x && out != dy;
 }
 
 /// A pass forward: y = (x - mean) inv_std gamma + beta.
@@ -59,6 +60,9 @@ struct ForwardTask {
 
   using SetResult = SetStatistics<Statistic>;
 
+  bool reduces() const { return known_mean == nullptr; }
+  static constexpr Index bytes_read(Index elements) { return elements * static_cast<Index>(sizeof(Storage)); }
+
   SetResult known(Index set) const {
     const Statistic variance(known_variance[set]);
     return {Statistic(known_mean[set]), Statistic(0), variance, inverse_std(variance, epsilon)};
@@ -70,6 +74,18 @@ struct ForwardTask {
     moments->mean_low[set] = s.mean_low;
     moments->variance[set] = s.variance;
     moments->inv_std[set] = s.inv_std;
+  }
+
+  /// Those of `count` sets, `step` apart.
+  void save(Index first, Index step, Index count, StatisticsTable<Statistic>& s) const {
+    if (moments == nullptr) return;
+    const auto copy = [&](Statistic* from, Vector<Statistic>& to) {
+      for (Index k = 0; k < count; ++k) to[first + k * step] = from[k];
+    };
+    copy(s.mean.data(), moments->mean);
+    copy(s.mean_low.data(), moments->mean_low);
+    copy(s.variance.data(), moments->variance);
+    copy(s.inv_std.data(), moments->inv_std);
   }
 
   bool streams(const Partition& p) const {
@@ -117,6 +133,11 @@ struct BackwardTask {
     Compute mean;
     Statistic inv_std, shift, slope;
   };
+
+  static constexpr bool reduces() { return true; }
+  static constexpr Index bytes_read(Index elements) {
+    return 2 * elements * static_cast<Index>(sizeof(Storage));
+  }
 
   bool streams(const Partition& p) const {
     return goes_past_caches(p, static_cast<const Storage*>(out), x, dy);
@@ -216,13 +237,15 @@ struct BlockSums {
 
   void clear(Index block) const { std::fill(gamma(block), gamma(block) + 2 * params, Statistic(0)); }
 
-  void finish_param(const BackwardTask<Storage>& task, Index param) const {
-    Statistic param_dy(0), param_dy_xhat(0);
-    for (Index block = 0; block < blocks; ++block) {
-      param_dy += beta(block)[param];
-      param_dy_xhat += gamma(block)[param];
-    }
-    task.write_params(param, param_dy, param_dy_xhat);
+  /// The gradients of parameters [begin, end).
+  void finish_params(const BackwardTask<Storage>& task, Index begin, Index end) const {
+    const auto sum = [&](const Statistic* of_first_block, ComputeOf<Storage>* out) {
+      if (out == nullptr) return;
+      simd::run<Statistic>(kernels::SumBlocks<ComputeOf<Storage>, Statistic>{
+          end - begin, blocks, 2 * params, of_first_block + begin, out + begin});
+    };
+    sum(gamma(0), task.grad_gamma);
+    sum(beta(0), task.grad_beta);
   }
 };
 

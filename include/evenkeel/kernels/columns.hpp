@@ -154,14 +154,19 @@ struct ColumnApply {
     for (Index r = begin; r < end; ++r, row.next()) {
       const V vgamma = V::all(gamma == nullptr ? Compute(1) : gamma[r]);
       const V vbeta = V::all(beta == nullptr ? Compute(0) : beta[r]);
-      write_line<V>(out + row.offset(), lanes, stream, [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
+      const auto value = [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
         const Index at = row.offset() + l;
         V c[Op::kCoefficients];
         for (int j = 0; j < Op::kCoefficients; ++j) c[j] = V::load(coefficients[j] + l, n, Compute(0));
         V vx = V::load(x + at, n, Compute(0)), vdy = vx;
         if constexpr (Op::kInputs > 1) vdy = V::load(dy + at, n, Compute(0));
         return gamma || beta ? Op::apply(vx, vdy, c, vgamma, vbeta) : Op::apply(vx, vdy, c);
-      });
+      };
+      if (stream) {
+        write_line<V, true>(out + row.offset(), lanes, value);
+      } else {
+        write_line<V, false>(out + row.offset(), lanes, value);
+      }
     }
   }
 };

@@ -64,24 +64,24 @@ class LineCursor {
 /// The last vector is a whole one that steps back over what has been written, computed before anything is,
 /// since out may be an input. Not so when streaming: a line of the cache that is streamed must not be stored
 /// to as well.
-template <typename V, typename Storage, typename F>
-EVENKEEL_INLINE void write_line(Storage* out, Index n, bool stream, const F& value) {
+template <typename V, bool kStream, typename Storage, typename F>
+EVENKEEL_INLINE void write_line(Storage* out, Index n, const F& value) {
   constexpr Index L = V::kLanes;
   if (n < L) {
     if (n > 0) value(0, n).store(out, n);
     return;
   }
   Index i = 0;
-  if constexpr (std::is_same_v<Storage, typename V::Scalar>) {
+  if constexpr (kStream && std::is_same_v<Storage, typename V::Scalar>) {
     const auto address = reinterpret_cast<std::uintptr_t>(out);
-    if (stream && address % sizeof(Storage) == 0) {
+    if (address % sizeof(Storage) == 0) {
       const auto beyond = static_cast<Index>(address % sizeof(V) / sizeof(Storage));
       if (beyond != 0) {
         i = L - beyond;
         value(0, L).store(out, i);
       }
       for (; i + L <= n; i += L) value(i, L).stream(out + i);
-      if (i < n) value(i, n - i).store(out + i, n - i);
+      if (i < n) value(n - L, L).store_end(out + n, n - i);
       return;
     }
   }
@@ -92,6 +92,17 @@ EVENKEEL_INLINE void write_line(Storage* out, Index n, bool stream, const F& val
     for (; i + L <= n; i += L) value(i, L).store(out + i);
     last.store(out + n - L);
   }
+}
+
+/// Asks for what is worked on after this, `ahead` elements on, into the second-level cache. Where there is no such memory
+/// the request is without effect.
+template <typename Storage>
+EVENKEEL_INLINE void prefetch(const Storage* p, Index ahead) {
+#if defined(__GNUC__) || defined(__clang__)
+  const auto address =
+      reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(ahead) * sizeof(Storage);
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);
+#endif
 }
 
 /// So many vectors are summed in the compute type before they join the wide sum.

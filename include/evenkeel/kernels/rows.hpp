@@ -18,6 +18,7 @@ struct RowApply {
   const Storage* dy;
   Storage* out;
   bool stream;  // past the caches
+  Index ahead;  // see prefetch()
   Index begin, end;
   Index rows;
   const Index* offsets;
@@ -28,22 +29,33 @@ struct RowApply {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
-    if (gamma != nullptr && (beta != nullptr || Op::kInputs > 1)) {
-      apply<V, true>();
+    if (stream) {
+      choose<V, true>();
     } else {
-      apply<V, false>();
+      choose<V, false>();
     }
   }
 
  private:
-  template <typename V, bool kHasAll>
+  template <typename V, bool kStream>
+  EVENKEEL_INLINE void choose() const {
+    if (gamma != nullptr && (beta != nullptr || Op::kInputs > 1)) {
+      apply<V, kStream, true>();
+    } else {
+      apply<V, kStream, false>();
+    }
+  }
+
+  template <typename V, bool kStream, bool kHasAll>
   EVENKEEL_INLINE void apply() const {
     for (Index r = 0; r < rows; ++r) {
       V c[Op::kCoefficients];
-      for (int j = 0; j < Op::kCoefficients; ++j) c[j] = V::all(coefficients[j][r]);
+      spread_coefficients<Op>(coefficients, r, c);
       const Index from = offsets[r] + begin;
-      write_line<V>(out + from, end - begin, stream, [&](Index i, Index n) EVENKEEL_INLINE_LAMBDA {
+      write_line<V, kStream>(out + from, end - begin, [&](Index i, Index n) EVENKEEL_INLINE_LAMBDA {
         const Index f = begin + i;
+        if constexpr (kStream) prefetch(x + from + i, ahead);
+        if constexpr (kStream && Op::kInputs > 1) prefetch(dy + from + i, ahead);
         V vx = V::load(x + from + i, n, Compute(0)), vdy = vx;
         if constexpr (Op::kInputs > 1) vdy = V::load(dy + from + i, n, Compute(0));
         V vgamma = V::all(Compute(1)), vbeta = V::all(Compute(0));
@@ -87,56 +99,84 @@ struct RowGradients {
     std::fill(sum_dy, sum_dy + rows, Statistic(0));
     std::fill(sum_dy_x, sum_dy_x + rows, Statistic(0));
     // Short sums: at most kShortSum rows for each feature, and kShortSum vectors of features for each row.
-    constexpr Index kFeatures = kShortSum * V::kLanes;
     for (Index row = 0; row < rows; row += kShortSum) {
-      const Index last_row = std::min<Index>(rows, row + kShortSum);
-      for (Index f = begin; f < end; f += kFeatures)
-        take<V, kFeatures>(row, last_row, f, std::min(end - f, kFeatures));
+      for (Index f = begin; f < end; f += kShortSum * V::kLanes) take<V>(row, f);
     }
   }
 
  private:
-  template <typename V, Index kFeatures>
-  EVENKEEL_INLINE void take(Index row, Index last_row, Index f, Index features) const {
-    Compute beta_sums[kFeatures], gamma_sums[kFeatures];
-    for (Index i = 0; i < features; i += V::kLanes) {
-      V::all(Compute(0)).store(beta_sums + i);
-      V::all(Compute(0)).store(gamma_sums + i);
+  /// Of at most kShortSum rows and kShortSum vectors of features.
+  template <typename V>
+  struct Sums {
+    Compute beta[kShortSum * V::kLanes], gamma[kShortSum * V::kLanes];
+    V dy[kShortSum], dy_x[kShortSum];
+  };
+
+  template <typename V>
+  EVENKEEL_INLINE void take(Index row, Index f) const {
+    constexpr int L = V::kLanes;
+    const Index features = std::min<Index>(end - f, kShortSum * L),
+                count = std::min<Index>(rows - row, kShortSum);
+    Sums<V> sums;
+    for (Index i = 0; i < features; i += L) {
+      V::all(Compute(0)).store(sums.beta + i);
+      V::all(Compute(0)).store(sums.gamma + i);
     }
-    for (; row + 4 <= last_row; row += 4) {
-      Row<V> row0(*this, row, f), row1(*this, row + 1, f), row2(*this, row + 2, f), row3(*this, row + 3, f);
-      for (Index i = 0; i < features; i += V::kLanes) {
-        const Index n = features - i;
-        const V vgamma = gamma == nullptr ? V::all(Compute(1)) : V::load(gamma + f + i, n, Compute(0));
-        V beta_sum = V::load(beta_sums + i), gamma_sum = V::load(gamma_sums + i);
-        row0.add(i, n, vgamma, beta_sum, gamma_sum);
-        row1.add(i, n, vgamma, beta_sum, gamma_sum);
-        row2.add(i, n, vgamma, beta_sum, gamma_sum);
-        row3.add(i, n, vgamma, beta_sum, gamma_sum);
-        beta_sum.store(beta_sums + i);
-        gamma_sum.store(gamma_sums + i);
-      }
-      row0.finish(*this, row);
-      row1.finish(*this, row + 1);
-      row2.finish(*this, row + 2);
-      row3.finish(*this, row + 3);
-    }
-    for (; row < last_row; ++row) {
-      Row<V> row0(*this, row, f);
-      for (Index i = 0; i < features; i += V::kLanes) {
-        const Index n = features - i;
-        const V vgamma = gamma == nullptr ? V::all(Compute(1)) : V::load(gamma + f + i, n, Compute(0));
-        V beta_sum = V::load(beta_sums + i), gamma_sum = V::load(gamma_sums + i);
-        row0.add(i, n, vgamma, beta_sum, gamma_sum);
-        beta_sum.store(beta_sums + i);
-        gamma_sum.store(gamma_sums + i);
-      }
-      row0.finish(*this, row);
+    Index r = 0;
+    for (; r + 4 <= count; r += 4) add_rows<4>(row, r, f, features, sums);
+    for (; r < count; ++r) add_rows<1>(row, r, f, features, sums);
+    for (; r < kShortSum; ++r) sums.dy[r] = sums.dy_x[r] = V::all(Compute(0));
+    for (r = 0; r < count; r += L) {
+      add_lanes(simd::totals(sums.dy + r), sum_dy + row + r, count - r);
+      add_lanes(simd::totals(sums.dy_x + r), sum_dy_x + row + r, count - r);
     }
     if (grad_gamma == nullptr) return;
-    for (Index i = 0; i < features; i += V::kLanes) {
-      add_lanes(V::load(beta_sums + i), grad_beta + f + i, features - i);
-      add_lanes(V::load(gamma_sums + i), grad_gamma + f + i, features - i);
+    for (Index i = 0; i < features; i += L) {
+      add_lanes(V::load(sums.beta + i), grad_beta + f + i, features - i);
+      add_lanes(V::load(sums.gamma + i), grad_gamma + f + i, features - i);
+    }
+  }
+
+  template <int kRows, typename V>
+  EVENKEEL_INLINE void add_rows(Index row, Index r, Index f, Index features, Sums<V>& sums) const {
+    constexpr int L = V::kLanes, kOther = kRows > 1;  // with one row, the others are it and left alone
+    Row<V> row0(*this, row + r, f), row1(*this, row + r + kOther, f), row2(*this, row + r + 2 * kOther, f),
+        row3(*this, row + r + 3 * kOther, f);
+    const auto step = [&](Index i, const V& vgamma, const auto& load) EVENKEEL_INLINE_LAMBDA {
+      V beta_sum = V::load(sums.beta + i), gamma_sum = V::load(sums.gamma + i);
+      row0.add(load, vgamma, beta_sum, gamma_sum);
+      if constexpr (kRows > 1) {
+        V beta_sum2 = V::all(Compute(0)), gamma_sum2 = beta_sum2;
+        row1.add(load, vgamma, beta_sum2, gamma_sum2);
+        row2.add(load, vgamma, beta_sum, gamma_sum);
+        row3.add(load, vgamma, beta_sum2, gamma_sum2);
+        beta_sum = beta_sum + beta_sum2;
+        gamma_sum = gamma_sum + gamma_sum2;
+      }
+      beta_sum.store(sums.beta + i);
+      gamma_sum.store(sums.gamma + i);
+    };
+    const auto gamma_at = [&](Index i, Index n) EVENKEEL_INLINE_LAMBDA {
+      return gamma == nullptr ? V::all(Compute(1)) : V::load(gamma + f + i, n, Compute(0));
+    };
+    Index i = 0;
+    for (; i + L <= features; i += L) {
+      step(i, gamma_at(i, L),
+           [&](const Storage* p, Compute) EVENKEEL_INLINE_LAMBDA { return V::load(p + i); });
+    }
+    if (i < features && features < L) {
+      step(0, gamma_at(0, features),
+           [&](const Storage* p, Compute fill) EVENKEEL_INLINE_LAMBDA { return V::load(p, features, fill); });
+    } else if (i < features) {
+      step(features - L, gamma_at(features - L, L),
+           [&](const Storage* p, Compute fill)
+               EVENKEEL_INLINE_LAMBDA { return V::load_end(p + features, features - i, fill); });
+    }
+    row0.keep(sums, r);
+    if constexpr (kRows > 1) {
+      row1.keep(sums, r + 1);
+      row2.keep(sums, r + 2);
+      row3.keep(sums, r + 3);
     }
   }
 
@@ -145,22 +185,23 @@ struct RowGradients {
   struct Row {
     const Storage* x;
     const Storage* dy;
-    Compute fill;
+    Compute center;
     V mean, inv_std, offset, sum_dy, sum_dy_x;
 
     EVENKEEL_INLINE Row(const RowGradients& k, Index r, Index f) {
       x = k.x + k.offsets[r] + f;
       dy = k.dy + k.offsets[r] + f;
-      fill = k.mean[r];
-      mean = V::all(k.mean[r]);
+      center = k.mean[r];
+      mean = V::all(center);
       inv_std = V::all(k.inv_std[r]);
       offset = V::all(k.offset[r]);
       sum_dy = sum_dy_x = V::all(Compute(0));
     }
 
-    EVENKEEL_INLINE void add(Index i, Index n, const V& vgamma, V& beta_sum, V& gamma_sum) {
-      const V centred = V::load(x + i, n, fill) - mean;
-      const V vdy = V::load(dy + i, n, Compute(0));
+    template <typename Load>
+    EVENKEEL_INLINE void add(const Load& load, const V& vgamma, V& beta_sum, V& gamma_sum) {
+      const V centred = load(x, center) - mean;
+      const V vdy = load(dy, Compute(0));
       const V weighted = vdy * vgamma;
       sum_dy = sum_dy + weighted;
       sum_dy_x = fma(weighted, centred, sum_dy_x);
@@ -168,12 +209,9 @@ struct RowGradients {
       gamma_sum = fma(vdy, fma(centred, inv_std, offset), gamma_sum);
     }
 
-    EVENKEEL_INLINE void finish(const RowGradients& k, Index r) const {
-      simd::WideSum<Compute, V::kLanes, Statistic> wide_dy, wide_dy_x;
-      wide_dy.add(sum_dy);
-      wide_dy_x.add(sum_dy_x);
-      k.sum_dy[r] += wide_dy.total();
-      k.sum_dy_x[r] += wide_dy_x.total();
+    EVENKEEL_INLINE void keep(Sums<V>& sums, Index r) const {
+      sums.dy[r] = sum_dy;
+      sums.dy_x[r] = sum_dy_x;
     }
   };
 };

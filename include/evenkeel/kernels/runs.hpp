@@ -7,56 +7,10 @@
 
 namespace evenkeel::kernels {
 
-/// pivots[k] = the mean of values from up to four places in elements [begin, end) of set k, as the first value
-/// plus the mean of their differences from it: exact where they do not differ.
-template <typename Storage>
-struct RunPivots {
-  using Compute = ComputeOf<Storage>;
-
-  const Storage* x;
-  Lines lines;
-  Index begin, end;
-  Index sets;
-  const Index* offsets;
-  Compute* pivots;
-
-  template <int Bytes>
-  EVENKEEL_INLINE void operator()() const {
-    using V = simd::VecOf<Compute, Bytes>;
-    if (end - begin < 4 * V::kLanes) {
-      take<simd::Vec<Compute, 1>>();
-    } else {
-      take<V>();
-    }
-  }
-
- private:
-  template <typename V>
-  EVENKEEL_INLINE void take() const {
-    const Index step = std::max<Index>(V::kLanes, (end - begin + 3) / 4);
-    Index places[4] = {}, lengths[4] = {}, values = 0;
-    for (Index i = begin, j = 0; i < end; i += step, ++j) {
-      places[j] = lines.offset(i);
-      lengths[j] = std::min<Index>({V::kLanes, lines.length - i % lines.length, end - i});
-      values += lengths[j];
-    }
-    const Compute share = Compute(1) / from_count<Compute>(values);
-    for (Index k = 0; k < sets; ++k) {
-      const Storage* set = x + offsets[k];
-      const Compute first = static_cast<Compute>(set[places[0]]);
-      const V from = V::all(first);
-      const V sum = ((V::load(set + places[0], lengths[0], first) - from) +
-                     (V::load(set + places[1], lengths[1], first) - from)) +
-                    ((V::load(set + places[2], lengths[2], first) - from) +
-                     (V::load(set + places[3], lengths[3], first) - from));
-      pivots[k] = Compute(first + sum.total() * share);
-    }
-  }
-};
-
 /// first[k], second[k] = the Terms' sums over elements [begin, end) of set k.
 ///
-/// Set k is `lines` from x + offsets[k] on, and has one center.
+/// Set k is `lines` from x + offsets[k] on, and has one center. Where those are to be guessed, it is the mean of the first
+/// neighbours, as the first value plus the mean of the differences from it: exact where values do not differ.
 template <typename Terms, typename Storage>
 struct RunSums {
   using Compute = ComputeOf<Storage>;
@@ -68,17 +22,99 @@ struct RunSums {
   Index begin, end;
   Index sets;
   const Index* offsets;
-  const Compute* centers;
+  bool guess;
+  Compute* centers;  // read, or guessed
   Statistic* first;
   Statistic* second;
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Compute, Bytes>;
     const LineCursor start(lines, begin, end);
-    for (Index k = 0; k < sets; ++k) sum<simd::VecOf<Compute, Bytes>>(k, start);
+    const bool is_short = end <= lines.length && end - begin <= 4 * kShortSum * V::kLanes;
+    for (Index k = 0; k < sets; k += V::kLanes) {
+      const Index count = std::min<Index>(V::kLanes, sets - k);
+      if (guess) guess_centers<V>(k, count, start);
+      if (is_short) {
+        sum_short<V>(k, count);
+      } else {
+        for (Index j = k; j < k + count; ++j) sum<V>(j, start);
+      }
+    }
   }
 
  private:
+  // Sets k, k + 1, ..., k + count - 1: one a lane.
+
+  template <typename V>
+  EVENKEEL_INLINE void guess_centers(Index k, Index count, const LineCursor& start) const {
+    constexpr int L = V::kLanes;
+    const Index n = std::min<Index>(L, start.length());
+    const V share = V::all(Compute(1) / from_count<Compute>(n));
+    V differences[L];
+    Compute firsts[L];
+    for (Index j = 0; j < count; ++j) {
+      const Storage* set = x + offsets[k + j] + start.offset();
+      firsts[j] = static_cast<Compute>(*set);
+      differences[j] = V::load(set, n, firsts[j]) - V::all(firsts[j]);
+    }
+    for (Index j = count; j < L; ++j) {
+      firsts[j] = firsts[0];
+      differences[j] = V::all(Compute(0));
+    }
+    fma(simd::totals(differences), share, V::load(firsts)).store(centers + k, count);
+  }
+
+  template <typename V>
+  EVENKEEL_INLINE void sum_short(Index k, Index count) const {
+    constexpr int L = V::kLanes;
+    V f[L], s[L];
+    if (end - begin == L && Terms::kInputs == 1) {
+      for (Index j = 0; j < count; ++j) {
+        const V vx = V::load(x + offsets[k + j] + begin), center = V::all(centers[k + j]);
+        f[j] = s[j] = V::all(Compute(0));
+        Terms::add(vx, vx, vx, center, f[j], s[j]);
+      }
+    } else
+      for (Index j = 0; j < count; ++j) sum_line(k + j, f[j], s[j]);
+    for (Index j = count; j < L; ++j) f[j] = s[j] = V::all(Compute(0));
+    simd::WideSum<Compute, L, Statistic> wide_first, wide_second;
+    wide_first.add(simd::totals(f));
+    wide_second.add(simd::totals(s));
+    wide_first.store(first + k, count);
+    wide_second.store(second + k, count);
+  }
+
+  template <typename V>
+  EVENKEEL_INLINE void sum_line(Index k, V& to_first, V& to_second) const {
+    constexpr int L = V::kLanes;
+    const V zero = V::all(Compute(0)), center = V::all(centers[k]);
+    const Index from = offsets[k] + begin, n = end - begin;
+    V f = zero, s = zero;
+    Index i = 0;
+    if (n >= 4 * L) {
+      V f1 = zero, f2 = zero, f3 = zero, s1 = zero, s2 = zero, s3 = zero;
+      for (; i + 4 * L <= n; i += 4 * L) {
+        add(k, from + i, L, center, f, s);
+        add(k, from + i + L, L, center, f1, s1);
+        add(k, from + i + 2 * L, L, center, f2, s2);
+        add(k, from + i + 3 * L, L, center, f3, s3);
+      }
+      f = (f + f1) + (f2 + f3);
+      s = (s + s1) + (s2 + s3);
+    }
+    for (; i + L <= n; i += L) add(k, from + i, L, center, f, s);
+    if (i < n && n < L) {
+      add(k, from, n, center, f, s);
+    } else if (i < n) {
+      V vx = V::load_end(x + from + n, n - i, centers[k]), vdy = vx;
+      if constexpr (Terms::kInputs > 1) vdy = V::load_end(dy + from + n, n - i, Compute(0));
+      Terms::add(vx, vdy, vx, center, f, s);
+    }
+    to_first = f;
+    to_second = s;
+  }
+
   template <typename V>
   EVENKEEL_INLINE void sum(Index k, LineCursor line) const {
     constexpr int L = V::kLanes;
@@ -138,6 +174,7 @@ struct RunApply {
   const Storage* dy;
   Storage* out;
   bool stream;  // past the caches
+  Index ahead;  // see prefetch()
   Lines lines;
   Index begin, end;
   Index cells;
@@ -147,23 +184,33 @@ struct RunApply {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
-    const LineCursor start(lines, begin, end);
-    for (Index k = 0; k < cells; ++k) {
-      V c[Op::kCoefficients];
-      for (int j = 0; j < Op::kCoefficients; ++j) c[j] = V::all(coefficients[j][k]);
-      for (LineCursor line = start; !line.done(); line.next())
-        apply(offsets[k] + line.offset(), line.length(), c);
+    if (!stream) {
+      apply<V, false, false>();
+    } else if (Op::kInputs > 1 || ahead != 0) {
+      apply<V, true, true>();
+    } else {
+      apply<V, true, false>();
     }
   }
 
  private:
-  template <typename V>
-  EVENKEEL_INLINE void apply(Index from, Index n, const V* c) const {
-    write_line<V>(out + from, n, stream, [&](Index i, Index m) EVENKEEL_INLINE_LAMBDA {
-      V vx = V::load(x + from + i, m, Compute(0)), vdy = vx;
-      if constexpr (Op::kInputs > 1) vdy = V::load(dy + from + i, m, Compute(0));
-      return Op::apply(vx, vdy, c);
-    });
+  template <typename V, bool kStream, bool kPrefetch>
+  EVENKEEL_INLINE void apply() const {
+    const LineCursor start(lines, begin, end);
+    for (Index k = 0; k < cells; ++k) {
+      V c[Op::kCoefficients];
+      spread_coefficients<Op>(coefficients, k, c);
+      for (LineCursor line = start; !line.done(); line.next()) {
+        const Index from = offsets[k] + line.offset();
+        write_line<V, kStream>(out + from, line.length(), [&](Index i, Index n) EVENKEEL_INLINE_LAMBDA {
+          if constexpr (kPrefetch) prefetch(x + from + i, ahead);
+          if constexpr (kPrefetch && Op::kInputs > 1) prefetch(dy + from + i, ahead);
+          V vx = V::load(x + from + i, n, Compute(0)), vdy = vx;
+          if constexpr (Op::kInputs > 1) vdy = V::load(dy + from + i, n, Compute(0));
+          return Op::apply(vx, vdy, c);
+        });
+      }
+    }
   }
 };
 

@@ -73,6 +73,15 @@ struct InputGradient {
   }
 };
 
+/// What Op takes for cell k, in all lanes.
+template <typename Op, typename V, typename Compute>
+EVENKEEL_INLINE void spread_coefficients(const Compute* const* coefficients, Index k, V* to) {
+  to[0] = V::all(coefficients[0][k]);
+  to[1] = V::all(coefficients[1][k]);
+  to[2] = V::all(coefficients[2][k]);
+  if constexpr (Op::kCoefficients > 3) to[3] = V::all(coefficients[3][k]);
+}
+
 /// sums[0 .. n) += short_sum, lane by lane.
 template <typename T, int L, typename Statistic>
 EVENKEEL_INLINE void add_lanes(const simd::Vec<T, L>& short_sum, Statistic* sums, Index n) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -49,14 +50,32 @@ struct Vec {
     if (n > 0) store(p);
   }
   template <typename Storage>
+  EVENKEEL_INLINE void store_end(Storage* end, Index n) const {
+    if (n > 0) store(end - 1);
+  }
+  template <typename Storage>
   EVENKEEL_INLINE void stream(Storage* p) const {
     store(p);
+  }
+  /// The n elements before end, in the last lanes; the others filled.
+  template <typename Storage>
+  static EVENKEEL_INLINE Vec load_end(const Storage* end, Index n, const T& fill) {
+    return n > 0 ? load(end - 1) : all(fill);
   }
   EVENKEEL_INLINE T total() const { return value; }
 
   friend EVENKEEL_INLINE Vec operator+(const Vec& a, const Vec& b) { return {T(a.value + b.value)}; }
   friend EVENKEEL_INLINE Vec operator-(const Vec& a, const Vec& b) { return {T(a.value - b.value)}; }
   friend EVENKEEL_INLINE Vec operator*(const Vec& a, const Vec& b) { return {T(a.value * b.value)}; }
+  friend EVENKEEL_INLINE Vec operator/(const Vec& a, const Vec& b) { return {T(a.value / b.value)}; }
+  friend EVENKEEL_INLINE Vec sqrt(const Vec& a) {
+    using std::sqrt;
+    return {T(sqrt(a.value))};
+  }
+  /// a < b ? yes : no
+  friend EVENKEEL_INLINE Vec if_less(const Vec& a, const Vec& b, const Vec& yes, const Vec& no) {
+    return a.value < b.value ? yes : no;
+  }
   friend EVENKEEL_INLINE Vec fma(const Vec& a, const Vec& b, const Vec& c) {
     return {T(a.value * b.value + c.value)};
   }
@@ -91,11 +110,30 @@ EVENKEEL_INLINE void join_halves(const Half& low, const Half& high, Whole& to,
 #endif
 }
 
+/// Blocks of neighbouring lanes, a's and b's in turn: the sum of the first two of a, that of the first two of b, then of
+/// the next two of each.
+template <int Block, typename Register, int... I>
+EVENKEEL_INLINE void add_block_pairs(const Register& a, const Register& b, Register& to,
+                                     std::integer_sequence<int, I...>) {
+#ifdef EVENKEEL_HAS_SHUFFLEVECTOR
+  constexpr int kLanes = sizeof...(I);
+  to = __builtin_shufflevector(a, b, (I / Block / 2 * 2 * Block + I % Block + I / Block % 2 * kLanes)...) +
+       __builtin_shufflevector(a, b,
+                               (I / Block / 2 * 2 * Block + I % Block + I / Block % 2 * kLanes + Block)...);
+#endif
+}
+
 template <typename T, int Lanes>
 struct NativeVec {
   typedef T Register __attribute__((vector_size(Lanes * sizeof(T))));
   typedef T Memory __attribute__((vector_size(Lanes * sizeof(T)), aligned(alignof(T)), may_alias));
   typedef T Aligned __attribute__((vector_size(Lanes * sizeof(T)), may_alias));
+  template <typename Storage>
+  struct Converted {
+    typedef Storage Register __attribute__((vector_size(Lanes * sizeof(Storage))));
+    typedef Storage Memory
+        __attribute__((vector_size(Lanes * sizeof(Storage)), aligned(alignof(Storage)), may_alias));
+  };
   using Scalar = T;
   static constexpr int kLanes = Lanes;
   Register value;
@@ -106,8 +144,23 @@ struct NativeVec {
     return v;
   }
 
-  /// Added to zero, which also makes -0 0: x alone, and x - zero, g++ 12 builds lane by lane.
-  static EVENKEEL_INLINE Vec<T, Lanes> all(T x) { return of(x + Register{}); }
+  static EVENKEEL_INLINE Vec<T, Lanes> all(T x) {
+    Vec<T, Lanes> v;
+#if defined(__x86_64__) && !defined(__clang__)  // g++ 12 builds a vector of a scalar lane by lane
+    if constexpr (sizeof(Register) > 16) {
+      if (!__builtin_constant_p(x)) {
+        if constexpr (sizeof(T) == 4) {
+          asm("vbroadcastss %1, %0" : "=v"(v.value) : "xm"(x));
+        } else {
+          asm("vbroadcastsd %1, %0" : "=v"(v.value) : "xm"(x));
+        }
+        return v;
+      }
+    }
+#endif
+    v.value = x + Register{};
+    return v;
+  }
 
   template <typename Storage>
   static EVENKEEL_INLINE Vec<T, Lanes> load(const Storage* p) {
@@ -115,11 +168,21 @@ struct NativeVec {
       Vec<T, Lanes> v;
       v.value = *reinterpret_cast<const Memory*>(p);
       return v;
+    } else if constexpr (std::is_arithmetic_v<Storage>) {
+      return of(__builtin_convertvector(*reinterpret_cast<const typename Converted<Storage>::Memory*>(p),
+                                        Register));
     } else {
       T lanes[Lanes];
       for (int i = 0; i < Lanes; ++i) lanes[i] = static_cast<T>(p[i]);
       return load(lanes);
     }
+  }
+
+  /// The n elements before end, in the last lanes; the others filled. Reads as many before them as fill the vector.
+  template <typename Storage>
+  static EVENKEEL_INLINE Vec<T, Lanes> load_end(const Storage* end, Index n, T fill) {
+    const Vec<T, Lanes> loaded = load(end - Lanes), first = all(static_cast<T>(Lanes - n));
+    return if_less(lane_numbers(std::make_integer_sequence<int, Lanes>()), first, all(fill), loaded);
   }
 
   /// The first n lanes from memory (all of them when there are no more), the rest filled.
@@ -128,19 +191,17 @@ struct NativeVec {
     if (n >= Lanes) return load(p);
     Vec<T, Lanes / 2> low = Vec<T, Lanes / 2>::load(p, n, fill), high = Vec<T, Lanes / 2>::all(fill);
     if (n > Lanes / 2) high = Vec<T, Lanes / 2>::load(p + Lanes / 2, n - Lanes / 2, fill);
-    Vec<T, Lanes> whole;
-    if constexpr (Lanes == 2) {
-      whole.value = Register{low.value, high.value};
-    } else {
-      join_halves(low.value, high.value, whole.value, std::make_integer_sequence<int, Lanes>());
-    }
-    return whole;
+    return join(low, high);
   }
 
   template <typename Storage>
   EVENKEEL_INLINE void store(Storage* p) const {
     if constexpr (std::is_same_v<Storage, T>) {
       *reinterpret_cast<Memory*>(p) = value;
+    } else if constexpr (std::is_arithmetic_v<Storage>) {
+      using Other = Converted<Storage>;
+      *reinterpret_cast<typename Other::Memory*>(p) =
+          __builtin_convertvector(value, typename Other::Register);
     } else {
       T lanes[Lanes];
       store(lanes);
@@ -174,6 +235,16 @@ struct NativeVec {
     if (n > Lanes / 2) high.store(p + Lanes / 2, n - Lanes / 2);
   }
 
+  /// Only the last n lanes, before end.
+  template <typename Storage>
+  EVENKEEL_INLINE void store_end(Storage* end, Index n) const {
+    if (n >= Lanes) return store(end - Lanes);
+    Vec<T, Lanes / 2> low, high;
+    halve(low, high);
+    high.store_end(end, n);
+    if (n > Lanes / 2) low.store_end(end - Lanes / 2, n - Lanes / 2);
+  }
+
   EVENKEEL_INLINE T total() const {
     Vec<T, Lanes / 2> low, high;
     halve(low, high);
@@ -203,6 +274,42 @@ struct NativeVec {
                                            const Vec<T, Lanes>& c) {
     return NativeVec::of(a.value * b.value + c.value);
   }
+  friend EVENKEEL_INLINE Vec<T, Lanes> operator/(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b) {
+    return NativeVec::of(a.value / b.value);
+  }
+  friend EVENKEEL_INLINE Vec<T, Lanes> sqrt(const Vec<T, Lanes>& a) {
+    Vec<T, Lanes> roots;
+#if defined(__x86_64__)
+    if constexpr (std::is_same_v<T, double> && Lanes == 2) {
+      roots.value = __builtin_ia32_sqrtpd(a.value);
+      return roots;
+    }
+#endif
+    Vec<T, Lanes / 2> low, high;
+    a.halve(low, high);
+    return join(sqrt(low), sqrt(high));
+  }
+  /// a < b ? yes : no
+  friend EVENKEEL_INLINE Vec<T, Lanes> if_less(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b,
+                                               const Vec<T, Lanes>& yes, const Vec<T, Lanes>& no) {
+    return NativeVec::of(a.value < b.value ? yes.value : no.value);
+  }
+
+ private:
+  template <int... I>
+  static EVENKEEL_INLINE Vec<T, Lanes> lane_numbers(std::integer_sequence<int, I...>) {
+    return of(Register{static_cast<T>(I)...});
+  }
+
+  static EVENKEEL_INLINE Vec<T, Lanes> join(const Vec<T, Lanes / 2>& low, const Vec<T, Lanes / 2>& high) {
+    Vec<T, Lanes> whole;
+    if constexpr (Lanes == 2) {
+      whole.value = Register{low.value, high.value};
+    } else {
+      join_halves(low.value, high.value, whole.value, std::make_integer_sequence<int, Lanes>());
+    }
+    return whole;
+  }
 };
 
 #define EVENKEEL_VEC(T, LANES) \
@@ -218,6 +325,27 @@ EVENKEEL_VEC(double, 8);
 #undef EVENKEEL_VEC
 
 #endif  // EVENKEEL_HAS_VECTORS
+
+/// Lane l of the result is the sum of the lanes of rows[l], which is written over: half of the lanes and half of the rows
+/// at each step.
+template <typename T, int Lanes, int Block = Lanes / 2>
+EVENKEEL_INLINE Vec<T, Lanes> totals(Vec<T, Lanes>* rows) {
+  if constexpr (Block == 0) {
+    return rows[0];
+  } else {
+#ifdef EVENKEEL_HAS_SHUFFLEVECTOR
+    for (int i = 0; i < Block; ++i) {
+      add_block_pairs<Block>(rows[i].value, rows[i + Block].value, rows[i].value,
+                             std::make_integer_sequence<int, Lanes>());
+    }
+    return totals<T, Lanes, Block / 2>(rows);
+#else
+    T sums[Lanes];
+    for (int i = 0; i < Lanes; ++i) sums[i] = rows[i].total();
+    return Vec<T, Lanes>::load(sums);
+#endif
+  }
+}
 
 /// Sums, lane by lane, in the statistic type: short sums in T are added here before they lose digits.
 template <typename T, int Lanes, typename Statistic>

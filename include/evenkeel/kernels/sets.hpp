@@ -1,0 +1,134 @@
+#pragma once
+
+#include "evenkeel/simd/vec.hpp"
+
+namespace evenkeel::kernels {
+
+// Small numbers of each set, kept in arrays. Limited by the divider and the root.
+
+/// high + low = a + b exactly (Knuth 1969, TwoSum).
+template <typename T>
+EVENKEEL_INLINE void two_sum(const T& a, const T& b, T& high, T& low) {
+  const T sum = a + b;
+  const T b_part = sum - a;
+  low = T(a - T(sum - b_part)) + T(b - b_part);
+  high = sum;
+}
+
+/// What first = sum of x - pivot and second = sum of (x - pivot)^2 over n values tell of each set:
+///
+///   mean + mean_low = pivot + first / n
+///   variance = (second - first^2 / n) / n
+///   inv_std = 1 / sqrt(variance + epsilon), or 0 where both are 0
+template <typename Compute, typename Statistic>
+struct FinishSums {
+  Index sets;
+  const Compute* pivots;
+  const Statistic* first;
+  const Statistic* second;
+  Statistic n, epsilon;
+  Statistic* mean;
+  Statistic* mean_low;
+  Statistic* variance;
+  Statistic* inv_std;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Statistic, Bytes>;
+    const V zero = V::all(Statistic(0)), one = V::all(Statistic(1)), share = V::all(Statistic(1) / n);
+    for (Index k = 0; k < sets; k += V::kLanes) {
+      const Index m = sets - k;
+      const V sum = V::load(first + k, m, Statistic(0)), shift = sum * share;
+      V high, low;
+      two_sum(V::load(pivots + k, m, Statistic(0)), shift, high, low);
+      high.store(mean + k, m);
+      low.store(mean_low + k, m);
+      const V m2 = V::load(second + k, m, Statistic(1)) - sum * shift;
+      const V var = if_less(m2, zero, zero, m2) * share;
+      var.store(variance + k, m);
+      const V radicand = var + V::all(epsilon);
+      if_less(zero, radicand, one / sqrt(radicand), radicand).store(inv_std + k, m);
+    }
+  }
+};
+
+/// xhat = (x - mean) scale + shift of each set. The rounding error of the mean goes back in through the shift.
+template <typename Compute, typename Statistic>
+struct NormalizeCoefficients {
+  Index sets;
+  const Statistic* set_mean;
+  const Statistic* set_mean_low;
+  const Statistic* inv_std;
+  Compute* mean;
+  Compute* scale;
+  Compute* shift;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Statistic, Bytes>;
+    for (Index k = 0; k < sets; k += V::kLanes) {
+      const Index m = sets - k;
+      const V exact = V::load(set_mean + k, m, Statistic(0)),
+              low = V::load(set_mean_low + k, m, Statistic(0));
+      const V slope = V::load(inv_std + k, m, Statistic(0));
+      exact.store(mean + k, m);
+      slope.store(scale + k, m);
+      ((V::load(mean + k, m, Statistic(0)) - exact - low) * slope).store(shift + k, m);
+    }
+  }
+};
+
+/// dx = dy scale + ((x - mean) slope + shift) of each set, from sum_dy = sum of gamma dy and sum_dy_x = sum of
+/// gamma dy (x - mean) over n values.
+template <typename Compute, typename Statistic>
+struct GradientCoefficients {
+  Index sets;
+  const Statistic* set_mean;
+  const Statistic* set_mean_low;
+  const Statistic* inv_std;
+  const Statistic* sum_dy;
+  const Statistic* sum_dy_x;
+  Statistic n;
+  Compute* mean;
+  Compute* scale;
+  Compute* shift;
+  Compute* slope;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Statistic, Bytes>;
+    const V share = V::all(Statistic(1) / n), zero = V::all(Statistic(0));
+    for (Index k = 0; k < sets; k += V::kLanes) {
+      const Index m = sets - k;
+      const V exact = V::load(set_mean + k, m, Statistic(0)), rstd = V::load(inv_std + k, m, Statistic(0));
+      const V dy = V::load(sum_dy + k, m, Statistic(0)), dy_x = V::load(sum_dy_x + k, m, Statistic(0));
+      exact.store(mean + k, m);
+      rstd.store(scale + k, m);
+      const V low = exact - V::load(mean + k, m, Statistic(0)) + V::load(set_mean_low + k, m, Statistic(0));
+      const V tilt = zero - rstd * rstd * rstd * ((dy_x - low * dy) * share);
+      tilt.store(slope + k, m);
+      (zero - rstd * dy * share - tilt * low).store(shift + k, m);
+    }
+  }
+};
+
+/// out[i] = the sum over blocks b of sums[b * stride + i].
+template <typename Compute, typename Statistic>
+struct SumBlocks {
+  Index count;
+  Index blocks, stride;
+  const Statistic* sums;
+  Compute* out;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Statistic, Bytes>;
+    for (Index i = 0; i < count; i += V::kLanes) {
+      V sum = V::load(sums + i, count - i, Statistic(0));
+      for (Index b = 1; b < blocks; ++b) sum = sum + V::load(sums + b * stride + i, count - i, Statistic(0));
+      sum.store(out + i, count - i);
+    }
+  }
+};
+
+}  // namespace evenkeel::kernels
