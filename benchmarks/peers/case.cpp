@@ -28,7 +28,7 @@ constexpr OddShape kOddShapes[] = {
     {{Norm::kBatch, 32, 256, 7}, {Norm::kBatch, 32, 256, 8}},
     {{Norm::kBatch, 32, 256, 13}, {Norm::kBatch, 32, 256, 12}},
     {{Norm::kBatch, 8, 3, 112}, {Norm::kBatch, 8, 4, 112}},
-    {{Norm::kBatch, 8, 1, 112}, {Norm::kBatch, 8, 4, 112}},
+    {{Norm::kBatch, 32, 1, 112}, {Norm::kBatch, 8, 4, 112}},
     {{Norm::kGroup, 32, 256, 7}, {Norm::kGroup, 32, 256, 8}},
     {{Norm::kGroup, 32, 256, 13}, {Norm::kGroup, 32, 256, 12}},
 };

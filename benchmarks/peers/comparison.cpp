@@ -8,18 +8,27 @@
 namespace evenkeel::peers {
 namespace {
 
+/// Of the largest value. A peer that differs from Evenkeel by more does not compute the same. Peers sum up to
+/// 100352 terms one after another in float, and 5e-4 of the gradients of gamma is what they lose by it.
+template <typename Scalar>
+constexpr double kTolerance = std::is_same_v<Scalar, float> ? 1e-4 : 1e-10;
+template <typename Scalar>
+constexpr double kSumTolerance = 20 * kTolerance<Scalar>;
+
 /// What a pass left in the problem's memory.
 template <typename Scalar>
 struct Outputs {
-  explicit Outputs(const Problem<Scalar>& p) : named{{p.backward() ? "dx" : "y", copy(p.out)}} {
+  explicit Outputs(const Problem<Scalar>& p)
+      : named{{p.backward() ? "dx" : "y", copy(p.out), kTolerance<Scalar>}} {
     if (!p.backward()) return;
-    named.push_back({"dgamma", copy(p.grad_gamma)});
-    named.push_back({"dbeta", copy(p.grad_beta)});
+    named.push_back({"dgamma", copy(p.grad_gamma), kSumTolerance<Scalar>});
+    named.push_back({"dbeta", copy(p.grad_beta), kSumTolerance<Scalar>});
   }
 
   struct Named {
     std::string name;
     std::vector<Scalar> values;
+    double tolerance;
   };
   std::vector<Named> named;
 
@@ -60,14 +69,14 @@ std::string scientific(double value) {
 template <typename Scalar>
 double worst_difference(const Outputs<Scalar>& outputs, const Outputs<Scalar>& expected,
                         const std::string& who, std::vector<std::string>& disagreements) {
-  constexpr double kTolerance = std::is_same_v<Scalar, float> ? kFloatTolerance : kDoubleTolerance;
   double worst = 0;
   for (std::size_t i = 0; i < outputs.named.size(); ++i) {
     const double d = difference(outputs.named[i].values, expected.named[i].values);
     worst = std::max(worst, d);
-    if (d <= kTolerance) continue;
+    if (d <= expected.named[i].tolerance) continue;
     disagreements.push_back(who + ": " + outputs.named[i].name + " differs from Evenkeel's by " +
-                            scientific(d) + " of the largest, tolerance " + scientific(kTolerance));
+                            scientific(d) + " of the largest, tolerance " +
+                            scientific(expected.named[i].tolerance));
   }
   return worst;
 }

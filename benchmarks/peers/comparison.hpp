@@ -29,9 +29,6 @@ struct Row {
   double lead() const;  // the best peer's time over Evenkeel's
 };
 
-/// Two libraries that differ by more do not compute the same.
-inline constexpr double kFloatTolerance = 1e-4, kDoubleTolerance = 1e-10;
-
 /// Measures a case through Evenkeel, the floor and the peers, and appends to `disagreements` what they do not
 /// agree on.
 Row compare(const Case& test, const Library& evenkeel, const std::vector<Library>& peers, int repetitions,

@@ -76,7 +76,12 @@ Triple backward(Tensors<Scalar>& t, const at::Tensor& mean, const at::Tensor& in
     case Norm::kGroup:
       break;
   }
-  return at::native_group_norm_backward(t.dy, t.x, mean, inv_std, t.gamma, c.batch, c.channels, c.pixels(),
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 1)
+  const at::Tensor &dy = t.dy, &x = t.x;
+#else  // knows only N,C,H,W, to which autograd brings the tensors
+  const at::Tensor dy = t.dy.contiguous(), x = t.x.contiguous();
+#endif
+  return at::native_group_norm_backward(dy, x, mean, inv_std, t.gamma, c.batch, c.channels, c.pixels(),
                                         kGroups, kAllGradients);
 }
 

@@ -124,6 +124,7 @@ Section comparison_section(const std::string& key, const std::string& title, con
 
 Section odd_section(const std::vector<OddRow>& rows) {
   Section section{"odd_sizes", "Sizes that are no multiple of a vector", "", Json::array()};
+  if (rows.empty()) return section;
   Table table({"case", "x floor", "its round neighbour", "x floor", "ratio"});
   double worst = 0;
   for (const OddRow& row : rows) {
@@ -174,7 +175,9 @@ std::string summary(const std::vector<Row>& rows, const Setting& setting) {
 
 std::string markdown_report(const std::string& summary, const std::vector<Section>& sections) {
   std::string text = "# Evenkeel and its peers\n\n" + summary + "\n![Multiples of the floor](compare.svg)\n";
-  for (const Section& section : sections) text += "\n## " + section.title + "\n\n" + section.markdown;
+  for (const Section& section : sections) {
+    if (!section.markdown.empty()) text += "\n## " + section.title + "\n\n" + section.markdown;
+  }
   return text;
 }
 
