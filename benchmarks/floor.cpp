@@ -17,28 +17,29 @@ struct Move {
   template <int kBytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::Vec<Scalar, kBytes == 0 ? 1 : kBytes / static_cast<int>(sizeof(Scalar))>;
-    const auto [first, second, output, size] = traffic;
+    const Traffic<Scalar> t = traffic;
     std::ptrdiff_t i = 0;
     const auto one = [&]() EVENKEEL_INLINE_LAMBDA {
-      output[i] = second == nullptr ? first[i] : first[i] + second[i];
+      t.output[i] = t.second == nullptr ? t.first[i] : t.first[i] + t.second[i];
       ++i;
-    };
-    if (kStreaming) {
-      while (i < size && reinterpret_cast<std::uintptr_t>(output + i) % sizeof(V) != 0) one();
-    }
-    const auto store = [&](const V& value) EVENKEEL_INLINE_LAMBDA {
-      kStreaming ? value.stream(output + i) : value.store(output + i);
     };
     const auto fetch = [&](const Scalar* from) EVENKEEL_INLINE_LAMBDA {
       if (kStreaming) __builtin_prefetch(reinterpret_cast<const char*>(from + i) + kBytesAhead);
       return V::load(from + i);
     };
-    if (second == nullptr) {
-      for (; i + V::kLanes <= size; i += V::kLanes) store(fetch(first));
-    } else {
-      for (; i + V::kLanes <= size; i += V::kLanes) store(fetch(first) + fetch(second));
+    const auto store = [&](const V& value) EVENKEEL_INLINE_LAMBDA {
+      kStreaming ? value.stream(t.output + i) : value.store(t.output + i);
+    };
+
+    if (kStreaming) {
+      while (i < t.size && reinterpret_cast<std::uintptr_t>(t.output + i) % sizeof(V) != 0) one();
     }
-    while (i < size) one();
+    if (t.second == nullptr) {
+      for (; i + V::kLanes <= t.size; i += V::kLanes) store(fetch(t.first));
+    } else {
+      for (; i + V::kLanes <= t.size; i += V::kLanes) store(fetch(t.first) + fetch(t.second));
+    }
+    while (i < t.size) one();
     if (kStreaming) simd::fence();
   }
 };

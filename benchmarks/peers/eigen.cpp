@@ -80,7 +80,7 @@ class Expressions {
   template <typename Narrow>
   auto spread(const Narrow& narrow) const {
     Dims times;
-    for (std::size_t i = 0; i < kRank; ++i) times[i] = dims_[i] / narrow.dimension(i);
+    for (std::size_t i = 0; i < kRank; ++i) times[i] = dims_[i] / narrow.dimensions()[i];
     return narrow.broadcast(times);
   }
 
