@@ -33,6 +33,11 @@ constexpr OddShape kOddShapes[] = {
     {{Norm::kGroup, 32, 256, 13}, {Norm::kGroup, 32, 256, 12}},
 };
 
+constexpr Shape kSmallShapes[] = {
+    {Norm::kBatch, 1, 64, 4}, {Norm::kBatch, 8, 64},    {Norm::kBatch, 8, 64, 7}, {Norm::kLayer, 1, 768},
+    {Norm::kLayer, 32, 64},   {Norm::kGroup, 1, 64, 4}, {Norm::kGroup, 2, 64, 8},
+};
+
 std::vector<Layout> layouts_of(const Shape& shape) {
   if (shape.side == 1) return {Layout::kRows};
   return {Layout::kChannelsFirst, Layout::kChannelsLast};
@@ -40,6 +45,19 @@ std::vector<Layout> layouts_of(const Shape& shape) {
 
 Case case_of(const Shape& s, Direction direction, Layout layout, bool is_double) {
   return {s.norm, direction, layout, s.batch, s.channels, s.side, is_double};
+}
+
+template <std::size_t kCount>
+std::vector<Case> cases_of(const Shape (&shapes)[kCount], bool is_double) {
+  std::vector<Case> cases;
+  for (const Direction direction : kDirections) {
+    for (const Shape& shape : shapes) {
+      for (const Layout layout : layouts_of(shape)) {
+        cases.push_back(case_of(shape, direction, layout, is_double));
+      }
+    }
+  }
+  return cases;
 }
 
 }  // namespace
@@ -79,17 +97,9 @@ std::string text_of(Direction direction) {
                                              : "inference";
 }
 
-std::vector<Case> compared_cases(bool is_double) {
-  std::vector<Case> cases;
-  for (const Direction direction : kDirections) {
-    for (const Shape& shape : kShapes) {
-      for (const Layout layout : layouts_of(shape)) {
-        cases.push_back(case_of(shape, direction, layout, is_double));
-      }
-    }
-  }
-  return cases;
-}
+std::vector<Case> compared_cases(bool is_double) { return cases_of(kShapes, is_double); }
+
+std::vector<Case> small_cases() { return cases_of(kSmallShapes, false); }
 
 std::vector<OddCase> odd_cases() {
   std::vector<OddCase> cases;

@@ -49,4 +49,7 @@ struct OddCase {
 };
 std::vector<OddCase> odd_cases();
 
+/// Too small to be worth a second thread.
+std::vector<Case> small_cases();
+
 }  // namespace evenkeel::peers

@@ -50,6 +50,8 @@ class Session {
       for (const Case& c : compared_cases(is_double)) total_ += options_.wants(c.name()) ? 1 : 0;
     }
     for (const OddCase& c : odd_cases()) total_ += options_.wants(odd_name(c)) ? 1 : 0;
+    for (const Case& c : large_cases()) total_ += options_.wants(threads_name(c)) ? 1 : 0;
+    for (const Case& c : small_cases()) total_ += options_.wants(threads_name(c)) ? 1 : 0;
   }
 
   std::vector<Row> compared(bool is_double) {
@@ -74,10 +76,41 @@ class Session {
     return rows;
   }
 
+  std::vector<Growth> growth(const Library& on_threads) {
+    std::vector<Growth> rows;
+    for (const Case& c : large_cases()) {
+      if (!options_.wants(threads_name(c))) continue;
+      rows.push_back(measure_growth(c, evenkeel_, on_threads, options_.repetitions));
+      report(threads_name(c), "floor " + rounded(rows.back().floor) + " times as fast, Evenkeel " +
+                                  rounded(rows.back().evenkeel));
+    }
+    return rows;
+  }
+
+  std::vector<SmallCall> small(const Library& on_threads) {
+    std::vector<SmallCall> rows;
+    for (const Case& c : small_cases()) {
+      if (!options_.wants(threads_name(c))) continue;
+      rows.push_back(measure_small(c, evenkeel_, on_threads, options_.repetitions));
+      report(threads_name(c), rounded(rows.back().ratio()) + " times the time of one thread");
+    }
+    return rows;
+  }
+
   const std::vector<std::string>& disagreements() const { return disagreements_; }
 
  private:
   static std::string odd_name(const OddCase& c) { return "odd/" + c.odd.name(); }
+
+  static std::string threads_name(const Case& c) { return "threads/" + c.name(); }
+
+  static std::vector<Case> large_cases() {
+    std::vector<Case> cases;
+    for (const Case& c : compared_cases(false)) {
+      if (worth_threads(c)) cases.push_back(c);
+    }
+    return cases;
+  }
 
   Row run(const Case& c, const std::vector<Library>& peers) {
     return compare(c, evenkeel_, peers, options_.repetitions, disagreements_);
@@ -106,11 +139,14 @@ int run(const Options& options) {
   const Setting setting = make_setting(options);
   Session session(options, setting);
   const std::vector<Row> floats = session.compared(false);
-  const std::vector<Section> sections = {
+  std::vector<Section> sections = {
       comparison_section("float", "float", floats, setting),
       comparison_section("double", "double", session.compared(true), setting),
       odd_section(session.odd()),
   };
+  const Library on_threads = evenkeel_library(kThreads);  // only now, for its threads spin a while
+  const std::vector<Growth> growth = session.growth(on_threads);
+  sections.push_back(threads_section(growth, session.small(on_threads)));
 
   const std::string text = summary(floats, setting), report = markdown_report(text, sections);
   const std::filesystem::path directory = options.output;

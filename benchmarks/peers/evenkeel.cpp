@@ -1,6 +1,9 @@
+#define EIGEN_USE_THREADS
+
 #include <algorithm>
 #include <evenkeel/evenkeel.hpp>
 #include <memory>
+#include <unsupported/Eigen/CXX11/Tensor>
 #include <utility>
 
 #include "library.hpp"
@@ -8,37 +11,54 @@
 namespace evenkeel::peers {
 namespace {
 
-template <typename Layer, typename Scalar>
-Pass pass_of(std::shared_ptr<Layer> layer, Problem<Scalar>& p) {
+template <typename Device, typename Layer, typename Scalar>
+Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>& layer, Problem<Scalar>& p) {
   std::copy(p.gamma.begin(), p.gamma.end(), layer->gamma().data());
   std::copy(p.beta.begin(), p.beta.end(), layer->beta().data());
   const auto view_of = [&](auto* data) { return view(data, p.test.dims(), row_major); };
   const auto x = view_of(std::as_const(p.x).data()), dy = view_of(p.dy.data()), out = view_of(p.out.data());
-  if (p.inference()) return {[=] { std::as_const(*layer).infer(x, out); }};
-  if (!p.backward()) return {[=] { layer->forward(x, out); }};
-  layer->forward(x, out);
-  return {[=] { layer->backward(x, dy, out); },
+  if (p.inference()) return {[=] { std::as_const(*layer).infer(*device, x, out); }};
+  if (!p.backward()) return {[=] { layer->forward(*device, x, out); }};
+  layer->forward(*device, x, out);
+  return {[=] { layer->backward(*device, x, dy, out); },
           [=, &p] {
             std::copy_n(layer->grad_gamma().data(), p.test.channels, p.grad_gamma.data());
             std::copy_n(layer->grad_beta().data(), p.test.channels, p.grad_beta.data());
           }};
 }
 
-template <typename Scalar>
-std::optional<Pass> prepare(Problem<Scalar>& p) {
+template <typename Device, typename Scalar>
+std::optional<Pass> prepare(const std::shared_ptr<Device>& device, Problem<Scalar>& p) {
   const Index axis = p.test.layout == Layout::kChannelsLast ? 3 : 1;
-  if (p.test.norm == Norm::kLayer) return pass_of(std::make_shared<LayerNorm<Scalar>>(p.test.channels), p);
+  if (p.test.norm == Norm::kLayer)
+    return pass_of(device, std::make_shared<LayerNorm<Scalar>>(p.test.channels), p);
   if (p.test.norm == Norm::kGroup) {
     GroupNormOptions options;
     options.axis = axis;
-    return pass_of(std::make_shared<GroupNorm<Scalar>>(kGroups, p.test.channels, options), p);
+    return pass_of(device, std::make_shared<GroupNorm<Scalar>>(kGroups, p.test.channels, options), p);
   }
   BatchNormOptions options;
   options.axis = axis;
   auto layer = std::make_shared<BatchNorm<Scalar>>(p.test.channels, options);
   std::copy(p.running_mean.begin(), p.running_mean.end(), layer->running_mean().data());
   std::copy(p.running_var.begin(), p.running_var.end(), layer->running_var().data());
-  return pass_of(std::move(layer), p);
+  return pass_of(device, layer, p);
+}
+
+struct Pool {
+  explicit Pool(int threads) : pool(threads), device(&pool, threads) {}
+
+  Eigen::ThreadPool pool;
+  Eigen::ThreadPoolDevice device;
+};
+
+template <typename Device>
+Library library_on(const std::shared_ptr<Device>& device) {
+  const std::string version = std::to_string(EVENKEEL_VERSION_MAJOR) + "." +
+                              std::to_string(EVENKEEL_VERSION_MINOR) + "." +
+                              std::to_string(EVENKEEL_VERSION_PATCH);
+  return {"Evenkeel", version, [=](Problem<float>& p) { return prepare(device, p); },
+          [=](Problem<double>& p) { return prepare(device, p); }};
 }
 
 }  // namespace
@@ -48,11 +68,11 @@ std::string evenkeel_instruction_set() {
   return bytes == 0 ? "no vectors" : std::to_string(8 * bytes) + "-bit vectors";
 }
 
-Library evenkeel_library() {
-  const std::string version = std::to_string(EVENKEEL_VERSION_MAJOR) + "." +
-                              std::to_string(EVENKEEL_VERSION_MINOR) + "." +
-                              std::to_string(EVENKEEL_VERSION_PATCH);
-  return {"Evenkeel", version, prepare<float>, prepare<double>};
+Library evenkeel_library() { return library_on(std::make_shared<Eigen::DefaultDevice>()); }
+
+Library evenkeel_library(int threads) {
+  const auto pool = std::make_shared<Pool>(threads);
+  return library_on(std::shared_ptr<Eigen::ThreadPoolDevice>(pool, &pool->device));
 }
 
 }  // namespace evenkeel::peers

@@ -33,6 +33,7 @@ struct Library {
 };
 
 Library evenkeel_library();
+Library evenkeel_library(int threads);  // on an Eigen::ThreadPoolDevice
 std::string evenkeel_instruction_set();
 
 // Each is defined where the build has found it.

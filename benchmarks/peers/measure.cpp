@@ -8,18 +8,17 @@
 namespace evenkeel::peers {
 namespace {
 
-/// The process's own time: it counts threads that a library may start, and not what other programs take.
-double now() {
+double now(Clock clock) {
   timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  clock_gettime(clock == Clock::kWall ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-double seconds(const std::function<void()>& call, int repeats) {
+double seconds(const std::function<void()>& call, int repeats, Clock clock) {
   call();
-  const double begin = now();
+  const double begin = now(clock);
   for (int i = 0; i < repeats; ++i) call();
-  return (now() - begin) / repeats;
+  return (now(clock) - begin) / repeats;
 }
 
 double quantile(const std::vector<double>& sorted, double share) {
@@ -34,14 +33,15 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-std::vector<Timing> take_turns(const std::vector<std::function<void()>>& calls, int repetitions) {
+std::vector<Timing> take_turns(const std::vector<std::function<void()>>& calls, int repetitions,
+                               Clock clock) {
   constexpr double kLeast = 200e-6;
   std::vector<int> repeats;
-  for (const auto& call : calls) repeats.push_back(1 + static_cast<int>(kLeast / seconds(call, 1)));
+  for (const auto& call : calls) repeats.push_back(1 + static_cast<int>(kLeast / seconds(call, 1, clock)));
 
   std::vector<std::vector<double>> times(calls.size());
   for (int repetition = 0; repetition < repetitions; ++repetition) {
-    for (std::size_t i = 0; i < calls.size(); ++i) times[i].push_back(seconds(calls[i], repeats[i]));
+    for (std::size_t i = 0; i < calls.size(); ++i) times[i].push_back(seconds(calls[i], repeats[i], clock));
   }
 
   std::vector<Timing> timings;

@@ -140,6 +140,43 @@ Section odd_section(const std::vector<OddRow>& rows) {
   return section;
 }
 
+Section threads_section(const std::vector<Growth>& large, const std::vector<SmallCall>& small) {
+  Section section{"threads", "Threads", "", Json::object()};
+  if (!large.empty()) {
+    Table table({"case", "floor's growth", "Evenkeel's growth", "share"});
+    double least = large.front().share();
+    for (const Growth& row : large) {
+      table.add({text_of(row.test.norm) + " " + caption(row.test), rounded(row.floor), rounded(row.evenkeel),
+                 rounded(row.share())});
+      section.data["growth"].push_back({{"name", row.test.name()},
+                                        {"floor", row.floor},
+                                        {"evenkeel", row.evenkeel},
+                                        {"share", row.share()}});
+      least = std::min(least, row.share());
+    }
+    section.markdown += "Working sets of 4 MB and more, float: how much faster " + std::to_string(kThreads) +
+                        " threads are than one, and Evenkeel's share of what the floor gains; at least " +
+                        rounded(least) + ", wanted at least 0.85.\n\n" + table.text() + "\n";
+  }
+  if (!small.empty()) {
+    Table table({"case", "DefaultDevice, us", "ThreadPoolDevice, us", "ratio"});
+    double worst = 0;
+    for (const SmallCall& row : small) {
+      table.add({text_of(row.test.norm) + " " + caption(row.test), rounded(row.alone_us),
+                 rounded(row.on_threads_us), rounded(row.ratio())});
+      section.data["small_calls"].push_back({{"name", row.test.name()},
+                                             {"default_device_us", row.alone_us},
+                                             {"thread_pool_device_us", row.on_threads_us},
+                                             {"ratio", row.ratio()}});
+      worst = std::max(worst, row.ratio());
+    }
+    section.markdown += "Small calls with a device of " + std::to_string(kThreads) +
+                        " threads against Eigen::DefaultDevice; at most " + rounded(worst) +
+                        ", wanted at most 1.05.\n\n" + table.text() + "\n";
+  }
+  return section;
+}
+
 std::string summary(const std::vector<Row>& rows, const Setting& setting) {
   std::string text =
       setting_text(setting) + " One thread, float, medians of " + std::to_string(setting.repetitions) +

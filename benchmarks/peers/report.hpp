@@ -6,6 +6,7 @@
 
 #include "comparison.hpp"
 #include "machine.hpp"
+#include "threads.hpp"
 
 namespace evenkeel::peers {
 
@@ -37,6 +38,8 @@ struct OddRow {
   double ratio() const { return odd.evenkeel().multiple / round.evenkeel().multiple; }
 };
 Section odd_section(const std::vector<OddRow>& rows);
+
+Section threads_section(const std::vector<Growth>& large, const std::vector<SmallCall>& small);
 
 /// A paragraph on the machine and one on the figures, fit for a README.
 std::string summary(const std::vector<Row>& rows, const Setting& setting);
