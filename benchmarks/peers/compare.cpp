@@ -1,5 +1,6 @@
 // Evenkeel, the floor and other libraries on the same cases, in one session.
 
+#include <dlfcn.h>
 #include <malloc.h>
 #include <unistd.h>
 
@@ -20,22 +21,25 @@
 namespace evenkeel::peers {
 namespace {
 
+void load_peer(const char* module, std::vector<Library>& libraries) {
+  void* handle = dlopen(module, RTLD_NOW | RTLD_LOCAL);  // for good
+  if (handle == nullptr) throw std::runtime_error(dlerror());
+  reinterpret_cast<PeerFunction*>(dlsym(handle, kPeerFunction))(libraries);
+}
+
 Setting make_setting(const Options& options) {
   Setting setting{this_machine(), evenkeel_instruction_set(), {evenkeel_library()}, {}, options.repetitions};
-  const auto add = [&](const std::vector<Library>& libraries) {
-    setting.libraries.insert(setting.libraries.end(), libraries.begin(), libraries.end());
-  };
 #ifdef EVENKEEL_PEER_ONEDNN
-  add(onednn_libraries());
+  load_peer(EVENKEEL_PEER_ONEDNN, setting.libraries);
 #else
   setting.missing.push_back("oneDNN");
 #endif
 #ifdef EVENKEEL_PEER_PYTORCH
-  add(pytorch_libraries());
+  load_peer(EVENKEEL_PEER_PYTORCH, setting.libraries);
 #else
   setting.missing.push_back("PyTorch");
 #endif
-  add(eigen_libraries());
+  setting.libraries.push_back(eigen_library());
   return setting;
 }
 

@@ -128,10 +128,10 @@ std::optional<Pass> prepare(Problem<Scalar>& p) {
 
 }  // namespace
 
-std::vector<Library> eigen_libraries() {
+Library eigen_library() {
   const std::string version = std::to_string(EIGEN_WORLD_VERSION) + "." +
                               std::to_string(EIGEN_MAJOR_VERSION) + "." + std::to_string(EIGEN_MINOR_VERSION);
-  return {{"Eigen expressions", version, prepare<float>, prepare<double>}};
+  return {"Eigen expressions", version, prepare<float>, prepare<double>};
 }
 
 }  // namespace evenkeel::peers

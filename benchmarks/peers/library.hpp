@@ -36,9 +36,12 @@ Library evenkeel_library();
 Library evenkeel_library(int threads);  // on an Eigen::ThreadPoolDevice
 std::string evenkeel_instruction_set();
 
-// Each is defined where the build has found it.
-std::vector<Library> onednn_libraries();
-std::vector<Library> pytorch_libraries();
-std::vector<Library> eigen_libraries();
+Library eigen_library();
+
+/// What the module of a peer that the build has found exports by the name of kPeerFunction.
+using PeerFunction = void(std::vector<Library>& libraries);
+inline constexpr const char* kPeerFunction = "evenkeel_add_peer";
 
 }  // namespace evenkeel::peers
+
+extern "C" evenkeel::peers::PeerFunction evenkeel_add_peer;

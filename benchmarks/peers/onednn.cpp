@@ -75,7 +75,7 @@ class Tensors {
     out = same() ? user_out_ : memory(desc_, cpu());
   }
 
-  /// For N,C oneDNN is 14 times as fast when it is told of N,H,W,C.
+  /// For N,C oneDNN 2 is 13 times as fast when it is told of N,H,W,C.
   static Tag tag_of(const Case& c) {
     if (c.norm == Norm::kLayer) return Tag::ab;
     return c.layout == Layout::kChannelsFirst ? Tag::nchw : Tag::nhwc;
@@ -209,22 +209,26 @@ std::optional<Pass> prepare(Problem<float>& p, Tag tag) {
   return std::nullopt;
 }
 
-/// Channels in blocks of 16: what oneDNN likes best. Reordering to it takes time, which is not counted.
+/// Channels in blocks of 16: what oneDNN likes best, but for group norm, which it computes there by its
+/// reference. Reordering to it takes time, which is not counted.
 std::optional<Pass> prepare_blocked(Problem<float>& p) {
-  if (p.test.layout != Layout::kChannelsFirst || p.test.channels % 16 != 0) return std::nullopt;
+  const Case& c = p.test;
+  if (c.norm != Norm::kBatch || c.layout != Layout::kChannelsFirst || c.channels % 16 != 0)
+    return std::nullopt;
   return prepare(p, Tag::nChw16c);
 }
 
 std::optional<Pass> no_double(Problem<double>&) { return std::nullopt; }
 
 }  // namespace
+}  // namespace evenkeel::peers
 
-std::vector<Library> onednn_libraries() {
+void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries) {
+  using namespace evenkeel::peers;
   const dnnl_version_t& v = *dnnl_version();
   const std::string version =
       std::to_string(v.major) + "." + std::to_string(v.minor) + "." + std::to_string(v.patch);
   const auto plain = [](Problem<float>& p) { return prepare(p, Tensors::tag_of(p.test)); };
-  return {{"oneDNN", version, plain, no_double}, {"oneDNN nChw16c", version, prepare_blocked, no_double}};
+  libraries.push_back({"oneDNN", version, plain, no_double});
+  libraries.push_back({"oneDNN nChw16c", version, prepare_blocked, no_double});
 }
-
-}  // namespace evenkeel::peers

@@ -105,11 +105,11 @@ std::optional<Pass> prepare(Problem<Scalar>& p) {
 }
 
 }  // namespace
+}  // namespace evenkeel::peers
 
-std::vector<Library> pytorch_libraries() {
+void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries) {
+  using namespace evenkeel::peers;
   static const c10::InferenceMode no_graph;  // from now on, in this thread
   at::set_num_threads(1);
-  return {{"PyTorch", TORCH_VERSION, prepare<float>, prepare<double>}};
+  libraries.push_back({"PyTorch", TORCH_VERSION, prepare<float>, prepare<double>});
 }
-
-}  // namespace evenkeel::peers
