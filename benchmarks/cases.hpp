@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "floor.hpp"
+#include "time_against_floor.hpp"
 
 // The cases that all norms share. A norm describes itself by
 //

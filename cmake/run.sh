@@ -18,10 +18,14 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
   demo [ARGUMENT...]   build and run the digit classifier, e.g. demo --steps 10
   test [ARGUMENT...]   build and run the tests; arguments go to ctest, e.g. test -R LayerNorm
   bench [ARGUMENT...]  build and run the benchmarks, e.g. bench --benchmark_filter=layer_norm
+  compare [ARGUMENT...]
+                       build and run the comparison with oneDNN, PyTorch and Eigen expressions,
+                       e.g. compare --filter layer_norm; writes compare.md, .json and .svg there
   help                 print this
 
 On Debian and Ubuntu the command first installs what it needs and does not find: a C++17
-compiler, CMake, Ninja, Eigen, and for the tests GoogleTest, for the benchmarks Google Benchmark.
+compiler, CMake, Ninja, Eigen, and for the tests GoogleTest, for the benchmarks Google Benchmark,
+for the comparison nlohmann's JSON and, where there are such packages, oneDNN and PyTorch.
 Everything is built in build/COMMAND of the repository. A second run installs nothing and
 builds only what has changed.
 TEXT
@@ -46,6 +50,8 @@ has() {
     libeigen3-dev) has_cmake_package Eigen3 ;;
     libgtest-dev) has_cmake_package GTest ;;
     libbenchmark-dev) has_cmake_package benchmark ;;
+    libtorch-dev) has_cmake_package Torch ;;
+    nlohmann-json3-dev) has_cmake_package nlohmann_json ;;
     lib*) dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed ;;
     *) command -v "$1" >/dev/null ;;
   esac
@@ -71,12 +77,12 @@ need() {
   "${as_root[@]}" apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Configures build/$1 with only EVENKEEL_BUILD_$2 on, and builds the targets $3...
+# Configures build/$1 with only EVENKEEL_$2 on, and builds the targets $3...
 build() {
   local directory=$root/build/$1 part=$2 other options=()
   shift 2
-  for other in TESTS BENCHMARKS EXAMPLES; do
-    options+=("-DEVENKEEL_BUILD_$other=$([[ $other == "$part" ]] && echo ON || echo OFF)")
+  for other in BUILD_TESTS BUILD_BENCHMARKS BUILD_EXAMPLES BENCHMARK_PEERS; do
+    options+=("-DEVENKEEL_$other=$([[ $other == "$part" ]] && echo ON || echo OFF)")
   done
   say "Configuring $directory"
   cmake -S "$root" -B "$directory" -G Ninja -DCMAKE_BUILD_TYPE=Release "${options[@]}" >/dev/null
@@ -87,7 +93,7 @@ build() {
 demo() {
   local arguments=() argument previous=
   need g++ cmake ninja-build libeigen3-dev
-  build demo EXAMPLES digits
+  build demo BUILD_EXAMPLES digits
   for argument in "$@"; do # the demo runs elsewhere, the data directory is meant from here
     [[ $previous != --data || $argument == /* ]] || argument=$PWD/$argument
     arguments+=("$argument")
@@ -100,16 +106,27 @@ demo() {
 
 run_tests() {
   need g++ cmake ninja-build libeigen3-dev libgtest-dev
-  build test TESTS all
+  build test BUILD_TESTS all
   say "Running the tests"
   exec ctest --test-dir "$root/build/test" --output-on-failure --no-tests=error --parallel "$jobs" "$@"
 }
 
 bench() {
   need g++ cmake ninja-build libeigen3-dev libbenchmark-dev
-  build bench BENCHMARKS evenkeel_benchmarks
+  build bench BUILD_BENCHMARKS evenkeel_benchmarks
   say "Running the benchmarks"
   exec "$root/build/bench/bin/evenkeel_benchmarks" "$@"
+}
+
+compare() {
+  local peer
+  need g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev
+  for peer in libdnnl-dev libtorch-dev; do
+    (need "$peer") || say "Going on without $peer"
+  done
+  build compare BENCHMARK_PEERS evenkeel_compare
+  say "Comparing"
+  exec "$root/build/compare/bin/evenkeel_compare" --output "$root/build/compare" "$@"
 }
 
 command=${1:-help}
@@ -118,6 +135,7 @@ case $command in
   demo) demo "$@" ;;
   test) run_tests "$@" ;;
   bench) bench "$@" ;;
+  compare) compare "$@" ;;
   install) need "$@" ;; # for .ci/run
   help | -h | --help) usage ;;
   *)

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace evenkeel::peers {
+
+using Index = std::ptrdiff_t;
+
+enum class Norm { kBatch, kLayer, kGroup };
+enum class Direction { kForward, kBackward, kInference };
+enum class Layout { kRows, kChannelsFirst, kChannelsLast };  // N,C; N,C,H,W; N,H,W,C
+
+inline constexpr Index kGroups = 32;
+inline constexpr double kEpsilon = 1e-5, kMomentum = 0.1;
+
+/// One pass of one norm over one shape: batch x channels x side x side, or rows x features.
+struct Case {
+  Norm norm;
+  Direction direction;
+  Layout layout;
+  Index batch, channels, side = 1;
+  bool is_double = false;
+
+  Index pixels() const { return side * side; }
+  Index size() const { return batch * channels * pixels(); }
+  bool has_running_statistics() const { return norm == Norm::kBatch; }
+
+  /// As it lies in memory.
+  std::vector<Index> dims() const;
+
+  std::string shape() const;        // 32x64x56x56, whatever the layout
+  std::string layout_text() const;  // N,C,H,W
+  std::string name() const;         // batch_norm/forward/nchw/32x64x56x56/float
+};
+
+std::string text_of(Norm norm);            // batch norm
+std::string text_of(Direction direction);  // forward
+
+inline constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackward, Direction::kInference};
+
+/// What all libraries are compared on.
+std::vector<Case> compared_cases(bool is_double);
+
+/// A shape that is no multiple of a vector, and its neighbour that is.
+struct OddCase {
+  Case odd, round;
+};
+std::vector<OddCase> odd_cases();
+
+/// Too small to be worth a second thread.
+std::vector<Case> small_cases();
+
+}  // namespace evenkeel::peers

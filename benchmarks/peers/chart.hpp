@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "report.hpp"
+
+namespace evenkeel::peers {
+
+/// Multiples of the floor as SVG: a row a shape, a panel a direction, a mark a library.
+std::string chart(const std::vector<Row>& rows, const Setting& setting);
+
+}  // namespace evenkeel::peers

@@ -1,0 +1,203 @@
+// Evenkeel, the floor and other libraries on the same cases, in one session.
+
+#include <dlfcn.h>
+#include <malloc.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chart.hpp"
+#include "comparison.hpp"
+#include "options.hpp"
+#include "report.hpp"
+
+namespace evenkeel::peers {
+namespace {
+
+void load_peer(const char* module, std::vector<Library>& libraries) {
+  void* handle = dlopen(module, RTLD_NOW | RTLD_LOCAL);  // for good
+  if (handle == nullptr) throw std::runtime_error(dlerror());
+  reinterpret_cast<PeerFunction*>(dlsym(handle, kPeerFunction))(libraries);
+}
+
+Setting make_setting(const Options& options) {
+  Setting setting{this_machine(), evenkeel_instruction_set(), {evenkeel_library()}, {}, options.repetitions};
+#ifdef EVENKEEL_PEER_ONEDNN
+  load_peer(EVENKEEL_PEER_ONEDNN, setting.libraries);
+#else
+  setting.missing.push_back("oneDNN");
+#endif
+#ifdef EVENKEEL_PEER_PYTORCH
+  load_peer(EVENKEEL_PEER_PYTORCH, setting.libraries);
+#else
+  setting.missing.push_back("PyTorch");
+#endif
+  setting.libraries.push_back(eigen_library());
+  return setting;
+}
+
+/// Runs cases, says how far it is, and keeps what did not agree.
+class Session {
+ public:
+  Session(const Options& options, const Setting& setting)
+      : options_(options),
+        evenkeel_(setting.libraries.front()),
+        peers_(setting.libraries.begin() + 1, setting.libraries.end()) {
+    for (const bool is_double : {false, true}) {
+      for (const Case& c : compared_cases(is_double)) total_ += options_.wants(c.name()) ? 1 : 0;
+    }
+    for (const OddCase& c : odd_cases()) total_ += options_.wants(odd_name(c)) ? 1 : 0;
+    for (const Case& c : large_cases()) total_ += options_.wants(threads_name(c)) ? 1 : 0;
+    for (const Case& c : small_cases()) total_ += options_.wants(threads_name(c)) ? 1 : 0;
+  }
+
+  std::vector<Row> compared(bool is_double) {
+    std::vector<Row> rows;
+    for (const Case& c : compared_cases(is_double)) {
+      if (!options_.wants(c.name())) continue;
+      rows.push_back(run(c, peers_));
+      std::string multiples;
+      for (const Result& r : rows.back().results) multiples += ", " + r.library + " " + rounded(r.multiple);
+      report(c.name(), "floor " + rounded(1e6 * rows.back().floor.seconds) + " us" + multiples);
+    }
+    return rows;
+  }
+
+  std::vector<OddRow> odd() {
+    std::vector<OddRow> rows;
+    for (const OddCase& c : odd_cases()) {
+      if (!options_.wants(odd_name(c))) continue;
+      rows.push_back({run(c.odd, {}), run(c.round, {})});
+      report(odd_name(c), rounded(rows.back().ratio()) + " times " + c.round.shape());
+    }
+    return rows;
+  }
+
+  std::vector<Growth> growth(const Library& on_threads) {
+    std::vector<Growth> rows;
+    for (const Case& c : large_cases()) {
+      if (!options_.wants(threads_name(c))) continue;
+      rows.push_back(measure_growth(c, evenkeel_, on_threads, options_.repetitions));
+      report(threads_name(c), "floor " + rounded(rows.back().floor) + " times as fast, Evenkeel " +
+                                  rounded(rows.back().evenkeel));
+    }
+    return rows;
+  }
+
+  std::vector<SmallCall> small(const Library& on_threads) {
+    std::vector<SmallCall> rows;
+    for (const Case& c : small_cases()) {
+      if (!options_.wants(threads_name(c))) continue;
+      rows.push_back(measure_small(c, evenkeel_, on_threads, options_.repetitions));
+      report(threads_name(c), rounded(rows.back().ratio()) + " times the time of one thread");
+    }
+    return rows;
+  }
+
+  const std::vector<std::string>& disagreements() const { return disagreements_; }
+
+ private:
+  static std::string odd_name(const OddCase& c) { return "odd/" + c.odd.name(); }
+
+  static std::string threads_name(const Case& c) { return "threads/" + c.name(); }
+
+  static std::vector<Case> large_cases() {
+    std::vector<Case> cases;
+    for (const Case& c : compared_cases(false)) {
+      if (worth_threads(c)) cases.push_back(c);
+    }
+    return cases;
+  }
+
+  Row run(const Case& c, const std::vector<Library>& peers) {
+    return compare(c, evenkeel_, peers, options_.repetitions, disagreements_);
+  }
+
+  void report(const std::string& name, const std::string& text) {
+    std::printf("[%3d/%d] %s: %s\n", ++done_, total_, name.c_str(), text.c_str());
+    std::fflush(stdout);
+  }
+
+  const Options& options_;
+  const Library& evenkeel_;
+  std::vector<Library> peers_;
+  std::vector<std::string> disagreements_;
+  int done_ = 0, total_ = 0;
+};
+
+void write(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text;
+  file.close();
+  if (!file) throw std::runtime_error(path.string() + ": cannot be written");
+}
+
+int run(const Options& options) {
+  const Setting setting = make_setting(options);
+  Session session(options, setting);
+  const std::vector<Row> floats = session.compared(false);
+  std::vector<Section> sections = {
+      comparison_section("float", "float", floats, setting),
+      comparison_section("double", "double", session.compared(true), setting),
+      odd_section(session.odd()),
+  };
+  const Library on_threads = evenkeel_library(kThreads);  // only now, for its threads spin a while
+  const std::vector<Growth> growth = session.growth(on_threads);
+  sections.push_back(threads_section(growth, session.small(on_threads)));
+
+  const std::string text = summary(floats, setting), report = markdown_report(text, sections);
+  const std::filesystem::path directory = options.output;
+  std::filesystem::create_directories(directory);
+  write(directory / "compare.md", report);
+  write(directory / "compare.json", json_report(text, sections, setting).dump(2) + "\n");
+  write(directory / "compare.svg", chart(floats, setting));
+  std::printf("\n%s\nThe report is in %s.\n", report.c_str(), (directory / "compare.md").c_str());
+
+  for (const std::string& text_of_one : session.disagreements()) {
+    std::fprintf(stderr, "evenkeel_compare: %s\n", text_of_one.c_str());
+  }
+  return session.disagreements().empty() ? 0 : 1;
+}
+
+/// OpenMP reads it before main begins.
+void restart_with_one_thread(char** argv) {
+  const char* threads = std::getenv("OMP_NUM_THREADS");
+  if (threads != nullptr && std::string_view(threads) == "1") return;
+  setenv("OMP_NUM_THREADS", "1", 1);
+  execv("/proc/self/exe", argv);
+}
+
+/// PyTorch and Eigen allocate results: memory that malloc keeps does not cost them fresh pages every time.
+void keep_freed_memory() {
+#ifdef M_MMAP_MAX
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, -1);
+#endif
+}
+
+}  // namespace
+}  // namespace evenkeel::peers
+
+int main(int argc, char** argv) {
+  using namespace evenkeel::peers;
+  try {
+    const Options options = parse_options({argv + 1, argv + argc});
+    if (options.help) {
+      std::fputs(kHelp, stdout);
+      return 0;
+    }
+    restart_with_one_thread(argv);
+    keep_freed_memory();
+    return run(options);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "evenkeel_compare: %s\n", error.what());
+    return 1;
+  }
+}

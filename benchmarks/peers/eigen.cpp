@@ -1,0 +1,137 @@
+// What a user of Eigen writes by hand: one tensor expression for each line of the formula.
+
+#include <array>
+#include <memory>
+#include <unsupported/Eigen/CXX11/Tensor>
+
+#include "library.hpp"
+
+namespace evenkeel::peers {
+namespace {
+
+template <int... kAxes>
+using Axes = Eigen::IndexList<Eigen::type2index<kAxes>...>;
+
+/// Statistics are taken over StatisticAxes of x, gradients of the parameters summed over ParameterAxes.
+template <typename Scalar, int kRank, typename StatisticAxes, typename ParameterAxes>
+class Expressions {
+  using Dims = std::array<Eigen::Index, kRank>;
+  using Tensor = Eigen::Tensor<Scalar, kRank, Eigen::RowMajor>;
+  using Map = Eigen::TensorMap<Tensor>;
+
+ public:
+  Expressions(Problem<Scalar>& p, const Dims& dims)
+      : case_(p.test),
+        dims_(dims),
+        statistic_dims_(without<StatisticAxes>(dims)),
+        parameter_dims_(without<ParameterAxes>(dims)),
+        x_(p.x.data(), dims),
+        dy_(p.dy.data(), dims),
+        out_(p.out.data(), dims),
+        gamma_(p.gamma.data(), parameter_dims_),
+        beta_(p.beta.data(), parameter_dims_),
+        grad_gamma_(p.grad_gamma.data(), parameter_dims_),
+        grad_beta_(p.grad_beta.data(), parameter_dims_),
+        mean_(statistic_dims_),
+        inv_std_(statistic_dims_) {
+    if (!case_.has_running_statistics()) return;
+    running_mean_ = Map(p.running_mean.data(), statistic_dims_);
+    running_var_ = Map(p.running_var.data(), statistic_dims_);
+  }
+
+  void forward() {
+    mean_ = x_.mean(StatisticAxes()).reshape(statistic_dims_);
+    out_ = x_ - spread(mean_);
+    const Tensor variance = out_.square().mean(StatisticAxes()).reshape(statistic_dims_);
+    inv_std_ = (variance + epsilon()).rsqrt();
+    out_ = out_ * spread(inv_std_) * spread(gamma_) + spread(beta_);
+    if (case_.has_running_statistics()) move_running_statistics(variance);
+  }
+
+  void backward() {
+    xhat_ = (x_ - spread(mean_)) * spread(inv_std_);
+    grad_beta_ = dy_.sum(ParameterAxes()).reshape(parameter_dims_);
+    grad_gamma_ = (dy_ * xhat_).sum(ParameterAxes()).reshape(parameter_dims_);
+    out_ = dy_ * spread(gamma_);
+    const Tensor mean = out_.mean(StatisticAxes()).reshape(statistic_dims_);
+    const Tensor along = (out_ * xhat_).mean(StatisticAxes()).reshape(statistic_dims_);
+    out_ = (out_ - spread(mean) - xhat_ * spread(along)) * spread(inv_std_);
+  }
+
+  void infer() {
+    if (!case_.has_running_statistics()) return forward();
+    const Tensor scale = gamma_ * (running_var_ + epsilon()).rsqrt();
+    out_ = (x_ - spread(running_mean_)) * spread(scale) + spread(beta_);
+  }
+
+ private:
+  static constexpr Scalar epsilon() { return static_cast<Scalar>(kEpsilon); }
+
+  template <typename Reduced>
+  static Dims without(Dims dims) {
+    const Reduced axes;
+    for (Eigen::Index i = 0; i < static_cast<Eigen::Index>(Reduced::count); ++i) {
+      dims[static_cast<std::size_t>(axes[i])] = 1;
+    }
+    return dims;
+  }
+
+  /// Repeats what has length 1 over x.
+  template <typename Narrow>
+  auto spread(const Narrow& narrow) const {
+    Dims times;
+    for (std::size_t i = 0; i < kRank; ++i) times[i] = dims_[i] / narrow.dimensions()[i];
+    return narrow.broadcast(times);
+  }
+
+  void move_running_statistics(const Tensor& variance) {
+    const Scalar count = static_cast<Scalar>(case_.batch * case_.pixels());
+    const Scalar momentum = static_cast<Scalar>(kMomentum);
+    running_mean_ += momentum * (mean_ - running_mean_);
+    running_var_ += momentum * (variance * (count / (count - 1)) - running_var_);
+  }
+
+  Case case_;
+  Dims dims_, statistic_dims_, parameter_dims_;
+  Map x_, dy_, out_, gamma_, beta_, grad_gamma_, grad_beta_;
+  Tensor mean_, inv_std_, xhat_, running_mean_, running_var_;
+};
+
+template <typename StatisticAxes, typename ParameterAxes, typename Scalar, std::size_t kRank>
+Pass pass_of(Problem<Scalar>& p, const std::array<Eigen::Index, kRank>& dims) {
+  using Norm = Expressions<Scalar, static_cast<int>(kRank), StatisticAxes, ParameterAxes>;
+  auto norm = std::make_shared<Norm>(p, dims);
+  if (p.inference()) return {[norm] { norm->infer(); }};
+  if (!p.backward()) return {[norm] { norm->forward(); }};
+  norm->forward();
+  return {[norm] { norm->backward(); }};
+}
+
+template <typename Scalar>
+std::optional<Pass> prepare(Problem<Scalar>& p) {
+  using Eigen::Index;
+  const Case& c = p.test;
+  const Index n = c.batch, channels = c.channels, pixels = c.pixels(), in_group = channels / kGroups;
+  const bool first = c.layout == Layout::kChannelsFirst;
+  switch (c.norm) {
+    case Norm::kLayer:
+      return pass_of<Axes<1>, Axes<0>>(p, std::array<Index, 2>{n, channels});
+    case Norm::kBatch:
+      if (first) return pass_of<Axes<0, 2>, Axes<0, 2>>(p, std::array<Index, 3>{n, channels, pixels});
+      return pass_of<Axes<0>, Axes<0>>(p, std::array<Index, 2>{n * pixels, channels});
+    case Norm::kGroup:
+      break;
+  }
+  if (first) return pass_of<Axes<2, 3>, Axes<0, 3>>(p, std::array<Index, 4>{n, kGroups, in_group, pixels});
+  return pass_of<Axes<1, 3>, Axes<0, 1>>(p, std::array<Index, 4>{n, pixels, kGroups, in_group});
+}
+
+}  // namespace
+
+Library eigen_library() {
+  const std::string version = std::to_string(EIGEN_WORLD_VERSION) + "." +
+                              std::to_string(EIGEN_MAJOR_VERSION) + "." + std::to_string(EIGEN_MINOR_VERSION);
+  return {"Eigen expressions", version, prepare<float>, prepare<double>};
+}
+
+}  // namespace evenkeel::peers

@@ -1,0 +1,78 @@
+#define EIGEN_USE_THREADS
+
+#include <algorithm>
+#include <evenkeel/evenkeel.hpp>
+#include <memory>
+#include <unsupported/Eigen/CXX11/Tensor>
+#include <utility>
+
+#include "library.hpp"
+
+namespace evenkeel::peers {
+namespace {
+
+template <typename Device, typename Layer, typename Scalar>
+Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>& layer, Problem<Scalar>& p) {
+  std::copy(p.gamma.begin(), p.gamma.end(), layer->gamma().data());
+  std::copy(p.beta.begin(), p.beta.end(), layer->beta().data());
+  const auto view_of = [&](auto* data) { return view(data, p.test.dims(), row_major); };
+  const auto x = view_of(std::as_const(p.x).data()), dy = view_of(p.dy.data()), out = view_of(p.out.data());
+  if (p.inference()) return {[=] { std::as_const(*layer).infer(*device, x, out); }};
+  if (!p.backward()) return {[=] { layer->forward(*device, x, out); }};
+  layer->forward(*device, x, out);
+  return {[=] { layer->backward(*device, x, dy, out); },
+          [=, &p] {
+            std::copy_n(layer->grad_gamma().data(), p.test.channels, p.grad_gamma.data());
+            std::copy_n(layer->grad_beta().data(), p.test.channels, p.grad_beta.data());
+          }};
+}
+
+template <typename Device, typename Scalar>
+std::optional<Pass> prepare(const std::shared_ptr<Device>& device, Problem<Scalar>& p) {
+  const Index axis = p.test.layout == Layout::kChannelsLast ? 3 : 1;
+  if (p.test.norm == Norm::kLayer)
+    return pass_of(device, std::make_shared<LayerNorm<Scalar>>(p.test.channels), p);
+  if (p.test.norm == Norm::kGroup) {
+    GroupNormOptions options;
+    options.axis = axis;
+    return pass_of(device, std::make_shared<GroupNorm<Scalar>>(kGroups, p.test.channels, options), p);
+  }
+  BatchNormOptions options;
+  options.axis = axis;
+  auto layer = std::make_shared<BatchNorm<Scalar>>(p.test.channels, options);
+  std::copy(p.running_mean.begin(), p.running_mean.end(), layer->running_mean().data());
+  std::copy(p.running_var.begin(), p.running_var.end(), layer->running_var().data());
+  return pass_of(device, layer, p);
+}
+
+struct Pool {
+  explicit Pool(int threads) : pool(threads), device(&pool, threads) {}
+
+  Eigen::ThreadPool pool;
+  Eigen::ThreadPoolDevice device;
+};
+
+template <typename Device>
+Library library_on(const std::shared_ptr<Device>& device) {
+  const std::string version = std::to_string(EVENKEEL_VERSION_MAJOR) + "." +
+                              std::to_string(EVENKEEL_VERSION_MINOR) + "." +
+                              std::to_string(EVENKEEL_VERSION_PATCH);
+  return {"Evenkeel", version, [=](Problem<float>& p) { return prepare(device, p); },
+          [=](Problem<double>& p) { return prepare(device, p); }};
+}
+
+}  // namespace
+
+std::string evenkeel_instruction_set() {
+  const int bytes = simd::register_bytes();
+  return bytes == 0 ? "no vectors" : std::to_string(8 * bytes) + "-bit vectors";
+}
+
+Library evenkeel_library() { return library_on(std::make_shared<Eigen::DefaultDevice>()); }
+
+Library evenkeel_library(int threads) {
+  const auto pool = std::make_shared<Pool>(threads);
+  return library_on(std::shared_ptr<Eigen::ThreadPoolDevice>(pool, &pool->device));
+}
+
+}  // namespace evenkeel::peers

@@ -1,0 +1,58 @@
+#include "machine.hpp"
+
+#include <unistd.h>
+
+#include <fstream>
+#include <thread>
+
+namespace evenkeel::peers {
+namespace {
+
+std::string processor() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return "unknown processor";
+}
+
+std::string compiler() {
+#if defined(__clang__)
+  return "clang " + std::to_string(__clang_major__) + "." + std::to_string(__clang_minor__);
+#elif defined(__GNUC__)
+  return "g++ " + std::to_string(__GNUC__) + "." + std::to_string(__GNUC_MINOR__);
+#else
+  return "unknown compiler";
+#endif
+}
+
+std::string mebibytes(long bytes) {
+  const long tenths = (bytes * 10 + (1 << 19)) >> 20;
+  const std::string whole = std::to_string(tenths / 10);
+  return whole + (tenths % 10 == 0 ? "" : "." + std::to_string(tenths % 10)) + " MiB";
+}
+
+long system_value(int name) {
+  const long value = sysconf(name);
+  return value > 0 ? value : 0;
+}
+
+}  // namespace
+
+std::string Machine::text() const {
+  std::string text = processor + ", " + std::to_string(cores) + (cores == 1 ? " core" : " cores");
+  if (l2_bytes > 0) text += ", L2 " + mebibytes(l2_bytes);
+  if (l3_bytes > 0) text += ", L3 " + mebibytes(l3_bytes);
+  return text;
+}
+
+Machine this_machine() {
+  Machine machine{processor(), static_cast<int>(std::thread::hardware_concurrency()), 0, 0, compiler()};
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  machine.l2_bytes = system_value(_SC_LEVEL2_CACHE_SIZE);
+  machine.l3_bytes = system_value(_SC_LEVEL3_CACHE_SIZE);
+#endif
+  return machine;
+}
+
+}  // namespace evenkeel::peers

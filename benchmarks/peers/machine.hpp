@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+namespace evenkeel::peers {
+
+/// What the figures were measured on, as far as the system tells.
+struct Machine {
+  std::string processor;
+  int cores;
+  long l2_bytes, l3_bytes;
+  std::string compiler;
+
+  std::string text() const;  // Intel(R) Xeon(R) Processor, 2 cores, L2 2 MiB, L3 260 MiB
+};
+
+Machine this_machine();
+
+}  // namespace evenkeel::peers

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace evenkeel::peers {
+
+/// Median seconds of a call, and the distance of the quartiles over the median.
+struct Timing {
+  double seconds = 0, spread = 0;
+};
+
+/// kProcess counts threads that a library may start, and not what other programs take.
+enum class Clock { kProcess, kWall };
+
+/// Times all calls turn by turn, so that what else the machine does meets all of them. In each of the
+/// repetitions a call runs once to warm the caches, then for at least 200 us by the clock.
+std::vector<Timing> take_turns(const std::vector<std::function<void()>>& calls, int repetitions,
+                               Clock clock = Clock::kProcess);
+
+double median(std::vector<double> values);
+
+}  // namespace evenkeel::peers

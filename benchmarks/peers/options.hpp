@@ -1,0 +1,73 @@
+#pragma once
+
+#include <charconv>
+#include <optional>
+#include <regex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace evenkeel::peers {
+
+struct Options {
+  std::optional<std::regex> filter;
+  int repetitions = 11;
+  std::string output = ".";
+  bool help = false;
+
+  bool wants(const std::string& name) const { return !filter || std::regex_search(name, *filter); }
+};
+
+constexpr const char* kHelp =
+    R"(evenkeel_compare: Evenkeel, the floor and other libraries on the same cases
+
+Writes compare.md, compare.json and compare.svg.
+
+  --filter REGEX   only cases whose name has it, as batch_norm/forward/nchw/32x64x56x56/float
+  --repetitions N  of each measurement, whose median is reported (11)
+  --output DIR     where to write (.)
+  --help           this text
+)";
+
+inline int parse_repetitions(const std::string& text) {
+  int value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end || value < 1 || value > 1000000) {
+    throw std::runtime_error("--repetitions: '" + text + "', expected an integer from 1 to 1000000");
+  }
+  return value;
+}
+
+inline std::regex parse_filter(const std::string& text) {
+  try {
+    return std::regex(text);
+  } catch (const std::regex_error&) {
+    throw std::runtime_error("--filter: '" + text + "', expected a regular expression");
+  }
+}
+
+inline Options parse_options(const std::vector<std::string>& arguments) {
+  Options options;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& option = arguments[i];
+    const auto value = [&]() -> const std::string& {
+      if (++i == arguments.size()) throw std::runtime_error(option + ": has no value, see --help");
+      return arguments[i];
+    };
+    if (option == "--help" || option == "-h") {
+      options.help = true;
+    } else if (option == "--filter") {
+      options.filter = parse_filter(value());
+    } else if (option == "--repetitions") {
+      options.repetitions = parse_repetitions(value());
+    } else if (option == "--output") {
+      options.output = value();
+    } else {
+      throw std::runtime_error(option + ": unknown option, see --help");
+    }
+  }
+  return options;
+}
+
+}  // namespace evenkeel::peers

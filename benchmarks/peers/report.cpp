@@ -1,0 +1,235 @@
+#include "report.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "table.hpp"
+
+namespace evenkeel::peers {
+namespace {
+
+constexpr Norm kNorms[] = {Norm::kBatch, Norm::kLayer, Norm::kGroup};
+
+std::string caption(const Case& c) { return text_of(c.direction) + " " + c.layout_text() + " " + c.shape(); }
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text;
+}
+
+template <typename Of>
+double geometric_mean(const std::vector<Row>& rows, const Of& of) {
+  double sum = 0;
+  for (const Row& row : rows) sum += std::log(of(row));
+  return std::exp(sum / static_cast<double>(rows.size()));
+}
+
+double mean_multiple(const std::vector<Row>& rows) {
+  return geometric_mean(rows, [](const Row& row) { return row.evenkeel().multiple; });
+}
+
+std::vector<Row> rows_of(Norm norm, const std::vector<Row>& rows) {
+  std::vector<Row> chosen;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(chosen),
+               [norm](const Row& row) { return row.test.norm == norm; });
+  return chosen;
+}
+
+/// Those that ran at least one of the cases.
+std::vector<std::string> libraries_in(const std::vector<Row>& rows, const Setting& setting) {
+  std::vector<std::string> names;
+  for (const Library& library : setting.libraries) {
+    const auto ran = [&](const Row& row) { return row.find(library.name) != nullptr; };
+    if (std::any_of(rows.begin(), rows.end(), ran)) names.push_back(library.name);
+  }
+  return names;
+}
+
+std::string table_of(const std::vector<Row>& rows, const std::vector<std::string>& libraries) {
+  std::vector<std::string> head = {"case", "floor, us"};
+  head.insert(head.end(), libraries.begin(), libraries.end());
+  head.push_back("best peer / Evenkeel");
+  Table table(head);
+  for (const Row& row : rows) {
+    std::vector<std::string> cells = {caption(row.test), rounded(1e6 * row.floor.seconds)};
+    for (const std::string& library : libraries) {
+      const Result* result = row.find(library);
+      cells.push_back(result == nullptr ? "-" : rounded(result->multiple));
+    }
+    cells.push_back(row.best_peer() == nullptr ? "-" : rounded(row.lead()));
+    table.add(cells);
+  }
+  return table.text();
+}
+
+Json json_of(const Row& row) {
+  Json json = {{"name", row.test.name()},
+               {"norm", text_of(row.test.norm)},
+               {"direction", text_of(row.test.direction)},
+               {"layout", row.test.layout_text()},
+               {"shape", row.test.shape()},
+               {"floor_us", 1e6 * row.floor.seconds},
+               {"floor_form", row.floor_form}};
+  for (const Result& r : row.results) {
+    json["libraries"][r.library] = {{"us", 1e6 * r.time.seconds},
+                                    {"multiple_of_floor", r.multiple},
+                                    {"quartile_distance", r.time.spread},
+                                    {"difference", r.difference}};
+  }
+  if (const Result* best = row.best_peer()) {
+    json["best_peer"] = best->library;
+    json["best_peer_over_evenkeel"] = row.lead();
+  }
+  return json;
+}
+
+std::string setting_text(const Setting& s) {
+  std::string text = s.machine.text() + "; " + s.machine.compiler + ", Evenkeel at plain -O2 and with " +
+                     s.instruction_set + "; " + s.versions() + ".";
+  if (!s.missing.empty()) text += " Not found when this was built: " + joined(s.missing) + ".";
+  return text;
+}
+
+}  // namespace
+
+std::string rounded(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value);
+  return text;
+}
+
+std::string Setting::versions() const {
+  std::vector<std::string> parts;
+  for (const Library& library : libraries) {
+    const bool variant = library.name.find("nChw16c") != std::string::npos;
+    if (!variant) parts.push_back(library.name + " " + library.version);
+  }
+  return joined(parts);
+}
+
+Section comparison_section(const std::string& key, const std::string& title, const std::vector<Row>& rows,
+                           const Setting& setting) {
+  Section section{key, title, "", Json::array()};
+  for (const Norm norm : kNorms) {
+    const std::vector<Row> chosen = rows_of(norm, rows);
+    if (chosen.empty()) continue;
+    section.markdown +=
+        "### " + text_of(norm) + "\n\n" + table_of(chosen, libraries_in(rows, setting)) + "\n";
+  }
+  for (const Row& row : rows) section.data.push_back(json_of(row));
+  return section;
+}
+
+Section odd_section(const std::vector<OddRow>& rows) {
+  Section section{"odd_sizes", "Sizes that are no multiple of a vector", "", Json::array()};
+  if (rows.empty()) return section;
+  Table table({"case", "x floor", "its round neighbour", "x floor", "ratio"});
+  double worst = 0;
+  for (const OddRow& row : rows) {
+    table.add({text_of(row.odd.test.norm) + " " + caption(row.odd.test), rounded(row.odd.evenkeel().multiple),
+               row.round.test.shape(), rounded(row.round.evenkeel().multiple), rounded(row.ratio())});
+    section.data.push_back(
+        {{"odd", json_of(row.odd)}, {"round", json_of(row.round)}, {"ratio", row.ratio()}});
+    worst = std::max(worst, row.ratio());
+  }
+  section.markdown =
+      "Evenkeel alone, float: its multiple of the floor over that of a neighbouring shape; at most " +
+      rounded(worst) + ", wanted at most 1.50.\n\n" + table.text() + "\n";
+  return section;
+}
+
+Section threads_section(const std::vector<Growth>& large, const std::vector<SmallCall>& small) {
+  Section section{"threads", "Threads", "", Json::object()};
+  if (!large.empty()) {
+    Table table({"case", "floor's growth", "Evenkeel's growth", "share"});
+    double least = large.front().share();
+    for (const Growth& row : large) {
+      table.add({text_of(row.test.norm) + " " + caption(row.test), rounded(row.floor), rounded(row.evenkeel),
+                 rounded(row.share())});
+      section.data["growth"].push_back({{"name", row.test.name()},
+                                        {"floor", row.floor},
+                                        {"evenkeel", row.evenkeel},
+                                        {"share", row.share()}});
+      least = std::min(least, row.share());
+    }
+    section.markdown += "Working sets of 4 MB and more, float: how much faster " + std::to_string(kThreads) +
+                        " threads are than one, and Evenkeel's share of what the floor gains; at least " +
+                        rounded(least) + ", wanted at least 0.85.\n\n" + table.text() + "\n";
+  }
+  if (!small.empty()) {
+    Table table({"case", "DefaultDevice, us", "ThreadPoolDevice, us", "ratio"});
+    double worst = 0;
+    for (const SmallCall& row : small) {
+      table.add({text_of(row.test.norm) + " " + caption(row.test), rounded(row.alone_us),
+                 rounded(row.on_threads_us), rounded(row.ratio())});
+      section.data["small_calls"].push_back({{"name", row.test.name()},
+                                             {"default_device_us", row.alone_us},
+                                             {"thread_pool_device_us", row.on_threads_us},
+                                             {"ratio", row.ratio()}});
+      worst = std::max(worst, row.ratio());
+    }
+    section.markdown += "Small calls with a device of " + std::to_string(kThreads) +
+                        " threads against Eigen::DefaultDevice; at most " + rounded(worst) +
+                        ", wanted at most 1.05.\n\n" + table.text() + "\n";
+  }
+  return section;
+}
+
+std::string summary(const std::vector<Row>& rows, const Setting& setting) {
+  std::string text =
+      setting_text(setting) + " One thread, float, medians of " + std::to_string(setting.repetitions) +
+      " repetitions in which all take turns. 1 is the floor: reading each input and writing the "
+      "output once.\n";
+  if (rows.empty()) return text;
+
+  text += "\nOver " + std::to_string(rows.size()) + " cases Evenkeel takes " + rounded(mean_multiple(rows)) +
+          " times the floor in the geometric mean";
+  const char* separator = " (";
+  for (const Norm norm : kNorms) {
+    const std::vector<Row> chosen = rows_of(norm, rows);
+    if (chosen.empty()) continue;
+    text += separator + text_of(norm) + " " + rounded(mean_multiple(chosen));
+    separator = ", ";
+  }
+  text += ").";
+
+  std::vector<double> leads;
+  const Row* least = nullptr;
+  for (const Row& row : rows) {
+    if (row.best_peer() == nullptr) continue;
+    leads.push_back(row.lead());
+    if (least == nullptr || row.lead() < least->lead()) least = &row;
+  }
+  if (least == nullptr) return text + "\n";
+  const auto faster = std::count_if(leads.begin(), leads.end(), [](double lead) { return lead > 1; });
+  return text + " It is faster than every peer in " + std::to_string(faster) + " of " +
+         std::to_string(leads.size()) + "; the best peer takes " + rounded(median(leads)) +
+         " times Evenkeel's time in the median, and at least " + rounded(least->lead()) + " (" +
+         least->best_peer()->library + ", " + least->test.name() + ").\n";
+}
+
+std::string markdown_report(const std::string& summary, const std::vector<Section>& sections) {
+  std::string text = "# Evenkeel and its peers\n\n" + summary + "\n![Multiples of the floor](compare.svg)\n";
+  for (const Section& section : sections) {
+    if (!section.markdown.empty()) text += "\n## " + section.title + "\n\n" + section.markdown;
+  }
+  return text;
+}
+
+Json json_report(const std::string& summary, const std::vector<Section>& sections, const Setting& setting) {
+  Json json = {{"summary", summary},
+               {"processor", setting.machine.processor},
+               {"cores", setting.machine.cores},
+               {"l2_bytes", setting.machine.l2_bytes},
+               {"l3_bytes", setting.machine.l3_bytes},
+               {"compiler", setting.machine.compiler},
+               {"repetitions", setting.repetitions},
+               {"missing", setting.missing}};
+  for (const Library& library : setting.libraries) json["versions"][library.name] = library.version;
+  for (const Section& section : sections) json[section.key] = section.data;
+  return json;
+}
+
+}  // namespace evenkeel::peers

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "comparison.hpp"
+#include "machine.hpp"
+#include "threads.hpp"
+
+namespace evenkeel::peers {
+
+using Json = nlohmann::ordered_json;
+
+/// What all figures of a report have in common.
+struct Setting {
+  Machine machine;
+  std::string instruction_set;     // that Evenkeel chose
+  std::vector<Library> libraries;  // Evenkeel first
+  std::vector<std::string> missing;
+  int repetitions;
+
+  std::string versions() const;  // Evenkeel 0.1.0, oneDNN 2.6.3, ...
+};
+
+/// A part of the report: as Markdown and as JSON.
+struct Section {
+  std::string key, title, markdown;
+  Json data;
+};
+
+Section comparison_section(const std::string& key, const std::string& title, const std::vector<Row>& rows,
+                           const Setting& setting);
+
+struct OddRow {
+  Row odd, round;
+
+  double ratio() const { return odd.evenkeel().multiple / round.evenkeel().multiple; }
+};
+Section odd_section(const std::vector<OddRow>& rows);
+
+Section threads_section(const std::vector<Growth>& large, const std::vector<SmallCall>& small);
+
+/// A paragraph on the machine and one on the figures, fit for a README.
+std::string summary(const std::vector<Row>& rows, const Setting& setting);
+
+std::string markdown_report(const std::string& summary, const std::vector<Section>& sections);
+Json json_report(const std::string& summary, const std::vector<Section>& sections, const Setting& setting);
+
+/// Three significant digits without an exponent; two decimals at most.
+std::string rounded(double value);
+
+}  // namespace evenkeel::peers

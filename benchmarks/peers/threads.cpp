@@ -1,0 +1,81 @@
+#include "threads.hpp"
+
+#include <algorithm>
+#include <thread>
+
+#include "measure.hpp"
+
+namespace evenkeel::peers {
+namespace {
+
+using Traffic = benchmarks::Traffic<float>;
+
+Traffic part_of(const Traffic& t, int part, int parts) {
+  const auto begin_of = [&](Index i) { return i == parts ? t.size : t.size / parts * i / 16 * 16; };
+  const Index begin = begin_of(part);
+  return {t.first + begin, t.second == nullptr ? nullptr : t.second + begin, t.output + begin,
+          begin_of(part + 1) - begin};
+}
+
+/// So many passes a turn that starting threads, and the scheduler's finding a core for each, cost little.
+int passes_of(const Traffic& t) { return static_cast<int>(1 + (Index{1} << 30) / t.bytes()); }
+
+std::function<void()> repeated(const std::function<void()>& run, int times) {
+  return [=] {
+    for (int i = 0; i < times; ++i) run();
+  };
+}
+
+/// Each thread moves a part of its own, again and again.
+std::function<void()> moved_on(int threads, const benchmarks::FloorForm& form, const Traffic& traffic) {
+  return [=, &form] {
+    const auto move = [&](int part) {
+      for (int i = 0; i < passes_of(traffic); ++i) form(part_of(traffic, part, threads));
+    };
+    std::vector<std::thread> helpers;
+    for (int part = 1; part < threads; ++part) helpers.emplace_back(move, part);
+    move(0);
+    for (std::thread& helper : helpers) helper.join();
+  };
+}
+
+std::function<void()> fastest_move(int threads, const Traffic& traffic) {
+  std::vector<std::function<void()>> forms;
+  for (const auto& form : benchmarks::kFloorForms) forms.push_back(moved_on(threads, form, traffic));
+  const std::vector<Timing> t = take_turns(forms, 3, Clock::kWall);
+  const auto by_seconds = [](const Timing& x, const Timing& y) { return x.seconds < y.seconds; };
+  return forms[static_cast<std::size_t>(std::min_element(t.begin(), t.end(), by_seconds) - t.begin())];
+}
+
+std::function<void()> run_of(const Library& library, Problem<float>& problem) {
+  return library.prepare(problem).value().run;
+}
+
+}  // namespace
+
+bool worth_threads(const Case& test) {
+  const Index arrays = test.direction == Direction::kBackward ? 3 : 2;
+  return arrays * test.size() * Index{sizeof(float)} >= 4 << 20;
+}
+
+Growth measure_growth(const Case& test, const Library& alone, const Library& on_threads, int repetitions) {
+  Problem<float> problem(test);
+  const Traffic traffic = problem.traffic();
+  const int passes = passes_of(traffic);
+  // Apart from each other: threads of a pool that has long slept may wake up on one core.
+  const auto growth = [&](const std::function<void()>& one, const std::function<void()>& all) {
+    const std::vector<Timing> t = take_turns({one, all}, repetitions, Clock::kWall);
+    return t[0].seconds / t[1].seconds;
+  };
+  return {test, growth(fastest_move(1, traffic), fastest_move(kThreads, traffic)),
+          growth(repeated(run_of(alone, problem), passes), repeated(run_of(on_threads, problem), passes))};
+}
+
+SmallCall measure_small(const Case& test, const Library& alone, const Library& on_threads, int repetitions) {
+  Problem<float> problem(test);
+  const std::vector<Timing> t =
+      take_turns({run_of(alone, problem), run_of(on_threads, problem)}, repetitions, Clock::kWall);
+  return {test, 1e6 * t[0].seconds, 1e6 * t[1].seconds};
+}
+
+}  // namespace evenkeel::peers
