@@ -18,7 +18,7 @@ struct BatchNormOptions {
 namespace internal {
 
 struct BatchNormCall {
-  Partition partition;
+  ChannelPartition partition;
   Index channels;
   Index values;  // per channel
 };

@@ -85,9 +85,9 @@ Output<std::remove_reference_t<Y>> forward_output(const Caller& caller, const Te
 }
 
 /// Normalizes with each set's own statistics. moments may be null.
-template <typename Device, typename Storage, typename Y>
-void call_forward(const Caller& caller, const Device& device, const TensorView<const Storage>& x,
-                  const Partition& p, const Affine<ParamOf<Storage>>& affine, double epsilon, Y& y,
+template <typename Device, typename Storage, typename P, typename Y>
+void call_forward(const Caller& caller, const Device& device, const TensorView<const Storage>& x, const P& p,
+                  const Affine<ParamOf<Storage>>& affine, double epsilon, Y& y,
                   Moments<StatisticOf<Storage>>* moments) {
   static_assert(std::is_same_v<ScalarOf<Y>, Storage>, "evenkeel: y must have x's scalar type");
   auto output = forward_output<Storage>(caller, x, affine, p.params(), y);
@@ -104,9 +104,9 @@ void call_forward(const Caller& caller, const Device& device, const TensorView<c
 }
 
 /// Normalizes with statistics that are given, one a set.
-template <typename Device, typename Storage, typename Y>
-void call_infer(const Caller& caller, const Device& device, const TensorView<const Storage>& x,
-                const Partition& p, const Affine<ParamOf<Storage>>& affine, const ParamOf<Storage>* mean,
+template <typename Device, typename Storage, typename P, typename Y>
+void call_infer(const Caller& caller, const Device& device, const TensorView<const Storage>& x, const P& p,
+                const Affine<ParamOf<Storage>>& affine, const ParamOf<Storage>* mean,
                 const ParamOf<Storage>* variance, double epsilon, Y& y) {
   static_assert(std::is_same_v<ScalarOf<Y>, Storage>, "evenkeel: y must have x's scalar type");
   auto output = forward_output<Storage>(caller, x, affine, p.params(), y);
@@ -144,12 +144,12 @@ class ParamOutput {
 };
 
 /// dx and the gradients of gamma and beta. workspace grows as needed and is kept by the caller.
-template <typename Device, typename Storage, typename Dy, typename Gamma, typename Dx, typename GradGamma,
-          typename GradBeta>
+template <typename Device, typename Storage, typename Dy, typename P, typename Gamma, typename Dx,
+          typename GradGamma, typename GradBeta>
 void call_backward(const Caller& caller, const Device& device, const TensorView<const Storage>& x,
-                   const Dy& dy, const Partition& p, const Gamma& gamma,
-                   const Moments<StatisticOf<Storage>>& moments, Dx& dx, GradGamma* grad_gamma,
-                   GradBeta* grad_beta, Vector<StatisticOf<Storage>>& workspace) {
+                   const Dy& dy, const P& p, const Gamma& gamma, const Moments<StatisticOf<Storage>>& moments,
+                   Dx& dx, GradGamma* grad_gamma, GradBeta* grad_beta,
+                   Vector<StatisticOf<Storage>>& workspace) {
   using Param = ParamOf<Storage>;
   static_assert(std::is_same_v<ScalarOf<Dy>, Storage>, "evenkeel: dy must have x's scalar type");
   static_assert(std::is_same_v<ScalarOf<Dx>, Storage>, "evenkeel: dx must have x's scalar type");

@@ -10,7 +10,7 @@ namespace evenkeel {
 ///
 /// Small sets are taken several at a time, reduced and then applied while they are in the nearest cache; a
 /// large one is cut into pieces.
-template <typename Storage>
+template <typename Storage, bool kRows>
 class LineSets {
  public:
   using Compute = ComputeOf<Storage>;
@@ -25,7 +25,7 @@ class LineSets {
 
   /// A row's parameter gradients have a place in each block, so long rows make few blocks, and a block has several rows.
   Blocks blocks() const {
-    if (!is_rows()) return {p_.sets(), p_.set_size(), kMaxBlocks};
+    if (!kRows) return {p_.sets(), p_.set_size(), kMaxBlocks};
     return {p_.sets(), p_.set_size(),
             std::clamp<Index>(p_.sets() / 8, 1, set_pieces_.count > 1 ? 8 : kMaxBlocks)};
   }
@@ -40,7 +40,7 @@ class LineSets {
         reduce(task, batch, team, statistics);
         task.save(batch.first, batch.step, batch.sets, statistics);
       }
-      if (is_rows()) {
+      if constexpr (kRows) {
         CoefficientTable<Compute> c;
         simd::run<Statistic>(kernels::NormalizeCoefficients<Compute, Statistic>{
             batch.sets, statistics.mean.data(), statistics.mean_low.data(), statistics.inv_std.data(),
@@ -56,8 +56,8 @@ class LineSets {
   void backward(const BackwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team,
                 Statistic* grad_gamma, Statistic* grad_beta) const {
     const CellSums<Storage> sums(p_, task.sums);
-    for_each_batch(begin, end, is_rows() ? kFewRows : kNear, [&](Batch& batch) {
-      if (is_rows()) {
+    for_each_batch(begin, end, kRows ? kFewRows : kNear, [&](Batch& batch) {
+      if constexpr (kRows) {
         CoefficientTable<Compute> c;
         reduce_rows(task, batch, team, c, grad_gamma, grad_beta);
         apply_rows(task, batch, team, c);
@@ -82,8 +82,6 @@ class LineSets {
     Index set(Index k) const { return first + k * step; }
   };
 
-  bool is_rows() const { return p_.walk == Walk::rows; }
-
   /// Calls f(batch) for items [begin, end). Rows are taken group by group, so that a batch has the same
   /// parameters; runs as they lie in memory.
   template <typename F>
@@ -93,7 +91,7 @@ class LineSets {
     Batch batch;
     for (Index item = begin; item < end; item += batch.sets) {
       batch.sets = std::min(most, end - item);
-      if (is_rows()) {
+      if (kRows) {
         batch.first = item % samples * groups + item / samples;
         batch.step = groups;
         batch.sets = std::min(batch.sets, samples - item % samples);
@@ -228,7 +226,7 @@ class LineSets {
   template <typename Task>
   Index ahead(const Task& task, const Batch& batch) const {
     const bool worth = task.reduces() && task.bytes_read(batch.sets * p_.set_size()) <= kNearBytes;
-    return !worth ? 0 : is_rows() ? batch.sets * p_.set_size() : batch.sets * p_.group.stride;
+    return !worth ? 0 : kRows ? batch.sets * p_.set_size() : batch.sets * p_.group.stride;
   }
 
   template <typename Task, typename Device>

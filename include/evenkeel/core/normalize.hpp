@@ -5,19 +5,19 @@
 
 namespace evenkeel {
 
-/// Calls f(LineSets or ColumnSets), whichever walks the partition.
-template <typename Storage, typename F>
-void with_walk(const Partition& p, const F& f) {
-  if (p.walk == Walk::runs || p.walk == Walk::rows) {
-    f(LineSets<Storage>(p));
-  } else {
-    f(ColumnSets<Storage>(p));
+/// Calls f(LineSets or ColumnSets), whichever walks the partition. Code is made only for walks that P can have.
+template <typename Storage, typename P, typename F>
+void with_walk(const P& p, const F& f) {
+  if constexpr (!std::is_same_v<P, ChannelPartition>) {
+    if (p.walk == Walk::rows) return f(LineSets<Storage, true>(p));
   }
+  if (p.walk == Walk::runs) return f(LineSets<Storage, false>(p));
+  f(ColumnSets<Storage>(p));
 }
 
 /// y = (x - mean) inv_std gamma + beta over every set of a partition that is not empty.
-template <typename Device, typename Storage>
-void normalize(const Device& device, const Partition& p, const ForwardTask<Storage>& task) {
+template <typename Device, typename P, typename Storage>
+void normalize(const Device& device, const P& p, const ForwardTask<Storage>& task) {
   with_walk<Storage>(p, [&](const auto& walk) {
     walk.blocks().for_each(device, [&](Index, Index begin, Index end, const Team<Device>& team) {
       walk.forward(task, begin, end, team);
@@ -26,8 +26,8 @@ void normalize(const Device& device, const Partition& p, const ForwardTask<Stora
 }
 
 /// How many statistics `normalize_backward` needs to work in.
-template <typename Storage>
-Index backward_sums(const Partition& p) {
+template <typename Storage, typename P>
+Index backward_sums(const P& p) {
   Index count = 0;
   with_walk<Storage>(p, [&](const auto& walk) {
     count = p.elements_are_cells() ? BlockSums<Storage>::values_needed(p, walk.blocks().count)
@@ -37,8 +37,8 @@ Index backward_sums(const Partition& p) {
 }
 
 /// dx, and the gradients of gamma and beta, over a partition that is not empty.
-template <typename Device, typename Storage>
-void normalize_backward(const Device& device, const Partition& p, const BackwardTask<Storage>& task) {
+template <typename Device, typename P, typename Storage>
+void normalize_backward(const Device& device, const P& p, const BackwardTask<Storage>& task) {
   with_walk<Storage>(p, [&](const auto& walk) {
     const Blocks blocks = walk.blocks();
     const BlockSums<Storage> block_sums{p.params(), blocks.count, task.sums};

@@ -72,6 +72,9 @@ struct Partition {
   }
 };
 
+/// A partition in which a set is all that has one parameter, so that no element has a parameter of its own.
+struct ChannelPartition : Partition {};
+
 /// A tensor's dimensions in the order of memory, slowest first.
 struct MemoryShape {
   explicit MemoryShape(const Shape& shape, Layout layout)
@@ -98,10 +101,10 @@ struct MemoryShape {
 constexpr Index kShortLine = 64;
 
 /// Memory [before][channels][inner]: a set a channel.
-inline Partition partition_channels(const MemoryShape& shape, int axis) {
+inline ChannelPartition partition_channels(const MemoryShape& shape, int axis) {
   const Index before = shape.product(0, axis), channels = shape.extents[axis];
   const Index inner = shape.product(axis + 1, shape.rank);
-  Partition p;
+  ChannelPartition p;
   if (channels == 1) {
     p.inner = before * inner;
     p.channel.stride = p.inner;

@@ -31,12 +31,14 @@ inline int choose_register_bytes() {
 
 template <typename Kernel>
 [[gnu::target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]] void run_avx512(const Kernel& kernel) {
-  kernel.template operator()<64>();
+  const Kernel local = kernel;  // stores cannot reach it: its members stay in registers
+  local.template operator()<64>();
 }
 
 template <typename Kernel>
 [[gnu::target("avx2,fma")]] void run_avx2(const Kernel& kernel) {
-  kernel.template operator()<32>();
+  const Kernel local = kernel;
+  local.template operator()<32>();
 }
 
 #endif

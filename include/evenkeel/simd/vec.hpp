@@ -8,6 +8,7 @@
 
 #include "evenkeel/base/config.hpp"
 #include "evenkeel/base/scalar.hpp"
+#include "evenkeel/simd/masked.hpp"
 
 #if !defined(EVENKEEL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__)) && \
     (defined(__x86_64__) || defined(__aarch64__))
@@ -136,6 +137,7 @@ struct NativeVec {
   };
   using Scalar = T;
   static constexpr int kLanes = Lanes;
+  static constexpr bool kMasked = sizeof(Register) > 16;  // on x86-64: has masked loads and stores
   Register value;
 
   static EVENKEEL_INLINE Vec<T, Lanes> of(const Register& value) {
@@ -189,6 +191,14 @@ struct NativeVec {
   template <typename Storage>
   static EVENKEEL_INLINE Vec<T, Lanes> load(const Storage* p, Index n, T fill) {
     if (n >= Lanes) return load(p);
+#ifdef __x86_64__
+    if constexpr (kMasked && std::is_same_v<Storage, T>) {
+      T lanes[Lanes];
+      all(fill).store(lanes);
+      load_masked<sizeof(Register)>(p, lanes, lane_mask<Part::first, sizeof(Register), T>(n));
+      return load(lanes);
+    }
+#endif
     Vec<T, Lanes / 2> low = Vec<T, Lanes / 2>::load(p, n, fill), high = Vec<T, Lanes / 2>::all(fill);
     if (n > Lanes / 2) high = Vec<T, Lanes / 2>::load(p + Lanes / 2, n - Lanes / 2, fill);
     return join(low, high);
@@ -229,6 +239,13 @@ struct NativeVec {
   template <typename Storage>
   EVENKEEL_INLINE void store(Storage* p, Index n) const {
     if (n >= Lanes) return store(p);
+#ifdef __x86_64__
+    if constexpr (kMasked && std::is_same_v<Storage, T>) {
+      T lanes[Lanes];
+      store(lanes);
+      return store_masked<sizeof(Register)>(lanes, p, lane_mask<Part::first, sizeof(Register), T>(n));
+    }
+#endif
     Vec<T, Lanes / 2> low, high;
     halve(low, high);
     low.store(p, n);
@@ -239,6 +256,14 @@ struct NativeVec {
   template <typename Storage>
   EVENKEEL_INLINE void store_end(Storage* end, Index n) const {
     if (n >= Lanes) return store(end - Lanes);
+#ifdef __x86_64__
+    if constexpr (kMasked && std::is_same_v<Storage, T>) {
+      T lanes[Lanes];
+      store(lanes);
+      return store_masked<sizeof(Register)>(lanes, end - Lanes,
+                                            lane_mask<Part::last, sizeof(Register), T>(n));
+    }
+#endif
     Vec<T, Lanes / 2> low, high;
     halve(low, high);
     high.store_end(end, n);
@@ -326,25 +351,22 @@ EVENKEEL_VEC(double, 8);
 
 #endif  // EVENKEEL_HAS_VECTORS
 
-/// Lane l of the result is the sum of the lanes of rows[l], which is written over: half of the lanes and half of the rows
-/// at each step.
-template <typename T, int Lanes, int Block = Lanes / 2>
-EVENKEEL_INLINE Vec<T, Lanes> totals(Vec<T, Lanes>* rows) {
-  if constexpr (Block == 0) {
-    return rows[0];
-  } else {
+/// Lane l of the result is the sum of the lanes of rows[l]: at each step half of the lanes and half of the rows are left.
+template <int Block = 1, typename T, int Lanes>
+EVENKEEL_INLINE Vec<T, Lanes> totals(const Vec<T, Lanes>* rows) {
 #ifdef EVENKEEL_HAS_SHUFFLEVECTOR
-    for (int i = 0; i < Block; ++i) {
-      add_block_pairs<Block>(rows[i].value, rows[i + Block].value, rows[i].value,
-                             std::make_integer_sequence<int, Lanes>());
-    }
-    return totals<T, Lanes, Block / 2>(rows);
-#else
-    T sums[Lanes];
-    for (int i = 0; i < Lanes; ++i) sums[i] = rows[i].total();
-    return Vec<T, Lanes>::load(sums);
-#endif
+  if constexpr (Block < Lanes) {
+    const Vec<T, Lanes> a = totals<2 * Block>(rows), b = totals<2 * Block>(rows + Block);
+    Vec<T, Lanes> sum;
+    add_block_pairs<Block>(a.value, b.value, sum.value, std::make_integer_sequence<int, Lanes>());
+    return sum;
   }
+  return rows[0];
+#else
+  T sums[Lanes];
+  for (int i = 0; i < Lanes; ++i) sums[i] = rows[i].total();
+  return Vec<T, Lanes>::load(sums);
+#endif
 }
 
 /// Sums, lane by lane, in the statistic type: short sums in T are added here before they lose digits.
@@ -386,7 +408,7 @@ struct WideSum<float, Lanes, double> {
   }
   EVENKEEL_INLINE WideSum(const double* p, Index n) {
     low = Double::load(p, n, 0);
-    high = Double::load(p + Lanes / 2, n - Lanes / 2, 0);
+    high = Double::load(p + Lanes / 2, beyond_half(n), 0);
   }
 
   EVENKEEL_INLINE void add(const Vec<float, Lanes>& short_sum) {
@@ -398,8 +420,11 @@ struct WideSum<float, Lanes, double> {
   EVENKEEL_INLINE double total() const { return (low + high).total(); }
   EVENKEEL_INLINE void store(double* p, Index n) const {
     low.store(p, n);
-    high.store(p + Lanes / 2, n - Lanes / 2);
+    high.store(p + Lanes / 2, beyond_half(n));
   }
+
+ private:
+  static EVENKEEL_INLINE Index beyond_half(Index n) { return n > Lanes / 2 ? n - Lanes / 2 : 0; }
 };
 #endif
 

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+
+#include "evenkeel/base/config.hpp"
+#include "evenkeel/base/scalar.hpp"
+
+#if !defined(EVENKEEL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+
+// Loads and stores of some lanes of a register of 32 or 64 bytes, by way of memory: clang takes no such register as an
+// operand outside of a function compiled for it. The lanes left out are not touched.
+
+namespace evenkeel::simd {
+
+/// The first lanes, or the last ones.
+enum class Part { first, last };
+
+/// Masks of the first n lanes begin at 16 - n, of the last n at n, in lanes of four bytes.
+inline constexpr std::int32_t kLaneMasks[24] = {0,  0,  0,  0,  0, 0, 0, 0, -1, -1, -1, -1,
+                                                -1, -1, -1, -1, 0, 0, 0, 0, 0,  0,  0,  0};
+
+template <Part kPart, int Bytes, typename T>
+EVENKEEL_INLINE auto lane_mask(Index n) {
+  constexpr Index kLanes = Bytes / sizeof(T);
+  if constexpr (Bytes == 64) {
+    const std::uint32_t low = (std::uint32_t{1} << (kPart == Part::first ? n : kLanes - n)) - 1;
+    return kPart == Part::first ? low : ~low;
+  } else {
+    const Index words = n * static_cast<Index>(sizeof(T) / 4);
+    return kLaneMasks + (kPart == Part::first ? 16 - words : words);
+  }
+}
+
+/// to = from where the mask says so: `to` and `from` are a whole register's memory, of which only those lanes of `from`
+/// are read.
+template <int Bytes, typename T, typename Mask>
+EVENKEEL_INLINE void load_masked(const T* from, T* to, Mask mask) {
+  using Whole = T[Bytes / sizeof(T)];
+  if constexpr (Bytes == 64 && sizeof(T) == 4) {
+    asm("kmovd %2, %%k1\n\tvmovups %0, %%zmm0\n\tvmovups %1, %%zmm0%{%%k1%}\n\tvmovups %%zmm0, %0"
+        : "+m"(*reinterpret_cast<Whole*>(to))
+        : "m"(*reinterpret_cast<const Whole*>(from)), "r"(mask)
+        : "xmm0", "k1");
+  } else if constexpr (Bytes == 64) {
+    asm("kmovd %2, %%k1\n\tvmovupd %0, %%zmm0\n\tvmovupd %1, %%zmm0%{%%k1%}\n\tvmovupd %%zmm0, %0"
+        : "+m"(*reinterpret_cast<Whole*>(to))
+        : "m"(*reinterpret_cast<const Whole*>(from)), "r"(mask)
+        : "xmm0", "k1");
+  } else {
+    asm("vmovups %2, %%ymm1\n\tvmaskmovps %1, %%ymm1, %%ymm0\n\tvmovups %0, %%ymm2\n\t"
+        "vblendvps %%ymm1, %%ymm0, %%ymm2, %%ymm0\n\tvmovups %%ymm0, %0"
+        : "+m"(*reinterpret_cast<Whole*>(to))
+        : "m"(*reinterpret_cast<const Whole*>(from)), "m"(*reinterpret_cast<const std::int32_t(*)[8]>(mask))
+        : "xmm0", "xmm1", "xmm2");
+  }
+}
+
+/// to = from where the mask says so: of `to` only those lanes are written.
+template <int Bytes, typename T, typename Mask>
+EVENKEEL_INLINE void store_masked(const T* from, T* to, Mask mask) {
+  using Whole = T[Bytes / sizeof(T)];
+  if constexpr (Bytes == 64 && sizeof(T) == 4) {
+    asm("kmovd %2, %%k1\n\tvmovups %1, %%zmm0\n\tvmovups %%zmm0, %0%{%%k1%}"
+        : "+m"(*reinterpret_cast<Whole*>(to))
+        : "m"(*reinterpret_cast<const Whole*>(from)), "r"(mask)
+        : "xmm0", "k1");
+  } else if constexpr (Bytes == 64) {
+    asm("kmovd %2, %%k1\n\tvmovupd %1, %%zmm0\n\tvmovupd %%zmm0, %0%{%%k1%}"
+        : "+m"(*reinterpret_cast<Whole*>(to))
+        : "m"(*reinterpret_cast<const Whole*>(from)), "r"(mask)
+        : "xmm0", "k1");
+  } else {
+    asm("vmovups %2, %%ymm1\n\tvmovups %1, %%ymm0\n\tvmaskmovps %%ymm0, %%ymm1, %0"
+        : "+m"(*reinterpret_cast<Whole*>(to))
+        : "m"(*reinterpret_cast<const Whole*>(from)), "m"(*reinterpret_cast<const std::int32_t(*)[8]>(mask))
+        : "xmm0", "xmm1");
+  }
+}
+
+}  // namespace evenkeel::simd
+
+#endif
