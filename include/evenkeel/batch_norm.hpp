@@ -31,7 +31,7 @@ BatchNormCall batch_norm_call(const Caller& caller, const TensorView<const Stora
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   const Index channels = x.shape[axis];
   if (expected >= 0 && channels != expected) {
-    fail(caller, "x has " + on_axis(x.shape, axis, "channel") + ", expected " + std::to_string(expected));
+    fail(caller, {"x has ", on_axis(x.shape, axis, "channel"), ", expected ", expected});
   }
   const MemoryShape shape(x.shape, x.layout);
   return {partition_channels(shape, shape.axis(axis)), channels, channels == 0 ? 0 : x.size() / channels};
@@ -45,7 +45,7 @@ void batch_norm_forward(const Caller& caller, const Device& device, const X& x, 
   const TensorView<const Scalar> in = input_view(caller, "x", x);
   const BatchNormCall call = batch_norm_call(caller, in, channels, options);
   if (call.values == 1) {
-    fail(caller, "x has 1 value per channel in " + in.shape.text() + ", training needs at least 2");
+    fail(caller, {"x has 1 value per channel in ", in.shape.text(), ", training needs at least 2"});
   }
   const auto affine = affine_of<Scalar>(caller, gamma, beta, call.channels);
   call_forward(caller, device, in, call.partition, affine, options.epsilon, y, moments);
@@ -75,7 +75,7 @@ void batch_norm_infer(const Caller& caller, const Device& device, const X& x, In
   const Param* mean = param_data<Param>(caller, "running_mean", running_mean, call.channels);
   const Param* variance = param_data<Param>(caller, "running_var", running_var, call.channels);
   if (call.channels > 0 && (mean == nullptr || variance == nullptr)) {
-    fail(caller, "running_mean and running_var have 0 values, expected " + std::to_string(call.channels));
+    fail(caller, {"running_mean and running_var have 0 values, expected ", call.channels});
   }
   call_infer(caller, device, in, call.partition, affine, mean, variance, options.epsilon, y);
 }

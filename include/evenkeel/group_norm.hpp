@@ -16,8 +16,8 @@ namespace internal {
 inline void check_groups(const Caller& caller, Index groups, Index channels) {
   check_positive(caller, "groups", groups);
   if (channels % groups != 0) {
-    fail(caller, counted(groups, "group") + (groups == 1 ? " does" : " do") + " not divide " +
-                     counted(channels, "channel"));
+    fail(caller, {counted(groups, "group"), (groups == 1 ? " does" : " do"), " not divide ",
+                  counted(channels, "channel")});
   }
 }
 
@@ -30,12 +30,12 @@ Partition group_norm_partition(const Caller& caller, const TensorView<const Stor
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   const int batch_axis = resolve_axis(caller, "batch_axis", options.batch_axis, x.shape);
   if (axis == batch_axis) {
-    fail(caller, "axis " + std::to_string(options.axis) + " and batch_axis " +
-                     std::to_string(options.batch_axis) + " are the same axis of x " + x.shape.text());
+    fail(caller, {"axis ", options.axis, " and batch_axis ", options.batch_axis, " are the same axis of x ",
+                  x.shape.text()});
   }
   const Index channels = x.shape[axis];
   if (expected >= 0 && channels != expected) {
-    fail(caller, "x has " + on_axis(x.shape, axis, "channel") + ", expected " + std::to_string(expected));
+    fail(caller, {"x has ", on_axis(x.shape, axis, "channel"), ", expected ", expected});
   }
   check_groups(caller, groups, channels);
   const MemoryShape shape(x.shape, x.layout);

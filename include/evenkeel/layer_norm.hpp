@@ -31,19 +31,18 @@ Partition layer_norm_partition(const Caller& caller, const TensorView<const Stor
   check_epsilon(caller, options.epsilon);
   const int axes = static_cast<int>(normalized_shape.size());
   if (!options.axis && axes > x.shape.rank()) {
-    fail(caller, "normalized_shape has " + std::to_string(axes) + " axes, x " + x.shape.text() + " has " +
-                     std::to_string(x.shape.rank()));
+    fail(caller, {"normalized_shape has ", axes, " axes, x ", x.shape.text(), " has ", x.shape.rank()});
   }
   const int first = resolve_axis(caller, "axis", options.axis.value_or(-axes), x.shape);
   for (int i = 0; i < axes; ++i) {
     const int axis = first + i;
     const Index expected = normalized_shape[static_cast<std::size_t>(i)];
     if (axis >= x.shape.rank()) {
-      fail(caller, "normalized_shape has " + counted(axes, "axis") + " from axis " + std::to_string(first) +
-                       " on, x " + x.shape.text() + " has " + std::to_string(x.shape.rank() - first));
+      fail(caller, {"normalized_shape has ", counted(axes, "axis"), " from axis ", first, " on, x ",
+                    x.shape.text(), " has ", x.shape.rank() - first});
     }
     if (x.shape[axis] != expected) {
-      fail(caller, "x has " + on_axis(x.shape, axis, "feature") + ", expected " + std::to_string(expected));
+      fail(caller, {"x has ", on_axis(x.shape, axis, "feature"), ", expected ", expected});
     }
   }
   const MemoryShape shape(x.shape, x.layout);
@@ -190,7 +189,7 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
   static Index check_shape(const std::vector<Index>& normalized_shape) {
     const auto rank = static_cast<Index>(normalized_shape.size());
     if (rank < 1 || rank > Shape::kMaxRank) {
-      fail(caller("LayerNorm"), "normalized_shape has rank " + std::to_string(rank) + ", must have 1 to 8");
+      fail(caller("LayerNorm"), {"normalized_shape has rank ", rank, ", must have 1 to 8"});
     }
     for (const Index features : normalized_shape) check_positive(caller("LayerNorm"), "features", features);
     return internal::product(normalized_shape);

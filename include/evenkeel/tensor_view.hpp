@@ -29,8 +29,7 @@ class Shape {
   template <typename Iterator>
   Shape(Iterator first, Iterator last) : rank_(static_cast<int>(last - first)) {
     if (last - first > kMaxRank) {
-      fail({"", "Shape"},
-           "rank is " + std::to_string(last - first) + ", must be at most " + std::to_string(kMaxRank));
+      fail({"", "Shape"}, {"rank is ", last - first, ", must be at most ", kMaxRank});
     }
     std::copy(first, last, extents_.begin());
   }
@@ -82,10 +81,9 @@ struct TensorView {
 /// Errors   std::invalid_argument for a negative dimension or a rank that is not 1 to 8.
 template <typename Scalar>
 TensorView<Scalar> view(Scalar* data, const Shape& shape, Layout layout = row_major) {
-  if (shape.rank() == 0) fail({"", "view"}, "shape has rank 0, must have 1 to 8");
+  if (shape.rank() == 0) fail({"", "view"}, {"shape has rank 0, must have 1 to 8"});
   for (int axis = 0; axis < shape.rank(); ++axis) {
-    if (shape[axis] < 0)
-      fail({"", "view"}, "dimension " + std::to_string(axis) + " of " + shape.text() + " is negative");
+    if (shape[axis] < 0) fail({"", "view"}, {"dimension ", axis, " of ", shape.text(), " is negative"});
   }
   return {data, shape, layout};
 }
@@ -192,10 +190,8 @@ struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
         dense.size() <= 1 || ((dense.innerSize() == 1 || dense.innerStride() == 1) &&
                               (dense.outerSize() == 1 || dense.outerStride() == dense.innerSize()));
     if (!contiguous) {
-      fail(caller, std::string(name) + " is not contiguous: " + std::to_string(dense.rows()) + " x " +
-                       std::to_string(dense.cols()) + " with inner stride " +
-                       std::to_string(dense.innerStride()) + " and outer stride " +
-                       std::to_string(dense.outerStride()) + "; copy it first");
+      fail(caller, {name, " is not contiguous: ", dense.rows(), " x ", dense.cols(), " with inner stride ",
+                    dense.innerStride(), " and outer stride ", dense.outerStride(), "; copy it first"});
     }
     const Shape shape = kIsVector ? Shape{dense.size()} : Shape{dense.rows(), dense.cols()};
     return TensorView<Element>{dense.data(), shape, T::IsRowMajor ? row_major : col_major};
@@ -249,7 +245,7 @@ template <typename T>
 TensorView<const ScalarOf<T>> input_view(const Caller& caller, const char* name, const T& argument) {
   const auto v = ArgumentOf<T>::view(caller, name, argument);
   if (v.data == nullptr && v.size() > 0) {
-    fail(caller, std::string(name) + " has null data and shape " + v.shape.text());
+    fail(caller, {name, " has null data and shape ", v.shape.text()});
   }
   return {v.data, v.shape, v.layout};
 }
@@ -261,6 +257,35 @@ bool overlap(const A* a, Index a_size, const B* b, Index b_size) {
   const std::uintptr_t a_end = begin(a) + static_cast<std::uintptr_t>(a_size) * sizeof(A);
   const std::uintptr_t b_end = begin(b) + static_cast<std::uintptr_t>(b_size) * sizeof(B);
   return begin(a) < b_end && begin(b) < a_end;
+}
+
+/// A tensor's place, whatever it holds.
+struct Place {
+  const void* data;
+  const Shape& shape;
+  Layout layout;
+  std::size_t element;
+};
+
+/// An output must have the layout and shape of `same`, or be resizable to it, and be apart from it or `same` itself.
+inline void check_output(const Caller& caller, const char* name, const Place& out, bool resizable,
+                         const char* same_name, const Place& same) {
+  if (out.layout != same.layout && same.shape.rank() > 1) {
+    fail(caller, {name, " is ", text_of(out.layout), ", ", same_name, " is ", text_of(same.layout)});
+  }
+  const bool has_shape = out.shape == same.shape;
+  if (!has_shape && !resizable) {
+    fail(caller, {name, " is ", out.shape.text(), ", expected ", same_name, "'s shape ", same.shape.text()});
+  }
+  if (has_shape && out.data == nullptr && out.shape.size() > 0) {
+    fail(caller, {name, " has null data and shape ", out.shape.text()});
+  }
+  const auto bytes = [](const Place& p) { return p.shape.size() * static_cast<Index>(p.element); };
+  const bool is_same = out.data == same.data && has_shape;
+  if (!is_same && overlap(static_cast<const char*>(out.data), bytes(out), static_cast<const char*>(same.data),
+                          bytes(same))) {
+    fail(caller, {name, " overlaps ", same_name, " without being ", same_name, " itself"});
+  }
 }
 
 /// An output argument, checked against the input whose shape it takes, and not yet changed.
@@ -279,26 +304,14 @@ class Output {
     const auto v = Traits::view(caller, name, argument);
     static_assert(!std::is_const_v<std::remove_pointer_t<decltype(v.data)>>,
                   "evenkeel: an output must not be const");
-    const std::string text(name);
-    if (v.layout != same.layout && shape_.rank() > 1) {
-      fail(caller, text + " is " + text_of(v.layout) + ", " + same_name + " is " + text_of(same.layout));
-    }
-    if (v.shape != shape_ && !Traits::resizable_to(shape_)) {
-      fail(caller, text + " is " + v.shape.text() + ", expected " + same_name + "'s shape " + shape_.text());
-    }
-    if (v.shape == shape_ && v.data == nullptr && v.size() > 0) {
-      fail(caller, text + " has null data and shape " + v.shape.text());
-    }
-    const bool is_same = v.data == same.data && v.shape == shape_;
-    if (!is_same && overlap(v.data, v.size(), same.data, same.size())) {
-      fail(caller, text + " overlaps " + same_name + " without being " + same_name + " itself");
-    }
+    check_output(caller, name, {v.data, v.shape, v.layout, sizeof(Scalar)}, Traits::resizable_to(shape_),
+                 same_name, {same.data, same.shape, same.layout, sizeof(Scalar)});
   }
 
   template <typename Other>
   void must_not_overlap(const char* other_name, const Other* other, Index size) const {
     const auto v = Traits::view(caller_, name_, argument_);
-    if (overlap(v.data, v.size(), other, size)) fail(caller_, std::string(name_) + " overlaps " + other_name);
+    if (overlap(v.data, v.size(), other, size)) fail(caller_, {name_, " overlaps ", other_name});
   }
 
   /// The argument's memory as it is now.

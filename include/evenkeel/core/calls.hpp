@@ -19,32 +19,30 @@ inline std::string on_axis(const Shape& shape, int axis, const std::string& noun
 inline int resolve_axis(const Caller& caller, const char* name, Index axis, const Shape& shape) {
   const Index rank = shape.rank();
   if (axis < -rank || axis >= rank) {
-    fail(caller, std::string(name) + " is " + std::to_string(axis) + ", must lie in [" +
-                     std::to_string(-rank) + ", " + std::to_string(rank - 1) + "] for x " + shape.text());
+    fail(caller, {name, " is ", axis, ", must lie in [", -rank, ", ", rank - 1, "] for x ", shape.text()});
   }
   return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
 
 inline void check_epsilon(const Caller& caller, double epsilon) {
   if (!is_finite(epsilon) || epsilon < 0)
-    fail(caller, "epsilon is " + shown(epsilon) + ", must be finite and >= 0");
+    fail(caller, {"epsilon is ", shown(epsilon), ", must be finite and >= 0"});
 }
 
 inline void check_momentum(const Caller& caller, const std::optional<double>& momentum) {
   if (momentum && !(is_finite(*momentum) && *momentum >= 0 && *momentum <= 1)) {
-    fail(caller, "momentum is " + shown(*momentum) + ", must lie in [0, 1]");
+    fail(caller, {"momentum is ", shown(*momentum), ", must lie in [0, 1]"});
   }
 }
 
 inline Index check_positive(const Caller& caller, const char* name, Index value) {
-  if (value < 1) fail(caller, std::string(name) + " is " + std::to_string(value) + ", must be at least 1");
+  if (value < 1) fail(caller, {name, " is ", value, ", must be at least 1"});
   return value;
 }
 
 inline void check_size(const Caller& caller, const char* name, Index size, Index expected) {
   if (size != expected) {
-    fail(caller,
-         std::string(name) + " has " + counted(size, "value") + ", expected " + std::to_string(expected));
+    fail(caller, {name, " has ", counted(size, "value"), ", expected ", expected});
   }
 }
 
@@ -156,13 +154,13 @@ void call_backward(const Caller& caller, const Device& device, const TensorView<
   simd::register_bytes();
   const TensorView<const Storage> upstream = input_view(caller, "dy", dy);
   if (upstream.shape != x.shape) {
-    fail(caller, "dy is " + upstream.shape.text() + ", expected x's shape " + x.shape.text());
+    fail(caller, {"dy is ", upstream.shape.text(), ", expected x's shape ", x.shape.text()});
   }
   if (upstream.layout != x.layout && x.shape.rank() > 1) {
-    fail(caller, std::string("dy is ") + text_of(upstream.layout) + ", x is " + text_of(x.layout));
+    fail(caller, {"dy is ", text_of(upstream.layout), ", x is ", text_of(x.layout)});
   }
   if (moments.size() != p.sets()) {
-    fail(caller, "moments has " + counted(moments.size(), "set") + ", expected " + std::to_string(p.sets()));
+    fail(caller, {"moments has ", counted(moments.size(), "set"), ", expected ", p.sets()});
   }
   const Param* scale = param_data<Param>(caller, "gamma", gamma, p.params());
   Output<Dx> output(caller, "dx", dx, "dy", upstream);

@@ -159,10 +159,10 @@ class Layer {
   }
 
   void check_backward(const Caller& caller, const Shape& shape, Layout layout) const {
-    if (shape_.rank() == 0) fail(caller, "called before forward");
-    if (shape != shape_) fail(caller, "x is " + shape.text() + ", forward's x was " + shape_.text());
+    if (shape_.rank() == 0) fail(caller, {"called before forward"});
+    if (shape != shape_) fail(caller, {"x is ", shape.text(), ", forward's x was ", shape_.text()});
     if (layout != layout_ && shape.rank() > 1) {
-      fail(caller, std::string("x is ") + text_of(layout) + ", forward's x was " + text_of(layout_));
+      fail(caller, {"x is ", text_of(layout), ", forward's x was ", text_of(layout_)});
     }
   }
 

@@ -18,7 +18,7 @@ inline int max_register_bytes() {
   if (cap == nullptr || std::string_view(cap) == "avx512") return 64;
   if (std::string_view(cap) == "avx2") return 32;
   if (std::string_view(cap) == "sse2") return 16;
-  fail({"", "EVENKEEL_MAX_ISA"}, "is '" + std::string(cap) + "', must be sse2, avx2 or avx512");
+  fail({"", "EVENKEEL_MAX_ISA"}, {"is '", cap, "', must be sse2, avx2 or avx512"});
 }
 
 inline int choose_register_bytes() {
