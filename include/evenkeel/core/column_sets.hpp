@@ -2,6 +2,7 @@
 
 #include "evenkeel/core/parallel.hpp"
 #include "evenkeel/core/task.hpp"
+#include "evenkeel/core/wide_rows.hpp"
 #include "evenkeel/kernels/columns.hpp"
 
 namespace evenkeel {
@@ -30,8 +31,8 @@ class ColumnSets {
       panel_lanes_ = p.batch.extent;
     }
     cells_in_panel_ = by_channel_ || p.elements_are_cells() ? 1 : p.channel.extent;
-    item_lanes_ = std::min(panel_lanes_, std::max(kernels::kLanes / set_lanes_, Index(1)) * set_lanes_);
-    strip_lanes_ = std::min(item_lanes_, kernels::kLanes / p.inner * p.inner);
+    item_lanes_ = item_sets() * set_lanes_;
+    strip_lanes_ = std::min(item_lanes_, kLanes / p.inner * p.inner);
     items_in_panel_ = (panel_lanes_ + item_lanes_ - 1) / item_lanes_;
   }
 
@@ -42,18 +43,13 @@ class ColumnSets {
 
   template <typename Device>
   void forward(const ForwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team) const {
-    Scratch<SetStatistics<Statistic>, kernels::kLanes> statistics;
+    Scratch<SetStatistics<Statistic>, kLanes> statistics;
     for (Index i = begin; i < end; ++i) {
       const Item item = item_at(i);
       if (task.known_mean != nullptr) {
         for (Index k = 0; k < item.sets; ++k) statistics[k] = task.known(item.set(k));
       } else {
-        Scratch<BlockMoments<Statistic>, kernels::kLanes> moments;
-        reduce(task, item, team, moments.data());
-        for (Index k = 0; k < item.sets; ++k) {
-          statistics[k] = finish(moments[k], task.epsilon);
-          task.save(item.set(k), statistics[k]);
-        }
+        reduce(task, item, team, statistics.data());
       }
       apply(task, item, team, statistics.data());
     }
@@ -62,7 +58,7 @@ class ColumnSets {
   template <typename Device>
   void backward(const BackwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team,
                 Statistic* grad_gamma, Statistic* grad_beta) const {
-    Scratch<typename BackwardTask<Storage>::SetResult, kernels::kLanes> results;
+    Scratch<typename BackwardTask<Storage>::SetResult, kLanes> results;
     const CellSums<Storage> sums(p_, task.sums);
     for (Index i = begin; i < end; ++i) {
       const Item item = item_at(i);
@@ -77,8 +73,13 @@ class ColumnSets {
   }
 
  private:
-  /// Values kept for each lane, or each set, of every piece that an item's rows are cut into.
-  static constexpr Index kPartial = 2 * kernels::kLanes;
+  static constexpr Index kLanes = kernels::kLanes<Compute>;
+
+  /// The two sums of each lane, of every piece that an item's rows are cut into.
+  struct LaneSums {
+    static constexpr Index kMax = 2 * kLanes;
+    Scratch<Statistic, kMax> first, second;
+  };
 
   /// Neighbouring lanes of one panel.
   struct Item {
@@ -100,7 +101,15 @@ class ColumnSets {
     return {p_.offset(first) + lane, lanes, sets, first + lane * groups, groups};
   }
 
-  Pieces pieces_of(Index rows, Index lanes) const { return {rows, lanes, kPartial / strip_lanes_}; }
+  /// As many as fit a kernel call, in items of about one size that begin with a cache line.
+  Index item_sets() const {
+    const Index sets = panel_lanes_ / set_lanes_, most = std::max<Index>(kLanes / set_lanes_, 1);
+    if (sets <= most) return sets;
+    const Index items = (sets + most - 1) / most, even = (sets + items - 1) / items;
+    const Index whole = rows_of_whole_lines<Storage>(set_lanes_),
+                rounded = (even + whole - 1) / whole * whole;
+    return rounded <= most ? rounded : most / whole * whole > 0 ? most / whole * whole : even;
+  }
 
   /// Calls f(first lane, lanes) for an item's strips.
   template <typename F>
@@ -137,59 +146,119 @@ class ColumnSets {
     }
   }
 
-  /// moments[k] = those of the item's set k.
+  /// sums.first[l], sums.second[l] = the Terms' sums over all rows of lane l, from one center a lane.
+  template <typename Terms, typename Device>
+  void sum(const Storage* x, const Storage* dy, const Compute* gamma, const WideRows<Storage>& rows,
+           const Compute* centers, const Team<Device>& team, LaneSums& sums) const {
+    const Index lanes = rows.lanes();
+    const Pieces pieces = rows.pieces(std::min(Pieces::kMax, LaneSums::kMax / lanes));
+    team.for_each(pieces.count, pieces.length * rows.width(), [&](Index i) {
+      Statistic* first = &sums.first[i * lanes];
+      Statistic* second = &sums.second[i * lanes];
+      const auto sum_lines = [&](Index from, Index to, Index width, Statistic* f, Statistic* s) {
+        simd::run<Compute>(
+            kernels::ColumnSums<Terms, Storage>{x, dy, gamma, rows.lines(), from, to, width, centers, f, s});
+      };
+      if (rows.copies() == 1) {
+        return sum_lines(pieces.begin(i), pieces.end(i), lanes, first, second);
+      }
+      std::fill(first, first + lanes, Statistic(0));
+      std::fill(second, second + lanes, Statistic(0));
+      Scratch<Statistic, kLanes> wide_first, wide_second;
+      rows.for_each_span(pieces.begin(i), pieces.end(i), [&](Index from, Index to, Index width) {
+        sum_lines(from, to, width, wide_first.data(), wide_second.data());
+        add_rows(wide_first.data(), width / lanes, lanes, first);
+        add_rows(wide_second.data(), width / lanes, lanes, second);
+      });
+    });
+    add_rows(&sums.first[lanes], pieces.count - 1, lanes, sums.first.data());
+    add_rows(&sums.second[lanes], pieces.count - 1, lanes, sums.second.data());
+  }
+
+  /// sums[l] += lane l of each row.
+  static void add_rows(const Statistic* values, Index rows, Index lanes, Statistic* sums) {
+    for (Index r = 0; r < rows; ++r) {
+      for (Index l = 0; l < lanes; ++l) sums[l] += values[r * lanes + l];
+    }
+  }
+
+  /// statistics[k] = those of the item's set k.
+  ///
+  /// Sums are taken about one pivot a set, the mean of a few of its rows. Where a pivot turns out poor, all is
+  /// summed once more about the means.
   template <typename Device>
   void reduce(const ForwardTask<Storage>& task, const Item& item, const Team<Device>& team,
-              BlockMoments<Statistic>* moments) const {
-    using Partial = BlockMoments<Statistic>;
-    const Pieces pieces = pieces_of(rows_.count(), strip_lanes_);
-    Scratch<Partial, kPartial> partial;
-    for (Index k = 0; k < item.sets; ++k) moments[k] = Partial::none();
+              SetStatistics<Statistic>* statistics) const {
+    BlockMoments<Statistic> whole = BlockMoments<Statistic>::none();  // of a set in several strips
     for_each_strip(item, [&](Index lane, Index lanes) {
-      const Index set_lanes = std::min(set_lanes_, lanes), sets = lanes / set_lanes;
-      team.for_each(pieces.count, pieces.length * lanes, [&](Index i) {
-        column_moments(task.x + item.offset + lane, rows_, lanes, set_lanes, pieces.begin(i), pieces.end(i),
-                       &partial[i * sets]);
-      });
-      for (Index i = 0; i < pieces.count; ++i) {
-        for (Index k = 0; k < sets; ++k) moments[lane / set_lanes_ + k].merge(partial[i * sets + k]);
+      const Storage* x = task.x + item.offset + lane;
+      const Index width = std::min(set_lanes_, lanes), n = rows_.count() * width;
+      const WideRows<Storage> rows(rows_, lanes, false);
+      Scratch<Compute, kLanes> pivots;
+      LaneSums sums;
+      guess_pivots(x, lanes, width, pivots.data());
+      const auto sum_sets = [&] {
+        rows.repeat(pivots.data());
+        sum<kernels::Deviations>(x, nullptr, nullptr, rows, pivots.data(), team, sums);
+        for (Index k = 0; width > 1 && k < lanes / width; ++k) {
+          sums.first[k] = total(&sums.first[k * width], width);
+          sums.second[k] = total(&sums.second[k * width], width);
+        }
+      };
+      sum_sets();
+      bool again = false;
+      for (Index k = 0; k < lanes / width; ++k) {
+        if (well_centred(n, sums.first[k], sums.second[k])) continue;
+        const Statistic mean = Statistic(pivots[k * width]) + sums.first[k] / from_count<Statistic>(n);
+        std::fill(&pivots[k * width], &pivots[k * width] + width, Compute(mean));
+        again = true;
+      }
+      if (again) sum_sets();
+      for (Index k = 0; k < lanes / width; ++k) {
+        auto m =
+            BlockMoments<Statistic>::about(Statistic(pivots[k * width]), n, sums.first[k], sums.second[k]);
+        if (width < set_lanes_) {
+          whole.merge(m);
+          m = whole;
+        }
+        statistics[k] = finish(m, task.epsilon);
       }
     });
+    for (Index k = 0; k < item.sets; ++k) task.save(item.set(k), statistics[k]);
+  }
+
+  /// pivots[l] = about the mean of lane l's set, whose `width` lanes have one pivot.
+  ///
+  /// Rows are taken from all over, since neighbours may be alike.
+  void guess_pivots(const Storage* x, Index lanes, Index width, Compute* pivots) const {
+    using Kernel = kernels::ColumnPivots<Storage>;
+    const Index rows = std::min(rows_.count(), std::clamp<Index>(kPivotValues / width, 8, Kernel::kMaxRows));
+    simd::run<Compute>(Kernel{x, rows_, rows, rows_.count() / rows, lanes, pivots});
+    for (Index l = 0; width > 1 && l < lanes; l += width) {
+      std::fill(pivots + l, pivots + l + width, Compute(mean_of(pivots + l, width)));
+    }
   }
 
   /// The two sums of each cell of an item.
   template <typename Device>
   void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, const Item& item,
                     const Team<Device>& team) const {
-    const Pieces pieces = pieces_of(cell_rows_.count(), strip_lanes_);
-    Scratch<Statistic, kPartial> dy, dy_x;
-    Scratch<Compute, kernels::kLanes> centers;
     for_each_cell_strip(item, [&](Index offset, Index first_channel, Index lane, Index lanes) {
+      const WideRows<Storage> rows(cell_rows_, lanes, false);
+      LaneSums lane_sums;
+      Scratch<Compute, kLanes> centers;
       for_each_cell(first_channel, lane, lanes, [&](Index l, Index width, Index set, Index) {
         std::fill(&centers[l], &centers[l] + width, task.center(item.set(set)));
       });
-      team.for_each(pieces.count, pieces.length * lanes, [&](Index i) {
-        simd::run<Compute>(kernels::ColumnSums<kernels::Gradients, Storage>{
-            task.x + offset, task.dy + offset, nullptr, cell_rows_, pieces.begin(i), pieces.end(i), lanes,
-            centers.data(), &dy[i * lanes], &dy_x[i * lanes]});
-      });
-      add_pieces(pieces.count, lanes, dy, dy_x);
+      rows.repeat(centers.data());
+      sum<kernels::Gradients>(task.x + offset, task.dy + offset, nullptr, rows, centers.data(), team,
+                              lane_sums);
       for_each_cell(first_channel, lane, lanes, [&](Index l, Index width, Index set, Index channel) {
         const Index cell = item.set(set) * p_.channel.extent + channel;
-        sums.dy[cell] = total(&dy[l], width);
-        sums.dy_x[cell] = total(&dy_x[l], width);
+        sums.dy[cell] = total(&lane_sums.first[l], width);
+        sums.dy_x[cell] = total(&lane_sums.second[l], width);
       });
     });
-  }
-
-  static void add_pieces(Index pieces, Index lanes, Scratch<Statistic, kPartial>& dy,
-                         Scratch<Statistic, kPartial>& dy_x) {
-    for (Index i = 1; i < pieces; ++i) {
-      for (Index l = 0; l < lanes; ++l) {
-        dy[l] += dy[i * lanes + l];
-        dy_x[l] += dy_x[i * lanes + l];
-      }
-    }
   }
 
   /// What backward needs of each lane, from its sums weighted by gamma; and what the lanes add to the
@@ -198,62 +267,66 @@ class ColumnSets {
   void reduce_elements(const BackwardTask<Storage>& task, const Item& item, const Team<Device>& team,
                        typename BackwardTask<Storage>::SetResult* results, Statistic* grad_gamma,
                        Statistic* grad_beta) const {
-    const Pieces pieces = pieces_of(rows_.count(), item.lanes);
-    Scratch<Statistic, kPartial> dy, dy_x;
-    CoefficientTable<Compute, kernels::kLanes> xhat;
+    const WideRows<Storage> rows(rows_, item.lanes, true);
+    LaneSums sums;
+    CoefficientTable<Compute, kLanes> xhat;
     for (Index l = 0; l < item.lanes; ++l) xhat.set(l, task.of_xhat(item.set(l)));
     const Storage* x = task.x + item.offset;
-    const Storage* upstream = task.dy + item.offset;
+    const Storage* dy = task.dy + item.offset;
     const Index param = p_.first_param(item.set(0));
-    const Compute* gamma = task.gamma == nullptr ? nullptr : task.gamma + param;
+    if (task.gamma == nullptr) {
+      sum<kernels::Gradients>(x, dy, nullptr, rows, xhat.mean(), team, sums);
+    } else {
+      sum<kernels::WeightedGradients>(x, dy, task.gamma + param, rows, xhat.mean(), team, sums);
+    }
+    for (Index l = 0; l < item.lanes; ++l) {
+      results[l] = task.finish(item.set(l), p_.set_size(), sums.first[l], sums.second[l]);
+    }
+    if (!task.wants_params()) return;
+    const Pieces pieces = rows.pieces(Pieces::kMax);
     team.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
-      const Index begin = pieces.begin(i), end = pieces.end(i);
-      Statistic* piece_dy = &dy[i * item.lanes];
-      Statistic* piece_dy_x = &dy_x[i * item.lanes];
-      if (gamma == nullptr) {
-        simd::run<Compute>(kernels::ColumnSums<kernels::Gradients, Storage>{
-            x, upstream, nullptr, rows_, begin, end, item.lanes, xhat.mean(), piece_dy, piece_dy_x});
-      } else {
-        simd::run<Compute>(kernels::ColumnSums<kernels::WeightedGradients, Storage>{
-            x, upstream, gamma, rows_, begin, end, item.lanes, xhat.mean(), piece_dy, piece_dy_x});
-      }
-      if (task.wants_params()) {
-        simd::run<Compute>(kernels::ColumnParamSums<Storage>{x, upstream, rows_, begin, end, item.lanes,
-                                                             xhat.mean(), xhat.scale(), xhat.shift(),
-                                                             grad_gamma + param, grad_beta + param});
-      }
+      simd::run<Compute>(kernels::ColumnParamSums<Storage>{
+          x, dy, rows_, pieces.begin(i), pieces.end(i), item.lanes, xhat.mean(), xhat.scale(), xhat.shift(),
+          grad_gamma + param, grad_beta + param});
     });
-    add_pieces(pieces.count, item.lanes, dy, dy_x);
-    for (Index l = 0; l < item.lanes; ++l)
-      results[l] = task.finish(item.set(l), p_.set_size(), dy[l], dy_x[l]);
   }
 
+  /// Goes backwards, so that what was summed last, and is still near, comes first.
   template <typename Task, typename Device>
   void apply(const Task& task, const Item& item, const Team<Device>& team,
              const typename Task::SetResult* results) const {
-    CoefficientTable<Compute, kernels::kLanes> c;
-    const auto apply_strip = [&](const kernels::Lines& rows, Index offset, Index lanes, const Compute* gamma,
+    constexpr Index kTurn = 64;
+    CoefficientTable<Compute, kLanes> c;
+    const auto apply_strip = [&](const WideRows<Storage>& rows, Index offset, const Compute* gamma,
                                  const Compute* beta) {
-      const Pieces pieces(rows.count(), lanes);
-      team.for_each(pieces.count, pieces.length * lanes, [&](Index i) {
+      const Pieces pieces = rows.pieces(Pieces::kMax);
+      const auto apply_lines = [&](Index from, Index to, Index width) {
         simd::run<Compute>(
             kernels::ColumnApply<typename Task::Op, Storage>{task.x + offset,
                                                              task.dy == nullptr ? nullptr : task.dy + offset,
                                                              task.out + offset,
                                                              task.streams(p_),
-                                                             rows,
-                                                             pieces.begin(i),
-                                                             pieces.end(i),
-                                                             lanes,
+                                                             rows.lines(),
+                                                             from,
+                                                             to,
+                                                             width,
                                                              {c.mean(), c.scale(), c.shift(), c.slope()},
                                                              gamma,
                                                              beta});
+      };
+      c.repeat(rows);
+      team.for_each(pieces.count, pieces.length * rows.width(), [&](Index i) {
+        const Index begin = pieces.begin(pieces.count - 1 - i);
+        for (Index to = pieces.end(pieces.count - 1 - i); to > begin; to -= kTurn) {
+          rows.for_each_span(std::max(begin, to - kTurn), to, apply_lines);
+        }
       });
     };
     if (p_.elements_are_cells()) {
       const Index param = p_.first_param(item.set(0));
       for (Index l = 0; l < item.lanes; ++l) c.set(l, task.of_set(results[l]));
-      apply_strip(rows_, item.offset, item.lanes, task.gamma == nullptr ? nullptr : task.gamma + param,
+      apply_strip({rows_, item.lanes, true}, item.offset,
+                  task.gamma == nullptr ? nullptr : task.gamma + param,
                   task.beta == nullptr ? nullptr : task.beta + param);
       return;
     }
@@ -262,7 +335,7 @@ class ColumnSets {
         const auto of_cell = task.of_cell(results[set], p_.first_param(item.set(set)) + channel);
         for (Index i = l; i < l + width; ++i) c.set(i, of_cell);
       });
-      apply_strip(cell_rows_, offset, lanes, nullptr, nullptr);
+      apply_strip({cell_rows_, lanes, false}, offset, nullptr, nullptr);
     });
   }
 

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "evenkeel/base/scratch.hpp"
-#include "evenkeel/kernels/columns.hpp"
 #include "evenkeel/kernels/runs.hpp"
 
 namespace evenkeel {
@@ -101,8 +100,8 @@ bool well_centred(Index n, const Statistic& first, const Statistic& second) {
   return Statistic(2) * first * first <= Statistic(from_count<Statistic>(n) * second);
 }
 
-/// How many values, or rows of them, a first pivot is guessed from: neighbours, so that nothing is fetched out of turn.
-constexpr Index kPivotValues = 64, kPivotRows = 16;
+/// How many values a first pivot is guessed from.
+constexpr Index kPivotValues = 64;
 
 /// A sum in a fixed order, four at a time.
 template <typename T>
@@ -161,55 +160,6 @@ void run_moments(const Storage* x, const kernels::Lines& lines, const Index* off
         sum(k, 1);
       }
       moments[k].merge(BlockMoments<Statistic>::about(Statistic(pivots[k]), n, first[k], second[k]));
-    }
-  }
-}
-
-/// moments[k] = those of rows [begin, end) of set k, which is `set_lanes` neighbouring lanes from lane k
-/// set_lanes on, for at most kLanes lanes in whole sets from x on; else as run_moments. A set has one pivot,
-/// so that its lanes' sums add up.
-template <typename Storage>
-void column_moments(const Storage* x, const kernels::Lines& rows, Index lanes, Index set_lanes, Index begin,
-                    Index end, BlockMoments<StatisticOf<Storage>>* moments) {
-  using Compute = ComputeOf<Storage>;
-  using Statistic = StatisticOf<Storage>;
-  constexpr Index kBlock = 512;
-  Scratch<Compute, kernels::kLanes> pivots;
-  Scratch<Statistic, kernels::kLanes> first, second;
-
-  const Index sets = lanes / set_lanes;
-  for (Index k = 0; k < sets; ++k) moments[k] = BlockMoments<Statistic>::none();
-  for (Index from = begin; from < end; from += kBlock) {
-    const Index to = std::min(end, from + kBlock), n = (to - from) * set_lanes;
-    const auto sum = [&] {
-      simd::run<Compute>(kernels::ColumnSums<kernels::Deviations, Storage>{
-          x, nullptr, nullptr, rows, from, to, lanes, pivots.data(), first.data(), second.data()});
-      for (Index k = 0; set_lanes > 1 && k < sets; ++k) {
-        first[k] = total(&first[k * set_lanes], set_lanes);
-        second[k] = total(&second[k * set_lanes], set_lanes);
-      }
-    };
-    const auto spread = [&](Index k, const Compute& pivot) {
-      std::fill(&pivots[k * set_lanes], &pivots[k * set_lanes] + set_lanes, pivot);
-    };
-    if (from == begin) {
-      const Index few = std::min(to, from + kPivotRows);
-      simd::run<Compute>(kernels::ColumnPivots<Storage>{x, rows, from, few, lanes, pivots.data()});
-      for (Index k = 0; set_lanes > 1 && k < sets; ++k) spread(k, mean_of(&pivots[k * set_lanes], set_lanes));
-    } else {
-      for (Index k = 0; k < sets; ++k) spread(k, static_cast<Compute>(moments[k].mean));
-    }
-    sum();
-    bool again = false;
-    for (Index k = 0; k < sets; ++k) {
-      if (well_centred(n, first[k], second[k])) continue;
-      spread(k, Compute(Statistic(pivots[k * set_lanes]) + first[k] / from_count<Statistic>(n)));
-      again = true;
-    }
-    if (again) sum();
-    for (Index k = 0; k < sets; ++k) {
-      moments[k].merge(
-          BlockMoments<Statistic>::about(Statistic(pivots[k * set_lanes]), n, first[k], second[k]));
     }
   }
 }

@@ -22,6 +22,10 @@ class CoefficientTable {
     shift_[i] = c.shift;
     slope_[i] = c.slope;
   }
+  template <typename Rows>
+  void repeat(const Rows& rows) {
+    for (auto* values : {&mean_, &scale_, &shift_, &slope_}) rows.repeat(values->data());
+  }
   const Compute* mean() { return mean_.data(); }
   const Compute* scale() { return scale_.data(); }
   const Compute* shift() { return shift_.data(); }
@@ -31,13 +35,14 @@ class CoefficientTable {
   Scratch<Compute, kSize> mean_, scale_, shift_, slope_;
 };
 
-/// Whether an output goes past the caches: it is too large to be found there later, and is not written over
-/// an input, whose lines are there already. Measured: from about half a core's second-level cache on,
-/// streaming is the faster.
+/// Whether an output goes past the caches: a pass is too large for it to be found there later, and it is not
+/// written over an input, whose lines are there already. Measured: once inputs and output together fill a core's
+/// second-level cache, streaming is the faster.
 template <typename Storage>
 bool goes_past_caches(const Partition& p, const Storage* out, const Storage* x, const Storage* dy) {
-  constexpr Index kBytes = Index(1) << 20;
-  return p.size() * static_cast<Index>(sizeof(Storage)) >= kBytes && out != x && out != dy;
+  constexpr Index kBytes = Index(2) << 20;
+  const Index arrays = dy == nullptr ? 2 : 3;
+  return arrays * p.size() * static_cast<Index>(sizeof(Storage)) >= kBytes && out != x && out != dy;
 }
 
 /// A pass forward: y = (x - mean) inv_std gamma + beta.
@@ -73,7 +78,7 @@ struct ForwardTask {
   }
 
   bool streams(const Partition& p) const {
-    return goes_past_caches(p, static_cast<const Storage*>(out), x, x);
+    return goes_past_caches(p, static_cast<const Storage*>(out), x, dy);
   }
 
   /// The rounding error of the mean goes back in through the shift.

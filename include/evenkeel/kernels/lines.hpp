@@ -97,8 +97,10 @@ EVENKEEL_INLINE void write_line(Storage* out, Index n, bool stream, const F& val
 /// So many vectors are summed in the compute type before they join the wide sum.
 constexpr int kShortSum = 16;
 
-/// The most sets or cells, and the most lanes, in one kernel call: scratch on the stack is sized by them.
+/// The most sets or cells, and the most lanes, in one kernel call: scratch on the stack is sized by them. Lanes
+/// fill a page of memory; narrower strips of wide rows are slower to walk.
 constexpr Index kBatch = 128;
-constexpr Index kLanes = 1024;
+template <typename Compute>
+constexpr Index kLanes = sizeof(Compute) <= 4 ? 1024 : 512;
 
 }  // namespace evenkeel::kernels
