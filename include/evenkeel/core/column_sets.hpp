@@ -85,20 +85,22 @@ class ColumnSets {
   struct Item {
     Index offset, lanes;
     Index sets, first_set, set_step;
+    Index first_param, param_step;
 
     Index set(Index k) const { return first_set + k * set_step; }
+    Index param(Index k, Index channel) const { return first_param + k * param_step + channel; }
   };
 
   Item item_at(Index index) const {
     const Index panel = index / items_in_panel_, lane = index % items_in_panel_ * item_lanes_;
     const Index lanes = std::min(item_lanes_, panel_lanes_ - lane), sets = lanes / set_lanes_;
-    const Index groups = p_.group.extent;
+    const Index groups = p_.group.extent, channels = p_.channel.extent;
     if (by_channel_) {
-      const Index first = panel * groups;
-      return {p_.offset(first) + lane, lanes, sets, first + lane / set_lanes_, 1};
+      const Index first = panel * groups, group = lane / set_lanes_;
+      return {p_.offset(first) + lane, lanes, sets, first + group, 1, group * channels, channels};
     }
-    const Index first = panel / groups * p_.batch.extent * groups + panel % groups;
-    return {p_.offset(first) + lane, lanes, sets, first + lane * groups, groups};
+    const Index group = panel % groups, first = panel / groups * p_.batch.extent * groups + group;
+    return {p_.offset(first) + lane, lanes, sets, first + lane * groups, groups, group * channels, 0};
   }
 
   /// As many as fit a kernel call, in items of about one size that begin with a cache line.
@@ -106,9 +108,8 @@ class ColumnSets {
     const Index sets = panel_lanes_ / set_lanes_, most = std::max<Index>(kLanes / set_lanes_, 1);
     if (sets <= most) return sets;
     const Index items = (sets + most - 1) / most, even = (sets + items - 1) / items;
-    const Index whole = rows_of_whole_lines<Storage>(set_lanes_),
-                rounded = (even + whole - 1) / whole * whole;
-    return rounded <= most ? rounded : most / whole * whole > 0 ? most / whole * whole : even;
+    const Index whole = rows_of_whole_lines<Storage>(set_lanes_);
+    return whole > most ? even : std::min((even + whole - 1) / whole, most / whole) * whole;
   }
 
   /// Calls f(first lane, lanes) for an item's strips.
@@ -128,22 +129,28 @@ class ColumnSets {
     }
   }
 
-  /// Calls f(lane of the strip, lanes, set of the item, channel) for the cells of a strip.
+  /// Calls f(lane of the strip, set of the item, channel) for the cells of a strip, p_.inner lanes each.
   template <typename F>
   void for_each_cell(Index first_channel, Index first_lane, Index lanes, const F& f) const {
     if (!by_channel_) {
-      for (Index l = 0; l < lanes; ++l) f(l, 1, first_lane + l, first_channel);
+      for (Index l = 0; l < lanes; ++l) f(l, first_lane + l, first_channel);
       return;
     }
     const Index channels = p_.channel.extent, cell = first_lane / p_.inner;
     Index set = cell / channels, channel = cell % channels;
     for (Index l = 0; l < lanes; l += p_.inner) {
-      f(l, p_.inner, set, channel);
+      f(l, set, channel);
       if (++channel == channels) {
         channel = 0;
         ++set;
       }
     }
+  }
+
+  /// Gives a cell's lanes the value of its first one, and every row of a line the first row's values.
+  static void spread(Compute* values, Index width, const WideRows<Storage>& rows) {
+    if (width > 1) simd::run<Compute>(kernels::ColumnSpread<Compute>{values, rows.lanes() / width, width});
+    rows.repeat(values);
   }
 
   /// sums.first[l], sums.second[l] = the Terms' sums over all rows of lane l, from one center a lane.
@@ -171,15 +178,13 @@ class ColumnSets {
         add_rows(wide_second.data(), width / lanes, lanes, second);
       });
     });
+    if (pieces.count == 1) return;
     add_rows(&sums.first[lanes], pieces.count - 1, lanes, sums.first.data());
     add_rows(&sums.second[lanes], pieces.count - 1, lanes, sums.second.data());
   }
 
-  /// sums[l] += lane l of each row.
   static void add_rows(const Statistic* values, Index rows, Index lanes, Statistic* sums) {
-    for (Index r = 0; r < rows; ++r) {
-      for (Index l = 0; l < lanes; ++l) sums[l] += values[r * lanes + l];
-    }
+    simd::run<Statistic>(kernels::ColumnTotals<Statistic>{values, rows, lanes, sums});
   }
 
   /// statistics[k] = those of the item's set k.
@@ -198,7 +203,7 @@ class ColumnSets {
       LaneSums sums;
       guess_pivots(x, lanes, width, pivots.data());
       const auto sum_sets = [&] {
-        rows.repeat(pivots.data());
+        spread(pivots.data(), width, rows);
         sum<kernels::Deviations>(x, nullptr, nullptr, rows, pivots.data(), team, sums);
         for (Index k = 0; width > 1 && k < lanes / width; ++k) {
           sums.first[k] = total(&sums.first[k * width], width);
@@ -210,7 +215,7 @@ class ColumnSets {
       for (Index k = 0; k < lanes / width; ++k) {
         if (well_centred(n, sums.first[k], sums.second[k])) continue;
         const Statistic mean = Statistic(pivots[k * width]) + sums.first[k] / from_count<Statistic>(n);
-        std::fill(&pivots[k * width], &pivots[k * width] + width, Compute(mean));
+        pivots[k * width] = Compute(mean);
         again = true;
       }
       if (again) sum_sets();
@@ -227,16 +232,14 @@ class ColumnSets {
     for (Index k = 0; k < item.sets; ++k) task.save(item.set(k), statistics[k]);
   }
 
-  /// pivots[l] = about the mean of lane l's set, whose `width` lanes have one pivot.
+  /// pivots[l] = about the mean of the set that begins with lane l, `width` lanes each.
   ///
   /// Rows are taken from all over, since neighbours may be alike.
   void guess_pivots(const Storage* x, Index lanes, Index width, Compute* pivots) const {
     using Kernel = kernels::ColumnPivots<Storage>;
     const Index rows = std::min(rows_.count(), std::clamp<Index>(kPivotValues / width, 8, Kernel::kMaxRows));
     simd::run<Compute>(Kernel{x, rows_, rows, rows_.count() / rows, lanes, pivots});
-    for (Index l = 0; width > 1 && l < lanes; l += width) {
-      std::fill(pivots + l, pivots + l + width, Compute(mean_of(pivots + l, width)));
-    }
+    for (Index l = 0; width > 1 && l < lanes; l += width) pivots[l] = mean_of(pivots + l, width);
   }
 
   /// The two sums of each cell of an item.
@@ -247,16 +250,15 @@ class ColumnSets {
       const WideRows<Storage> rows(cell_rows_, lanes, false);
       LaneSums lane_sums;
       Scratch<Compute, kLanes> centers;
-      for_each_cell(first_channel, lane, lanes, [&](Index l, Index width, Index set, Index) {
-        std::fill(&centers[l], &centers[l] + width, task.center(item.set(set)));
-      });
-      rows.repeat(centers.data());
+      for_each_cell(first_channel, lane, lanes,
+                    [&](Index l, Index set, Index) { centers[l] = task.center(item.set(set)); });
+      spread(centers.data(), p_.inner, rows);
       sum<kernels::Gradients>(task.x + offset, task.dy + offset, nullptr, rows, centers.data(), team,
                               lane_sums);
-      for_each_cell(first_channel, lane, lanes, [&](Index l, Index width, Index set, Index channel) {
+      for_each_cell(first_channel, lane, lanes, [&](Index l, Index set, Index channel) {
         const Index cell = item.set(set) * p_.channel.extent + channel;
-        sums.dy[cell] = total(&lane_sums.first[l], width);
-        sums.dy_x[cell] = total(&lane_sums.second[l], width);
+        sums.dy[cell] = p_.inner == 1 ? lane_sums.first[l] : total(&lane_sums.first[l], p_.inner);
+        sums.dy_x[cell] = p_.inner == 1 ? lane_sums.second[l] : total(&lane_sums.second[l], p_.inner);
       });
     });
   }
@@ -273,7 +275,7 @@ class ColumnSets {
     for (Index l = 0; l < item.lanes; ++l) xhat.set(l, task.of_xhat(item.set(l)));
     const Storage* x = task.x + item.offset;
     const Storage* dy = task.dy + item.offset;
-    const Index param = p_.first_param(item.set(0));
+    const Index param = item.param(0, 0);
     if (task.gamma == nullptr) {
       sum<kernels::Gradients>(x, dy, nullptr, rows, xhat.mean(), team, sums);
     } else {
@@ -314,7 +316,6 @@ class ColumnSets {
                                                              gamma,
                                                              beta});
       };
-      c.repeat(rows);
       team.for_each(pieces.count, pieces.length * rows.width(), [&](Index i) {
         const Index begin = pieces.begin(pieces.count - 1 - i);
         for (Index to = pieces.end(pieces.count - 1 - i); to > begin; to -= kTurn) {
@@ -323,7 +324,7 @@ class ColumnSets {
       });
     };
     if (p_.elements_are_cells()) {
-      const Index param = p_.first_param(item.set(0));
+      const Index param = item.param(0, 0);
       for (Index l = 0; l < item.lanes; ++l) c.set(l, task.of_set(results[l]));
       apply_strip({rows_, item.lanes, true}, item.offset,
                   task.gamma == nullptr ? nullptr : task.gamma + param,
@@ -331,11 +332,12 @@ class ColumnSets {
       return;
     }
     for_each_cell_strip(item, [&](Index offset, Index first_channel, Index lane, Index lanes) {
-      for_each_cell(first_channel, lane, lanes, [&](Index l, Index width, Index set, Index channel) {
-        const auto of_cell = task.of_cell(results[set], p_.first_param(item.set(set)) + channel);
-        for (Index i = l; i < l + width; ++i) c.set(i, of_cell);
+      const WideRows<Storage> rows(cell_rows_, lanes, false);
+      for_each_cell(first_channel, lane, lanes, [&](Index l, Index set, Index channel) {
+        c.set(l, task.of_cell(results[set], item.param(set, channel)));
       });
-      apply_strip({cell_rows_, lanes, false}, offset, nullptr, nullptr);
+      for (int kind = 0; kind < Task::Op::kCoefficients; ++kind) spread(c.values(kind), p_.inner, rows);
+      apply_strip(rows, offset, nullptr, nullptr);
     });
   }
 

@@ -118,12 +118,20 @@ T total(const T* values, Index count) {
   return T(T(sum0 + sum1) + T(sum2 + sum3));
 }
 
-/// A mean that is exact where the values do not differ.
+/// A mean that is exact where the values do not differ; four sums at a time.
 template <typename T>
 T mean_of(const T* values, Index count) {
-  T sum(0);
-  for (Index i = 1; i < count; ++i) sum += T(values[i] - values[0]);
-  return T(values[0] + sum / from_count<T>(count));
+  const T& first = values[0];
+  T sum0(0), sum1(0), sum2(0), sum3(0);
+  Index i = 0;
+  for (; i + 4 <= count; i += 4) {
+    sum0 += T(values[i] - first);
+    sum1 += T(values[i + 1] - first);
+    sum2 += T(values[i + 2] - first);
+    sum3 += T(values[i + 3] - first);
+  }
+  for (; i < count; ++i) sum0 += T(values[i] - first);
+  return T(first + T(T(sum0 + sum1) + T(sum2 + sum3)) / from_count<T>(count));
 }
 
 /// moments[k] = those of elements [begin, end) of set k, for at most kBatch sets.

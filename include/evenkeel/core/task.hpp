@@ -22,9 +22,10 @@ class CoefficientTable {
     shift_[i] = c.shift;
     slope_[i] = c.slope;
   }
-  template <typename Rows>
-  void repeat(const Rows& rows) {
-    for (auto* values : {&mean_, &scale_, &shift_, &slope_}) rows.repeat(values->data());
+  /// One kind's array, in the order of Coefficients.
+  Compute* values(int kind) {
+    Scratch<Compute, kSize>* kinds[] = {&mean_, &scale_, &shift_, &slope_};
+    return kinds[kind]->data();
   }
   const Compute* mean() { return mean_.data(); }
   const Compute* scale() { return scale_.data(); }
@@ -183,10 +184,11 @@ struct CellSums {
 
   typename BackwardTask<Storage>::SetResult finish(const BackwardTask<Storage>& task, Index set) const {
     Statistic set_dy(0), set_dy_x(0);
+    const Index first_param = p.first_param(set);
     for (Index channel = 0; channel < p.channel.extent; ++channel) {
       const Index cell = set * p.channel.extent + channel;
       const Statistic gamma(task.gamma == nullptr ? ComputeOf<Storage>(1)
-                                                  : task.gamma[p.first_param(set) + channel]);
+                                                  : task.gamma[first_param + channel]);
       set_dy += gamma * dy[cell];
       set_dy_x += gamma * dy_x[cell];
     }

@@ -35,6 +35,27 @@ struct ColumnPivots {
   }
 };
 
+/// lanes[k width + i] = lanes[k width], for i in [0, width).
+template <typename Compute>
+struct ColumnSpread {
+  Compute* lanes;
+  Index count, width;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Compute, Bytes>;
+    for (Compute* cell = lanes; cell != lanes + count * width; cell += width) {
+      const V value = V::all(*cell);
+      if (width < V::kLanes) {
+        value.store(cell, width);
+        continue;
+      }
+      for (Index i = 0; i + V::kLanes <= width; i += V::kLanes) value.store(cell + i);
+      value.store(cell + width - V::kLanes);
+    }
+  }
+};
+
 /// first[l], second[l] = the Terms' sums over rows [begin, end) of lane l.
 ///
 /// Row r is line r of `rows`, and its lanes are neighbours in memory. A lane has one center. Short sums of four
@@ -115,6 +136,25 @@ struct ColumnSums {
   EVENKEEL_INLINE void store(const Sums<V>& sums, Index l, Index n) const {
     add_lanes(sums.first, first + l, n);
     add_lanes(sums.second, second + l, n);
+  }
+};
+
+/// sums[l] += lane l of every row; rows follow each other.
+template <typename Statistic>
+struct ColumnTotals {
+  const Statistic* values;
+  Index rows, lanes;
+  Statistic* sums;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Statistic, Bytes>;
+    for (Index l = 0; l < lanes; l += V::kLanes) {
+      const Index n = lanes - l;
+      V sum = V::load(sums + l, n, Statistic(0));
+      for (Index r = 0; r < rows; ++r) sum = sum + V::load(values + r * lanes + l, n, Statistic(0));
+      sum.store(sums + l, n);
+    }
   }
 };
 
