@@ -116,8 +116,11 @@ struct ColumnSums {
   struct Sums {
     V center, first, second;
 
-    EVENKEEL_INLINE Sums(const Compute* centers, Index n)
-        : center(V::load(centers, n, Compute(0))), first(V::all(Compute(0))), second(first) {}
+    EVENKEEL_INLINE Sums(const Compute* centers, Index n) {
+      center = V::load(centers, n, Compute(0));
+      first = V::all(Compute(0));
+      second = first;
+    }
   };
 
   template <typename V>
