@@ -26,8 +26,9 @@ inline Index product(const std::vector<Index>& extents) {
 
 /// x's memory as samples and features, once x is seen to have the normalized axes.
 template <typename Storage>
-Partition layer_norm_partition(const Caller& caller, const TensorView<const Storage>& x,
-                               const std::vector<Index>& normalized_shape, const LayerNormOptions& options) {
+FeaturePartition layer_norm_partition(const Caller& caller, const TensorView<const Storage>& x,
+                                      const std::vector<Index>& normalized_shape,
+                                      const LayerNormOptions& options) {
   check_epsilon(caller, options.epsilon);
   const int axes = static_cast<int>(normalized_shape.size());
   if (!options.axis && axes > x.shape.rank()) {
@@ -55,7 +56,7 @@ void layer_norm_forward(const Caller& caller, const Device& device, const X& x,
                         const std::vector<Index>& normalized_shape, const Gamma& gamma, const Beta& beta,
                         const LayerNormOptions& options, Y& y, Moments<StatisticOf<ScalarOf<X>>>* moments) {
   const auto in = input_view(caller, "x", x);
-  const Partition partition = layer_norm_partition(caller, in, normalized_shape, options);
+  const FeaturePartition partition = layer_norm_partition(caller, in, normalized_shape, options);
   const auto affine = affine_of<ScalarOf<X>>(caller, gamma, beta, partition.params());
   call_forward(caller, device, in, partition, affine, options.epsilon, y, moments);
 }
@@ -68,7 +69,7 @@ void layer_norm_backward(const Caller& caller, const Device& device, const X& x,
                          Dx& dx, GradGamma* grad_gamma, GradBeta* grad_beta,
                          Vector<StatisticOf<ScalarOf<X>>>& workspace) {
   const auto in = input_view(caller, "x", x);
-  const Partition partition = layer_norm_partition(caller, in, normalized_shape, options);
+  const FeaturePartition partition = layer_norm_partition(caller, in, normalized_shape, options);
   call_backward(caller, device, in, dy, partition, gamma, moments, dx, grad_gamma, grad_beta, workspace);
 }
 

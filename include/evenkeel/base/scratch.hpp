@@ -6,7 +6,8 @@
 
 namespace evenkeel {
 
-/// N values to work with: not initialized; on the stack for small plain types, else on the heap.
+/// N values to work with: not initialized; on the stack for small plain types, from a cache line's beginning on, else on
+/// the heap.
 template <typename T, std::ptrdiff_t N, bool kOnStack = std::is_trivially_copyable_v<T> && sizeof(T) <= 64>
 class Scratch {
  public:
@@ -14,7 +15,7 @@ class Scratch {
   T& operator[](std::ptrdiff_t i) { return values_[i]; }
 
  private:
-  T values_[N];
+  alignas(64) T values_[N];
 };
 
 template <typename T, std::ptrdiff_t N>

@@ -2,6 +2,7 @@
 
 #include "evenkeel/core/parallel.hpp"
 #include "evenkeel/core/task.hpp"
+#include "evenkeel/core/wide_rows.hpp"
 #include "evenkeel/kernels/columns.hpp"
 
 namespace evenkeel {
@@ -12,7 +13,8 @@ namespace evenkeel {
 /// batch norm) and its lanes are channels, or short lines of each channel; in sample_columns a panel is one
 /// group of channels and its lanes are samples. A panel is taken in items, whole sets each: as many sets as
 /// fit a kernel call, or one larger set in several strips.
-template <typename Storage>
+/// kElements: every element has a parameter that none of its set shares.
+template <typename Storage, bool kElements>
 class ColumnSets {
  public:
   using Compute = ComputeOf<Storage>;
@@ -29,9 +31,9 @@ class ColumnSets {
       set_lanes_ = 1;
       panel_lanes_ = p.batch.extent;
     }
-    cells_in_panel_ = by_channel_ || p.elements_are_cells() ? 1 : p.channel.extent;
-    item_lanes_ = std::min(panel_lanes_, std::max(kernels::kLanes / set_lanes_, Index(1)) * set_lanes_);
-    strip_lanes_ = std::min(item_lanes_, kernels::kLanes / p.inner * p.inner);
+    cells_in_panel_ = by_channel_ || kElements ? 1 : p.channel.extent;
+    item_lanes_ = item_sets() * set_lanes_;
+    strip_lanes_ = std::min(item_lanes_, kLanes / p.inner * p.inner);
     items_in_panel_ = (panel_lanes_ + item_lanes_ - 1) / item_lanes_;
   }
 
@@ -42,18 +44,13 @@ class ColumnSets {
 
   template <typename Device>
   void forward(const ForwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team) const {
-    Scratch<SetStatistics<Statistic>, kernels::kLanes> statistics;
+    Scratch<SetStatistics<Statistic>, kLanes> statistics;
     for (Index i = begin; i < end; ++i) {
       const Item item = item_at(i);
       if (task.known_mean != nullptr) {
         for (Index k = 0; k < item.sets; ++k) statistics[k] = task.known(item.set(k));
       } else {
-        Scratch<BlockMoments<Statistic>, kernels::kLanes> moments;
-        reduce(task, item, team, moments.data());
-        for (Index k = 0; k < item.sets; ++k) {
-          statistics[k] = finish(moments[k], task.epsilon);
-          task.save(item.set(k), statistics[k]);
-        }
+        reduce(task, item, team, statistics.data());
       }
       apply(task, item, team, statistics.data());
     }
@@ -62,11 +59,11 @@ class ColumnSets {
   template <typename Device>
   void backward(const BackwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team,
                 Statistic* grad_gamma, Statistic* grad_beta) const {
-    Scratch<typename BackwardTask<Storage>::SetResult, kernels::kLanes> results;
+    Scratch<typename BackwardTask<Storage>::SetResult, kLanes> results;
     const CellSums<Storage> sums(p_, task.sums);
     for (Index i = begin; i < end; ++i) {
       const Item item = item_at(i);
-      if (p_.elements_are_cells()) {
+      if constexpr (kElements) {
         reduce_elements(task, item, team, results.data(), grad_gamma, grad_beta);
       } else {
         reduce_cells(task, sums, item, team);
@@ -77,30 +74,45 @@ class ColumnSets {
   }
 
  private:
-  /// Values kept for each lane, or each set, of every piece that an item's rows are cut into.
-  static constexpr Index kPartial = 2 * kernels::kLanes;
+  static constexpr Index kLanes = kernels::kLanes<Compute>;
+  static constexpr Index kPivotValues = 64;  // from which a pivot is guessed
+
+  /// The two sums of each lane, of every piece that an item's rows are cut into.
+  struct LaneSums {
+    static constexpr Index kMax = 2 * kLanes;
+    Scratch<Statistic, kMax> first, second;
+  };
 
   /// Neighbouring lanes of one panel.
   struct Item {
     Index offset, lanes;
     Index sets, first_set, set_step;
+    Index first_param, param_step;
 
     Index set(Index k) const { return first_set + k * set_step; }
+    Index param(Index k, Index channel) const { return first_param + k * param_step + channel; }
   };
 
   Item item_at(Index index) const {
     const Index panel = index / items_in_panel_, lane = index % items_in_panel_ * item_lanes_;
     const Index lanes = std::min(item_lanes_, panel_lanes_ - lane), sets = lanes / set_lanes_;
-    const Index groups = p_.group.extent;
+    const Index groups = p_.group.extent, channels = p_.channel.extent;
     if (by_channel_) {
-      const Index first = panel * groups;
-      return {p_.offset(first) + lane, lanes, sets, first + lane / set_lanes_, 1};
+      const Index first = panel * groups, group = lane / set_lanes_;
+      return {p_.offset(first) + lane, lanes, sets, first + group, 1, group * channels, channels};
     }
-    const Index first = panel / groups * p_.batch.extent * groups + panel % groups;
-    return {p_.offset(first) + lane, lanes, sets, first + lane * groups, groups};
+    const Index group = panel % groups, first = panel / groups * p_.batch.extent * groups + group;
+    return {p_.offset(first) + lane, lanes, sets, first + lane * groups, groups, group * channels, 0};
   }
 
-  Pieces pieces_of(Index rows, Index lanes) const { return {rows, lanes, kPartial / strip_lanes_}; }
+  /// As many as fit a kernel call, in items of about one size that begin with a cache line.
+  Index item_sets() const {
+    const Index sets = panel_lanes_ / set_lanes_, most = std::max<Index>(kLanes / set_lanes_, 1);
+    if (sets <= most) return sets;
+    const Index items = (sets + most - 1) / most, even = (sets + items - 1) / items;
+    const Index whole = rows_of_whole_lines<Storage>(set_lanes_);
+    return whole > most ? even : std::min((even + whole - 1) / whole, most / whole) * whole;
+  }
 
   /// Calls f(first lane, lanes) for an item's strips.
   template <typename F>
@@ -119,17 +131,17 @@ class ColumnSets {
     }
   }
 
-  /// Calls f(lane of the strip, lanes, set of the item, channel) for the cells of a strip.
+  /// Calls f(lane of the strip, set of the item, channel) for the cells of a strip, p_.inner lanes each.
   template <typename F>
   void for_each_cell(Index first_channel, Index first_lane, Index lanes, const F& f) const {
     if (!by_channel_) {
-      for (Index l = 0; l < lanes; ++l) f(l, 1, first_lane + l, first_channel);
+      for (Index l = 0; l < lanes; ++l) f(l, first_lane + l, first_channel);
       return;
     }
     const Index channels = p_.channel.extent, cell = first_lane / p_.inner;
     Index set = cell / channels, channel = cell % channels;
     for (Index l = 0; l < lanes; l += p_.inner) {
-      f(l, p_.inner, set, channel);
+      f(l, set, channel);
       if (++channel == channels) {
         channel = 0;
         ++set;
@@ -137,59 +149,120 @@ class ColumnSets {
     }
   }
 
-  /// moments[k] = those of the item's set k.
+  /// Gives a cell's lanes the value of its first one, and every row of a line the first row's values.
+  static void spread(Compute* values, Index width, const WideRows<Storage>& rows) {
+    if (width > 1) simd::run<Compute>(kernels::ColumnSpread<Compute>{values, rows.lanes() / width, width});
+    rows.repeat(values);
+  }
+
+  /// sums.first[l], sums.second[l] = the Terms' sums over all rows of lane l, from one center a lane.
+  template <typename Terms, typename Device>
+  void sum(const Storage* x, const Storage* dy, const Compute* gamma, const WideRows<Storage>& rows,
+           const Compute* centers, const Team<Device>& team, LaneSums& sums) const {
+    const Index lanes = rows.lanes();
+    const Pieces pieces = rows.pieces(std::min(Pieces::kMax, LaneSums::kMax / lanes));
+    team.for_each(pieces.count, pieces.length * rows.width(), [&](Index i) {
+      Statistic* first = &sums.first[i * lanes];
+      Statistic* second = &sums.second[i * lanes];
+      const auto sum_lines = [&](Index from, Index to, Index width, Statistic* f, Statistic* s) {
+        simd::run<Compute>(
+            kernels::ColumnSums<Terms, Storage>{x, dy, gamma, rows.lines(), from, to, width, centers, f, s});
+      };
+      if (rows.copies() == 1) {
+        return sum_lines(pieces.begin(i), pieces.end(i), lanes, first, second);
+      }
+      std::fill(first, first + lanes, Statistic(0));
+      std::fill(second, second + lanes, Statistic(0));
+      Scratch<Statistic, kLanes> wide_first, wide_second;
+      rows.for_each_span(pieces.begin(i), pieces.end(i), [&](Index from, Index to, Index width) {
+        sum_lines(from, to, width, wide_first.data(), wide_second.data());
+        add_rows(wide_first.data(), width / lanes, lanes, first);
+        add_rows(wide_second.data(), width / lanes, lanes, second);
+      });
+    });
+    if (pieces.count == 1) return;
+    add_rows(&sums.first[lanes], pieces.count - 1, lanes, sums.first.data());
+    add_rows(&sums.second[lanes], pieces.count - 1, lanes, sums.second.data());
+  }
+
+  static void add_rows(const Statistic* values, Index rows, Index lanes, Statistic* sums) {
+    simd::run<Statistic>(kernels::ColumnTotals<Statistic>{values, rows, lanes, sums});
+  }
+
+  /// statistics[k] = those of the item's set k.
+  ///
+  /// Sums are taken about one pivot a set, the mean of a few of its rows. Where a pivot turns out poor, all is
+  /// summed once more about the means.
   template <typename Device>
   void reduce(const ForwardTask<Storage>& task, const Item& item, const Team<Device>& team,
-              BlockMoments<Statistic>* moments) const {
-    using Partial = BlockMoments<Statistic>;
-    const Pieces pieces = pieces_of(rows_.count(), strip_lanes_);
-    Scratch<Partial, kPartial> partial;
-    for (Index k = 0; k < item.sets; ++k) moments[k] = Partial::none();
+              SetStatistics<Statistic>* statistics) const {
+    BlockMoments<Statistic> whole = BlockMoments<Statistic>::none();  // of a set in several strips
     for_each_strip(item, [&](Index lane, Index lanes) {
-      const Index set_lanes = std::min(set_lanes_, lanes), sets = lanes / set_lanes;
-      team.for_each(pieces.count, pieces.length * lanes, [&](Index i) {
-        column_moments(task.x + item.offset + lane, rows_, lanes, set_lanes, pieces.begin(i), pieces.end(i),
-                       &partial[i * sets]);
-      });
-      for (Index i = 0; i < pieces.count; ++i) {
-        for (Index k = 0; k < sets; ++k) moments[lane / set_lanes_ + k].merge(partial[i * sets + k]);
+      const Storage* x = task.x + item.offset + lane;
+      const Index width = std::min(set_lanes_, lanes), n = rows_.count() * width;
+      const WideRows<Storage> rows(rows_, lanes, false);
+      Scratch<Compute, kLanes> pivots;
+      LaneSums sums;
+      guess_pivots(x, lanes, width, pivots.data());
+      const auto sum_sets = [&] {
+        spread(pivots.data(), width, rows);
+        sum<kernels::Deviations>(x, nullptr, nullptr, rows, pivots.data(), team, sums);
+        for (Index k = 0; width > 1 && k < lanes / width; ++k) {
+          sums.first[k] = total(&sums.first[k * width], width);
+          sums.second[k] = total(&sums.second[k * width], width);
+        }
+      };
+      sum_sets();
+      bool again = false;
+      for (Index k = 0; k < lanes / width; ++k) {
+        if (well_centred(from_count<Statistic>(n), sums.first[k], sums.second[k])) continue;
+        const Statistic mean = Statistic(pivots[k * width]) + sums.first[k] / from_count<Statistic>(n);
+        pivots[k * width] = Compute(mean);
+        again = true;
+      }
+      if (again) sum_sets();
+      for (Index k = 0; k < lanes / width; ++k) {
+        auto m =
+            BlockMoments<Statistic>::about(Statistic(pivots[k * width]), n, sums.first[k], sums.second[k]);
+        if (width < set_lanes_) {
+          whole.merge(m);
+          m = whole;
+        }
+        statistics[k] = finish(m, task.epsilon);
       }
     });
+    for (Index k = 0; k < item.sets; ++k) task.save(item.set(k), statistics[k]);
+  }
+
+  /// pivots[l] = about the mean of the set that begins with lane l, `width` lanes each.
+  ///
+  /// Rows are taken from all over, since neighbours may be alike.
+  void guess_pivots(const Storage* x, Index lanes, Index width, Compute* pivots) const {
+    using Kernel = kernels::ColumnPivots<Storage>;
+    const Index rows = std::min(rows_.count(), std::clamp<Index>(kPivotValues / width, 8, Kernel::kMaxRows));
+    simd::run<Compute>(Kernel{x, rows_, rows, rows_.count() / rows, lanes, pivots});
+    for (Index l = 0; width > 1 && l < lanes; l += width) pivots[l] = mean_of(pivots + l, width);
   }
 
   /// The two sums of each cell of an item.
   template <typename Device>
   void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, const Item& item,
                     const Team<Device>& team) const {
-    const Pieces pieces = pieces_of(cell_rows_.count(), strip_lanes_);
-    Scratch<Statistic, kPartial> dy, dy_x;
-    Scratch<Compute, kernels::kLanes> centers;
     for_each_cell_strip(item, [&](Index offset, Index first_channel, Index lane, Index lanes) {
-      for_each_cell(first_channel, lane, lanes, [&](Index l, Index width, Index set, Index) {
-        std::fill(&centers[l], &centers[l] + width, task.center(item.set(set)));
-      });
-      team.for_each(pieces.count, pieces.length * lanes, [&](Index i) {
-        simd::run<Compute>(kernels::ColumnSums<kernels::Gradients, Storage>{
-            task.x + offset, task.dy + offset, nullptr, cell_rows_, pieces.begin(i), pieces.end(i), lanes,
-            centers.data(), &dy[i * lanes], &dy_x[i * lanes]});
-      });
-      add_pieces(pieces.count, lanes, dy, dy_x);
-      for_each_cell(first_channel, lane, lanes, [&](Index l, Index width, Index set, Index channel) {
+      const WideRows<Storage> rows(cell_rows_, lanes, false);
+      LaneSums lane_sums;
+      Scratch<Compute, kLanes> centers;
+      for_each_cell(first_channel, lane, lanes,
+                    [&](Index l, Index set, Index) { centers[l] = task.center(item.set(set)); });
+      spread(centers.data(), p_.inner, rows);
+      sum<kernels::Gradients>(task.x + offset, task.dy + offset, nullptr, rows, centers.data(), team,
+                              lane_sums);
+      for_each_cell(first_channel, lane, lanes, [&](Index l, Index set, Index channel) {
         const Index cell = item.set(set) * p_.channel.extent + channel;
-        sums.dy[cell] = total(&dy[l], width);
-        sums.dy_x[cell] = total(&dy_x[l], width);
+        sums.dy[cell] = p_.inner == 1 ? lane_sums.first[l] : total(&lane_sums.first[l], p_.inner);
+        sums.dy_x[cell] = p_.inner == 1 ? lane_sums.second[l] : total(&lane_sums.second[l], p_.inner);
       });
     });
-  }
-
-  static void add_pieces(Index pieces, Index lanes, Scratch<Statistic, kPartial>& dy,
-                         Scratch<Statistic, kPartial>& dy_x) {
-    for (Index i = 1; i < pieces; ++i) {
-      for (Index l = 0; l < lanes; ++l) {
-        dy[l] += dy[i * lanes + l];
-        dy_x[l] += dy_x[i * lanes + l];
-      }
-    }
   }
 
   /// What backward needs of each lane, from its sums weighted by gamma; and what the lanes add to the
@@ -198,72 +271,76 @@ class ColumnSets {
   void reduce_elements(const BackwardTask<Storage>& task, const Item& item, const Team<Device>& team,
                        typename BackwardTask<Storage>::SetResult* results, Statistic* grad_gamma,
                        Statistic* grad_beta) const {
-    const Pieces pieces = pieces_of(rows_.count(), item.lanes);
-    Scratch<Statistic, kPartial> dy, dy_x;
-    CoefficientTable<Compute, kernels::kLanes> xhat;
+    const WideRows<Storage> rows(rows_, item.lanes, true);
+    LaneSums sums;
+    CoefficientTable<Compute, kLanes> xhat;
     for (Index l = 0; l < item.lanes; ++l) xhat.set(l, task.of_xhat(item.set(l)));
     const Storage* x = task.x + item.offset;
-    const Storage* upstream = task.dy + item.offset;
-    const Index param = p_.first_param(item.set(0));
-    const Compute* gamma = task.gamma == nullptr ? nullptr : task.gamma + param;
+    const Storage* dy = task.dy + item.offset;
+    const Index param = item.param(0, 0);
+    if (task.gamma == nullptr) {
+      sum<kernels::Gradients>(x, dy, nullptr, rows, xhat.mean(), team, sums);
+    } else {
+      sum<kernels::WeightedGradients>(x, dy, task.gamma + param, rows, xhat.mean(), team, sums);
+    }
+    for (Index l = 0; l < item.lanes; ++l) {
+      results[l] = task.finish(item.set(l), p_.set_size(), sums.first[l], sums.second[l]);
+    }
+    if (!task.wants_params()) return;
+    const Pieces pieces = rows.pieces(Pieces::kMax);
     team.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
-      const Index begin = pieces.begin(i), end = pieces.end(i);
-      Statistic* piece_dy = &dy[i * item.lanes];
-      Statistic* piece_dy_x = &dy_x[i * item.lanes];
-      if (gamma == nullptr) {
-        simd::run<Compute>(kernels::ColumnSums<kernels::Gradients, Storage>{
-            x, upstream, nullptr, rows_, begin, end, item.lanes, xhat.mean(), piece_dy, piece_dy_x});
-      } else {
-        simd::run<Compute>(kernels::ColumnSums<kernels::WeightedGradients, Storage>{
-            x, upstream, gamma, rows_, begin, end, item.lanes, xhat.mean(), piece_dy, piece_dy_x});
-      }
-      if (task.wants_params()) {
-        simd::run<Compute>(kernels::ColumnParamSums<Storage>{x, upstream, rows_, begin, end, item.lanes,
-                                                             xhat.mean(), xhat.scale(), xhat.shift(),
-                                                             grad_gamma + param, grad_beta + param});
-      }
+      simd::run<Compute>(kernels::ColumnParamSums<Storage>{
+          x, dy, rows_, pieces.begin(i), pieces.end(i), item.lanes, xhat.mean(), xhat.scale(), xhat.shift(),
+          grad_gamma + param, grad_beta + param});
     });
-    add_pieces(pieces.count, item.lanes, dy, dy_x);
-    for (Index l = 0; l < item.lanes; ++l)
-      results[l] = task.finish(item.set(l), p_.set_size(), dy[l], dy_x[l]);
   }
 
+  /// Goes backwards, so that what was summed last, and is still near, comes first.
   template <typename Task, typename Device>
   void apply(const Task& task, const Item& item, const Team<Device>& team,
              const typename Task::SetResult* results) const {
-    CoefficientTable<Compute, kernels::kLanes> c;
-    const auto apply_strip = [&](const kernels::Lines& rows, Index offset, Index lanes, const Compute* gamma,
+    constexpr Index kTurn = 64;
+    CoefficientTable<Compute, kLanes> c;
+    const auto apply_strip = [&](const WideRows<Storage>& rows, Index offset, const Compute* gamma,
                                  const Compute* beta) {
-      const Pieces pieces(rows.count(), lanes);
-      team.for_each(pieces.count, pieces.length * lanes, [&](Index i) {
+      const Pieces pieces = rows.pieces(Pieces::kMax);
+      const auto apply_lines = [&](Index from, Index to, Index width) {
         simd::run<Compute>(
             kernels::ColumnApply<typename Task::Op, Storage>{task.x + offset,
                                                              task.dy == nullptr ? nullptr : task.dy + offset,
                                                              task.out + offset,
                                                              task.streams(p_),
-                                                             rows,
-                                                             pieces.begin(i),
-                                                             pieces.end(i),
-                                                             lanes,
+                                                             rows.lines(),
+                                                             from,
+                                                             to,
+                                                             width,
                                                              {c.mean(), c.scale(), c.shift(), c.slope()},
                                                              gamma,
                                                              beta});
+      };
+      team.for_each(pieces.count, pieces.length * rows.width(), [&](Index i) {
+        const Index begin = pieces.begin(pieces.count - 1 - i);
+        for (Index to = pieces.end(pieces.count - 1 - i); to > begin; to -= kTurn) {
+          rows.for_each_span(std::max(begin, to - kTurn), to, apply_lines);
+        }
       });
     };
-    if (p_.elements_are_cells()) {
-      const Index param = p_.first_param(item.set(0));
+    if constexpr (kElements) {
+      const Index param = item.param(0, 0);
       for (Index l = 0; l < item.lanes; ++l) c.set(l, task.of_set(results[l]));
-      apply_strip(rows_, item.offset, item.lanes, task.gamma == nullptr ? nullptr : task.gamma + param,
+      apply_strip({rows_, item.lanes, true}, item.offset,
+                  task.gamma == nullptr ? nullptr : task.gamma + param,
                   task.beta == nullptr ? nullptr : task.beta + param);
-      return;
-    }
-    for_each_cell_strip(item, [&](Index offset, Index first_channel, Index lane, Index lanes) {
-      for_each_cell(first_channel, lane, lanes, [&](Index l, Index width, Index set, Index channel) {
-        const auto of_cell = task.of_cell(results[set], p_.first_param(item.set(set)) + channel);
-        for (Index i = l; i < l + width; ++i) c.set(i, of_cell);
+    } else {
+      for_each_cell_strip(item, [&](Index offset, Index first_channel, Index lane, Index lanes) {
+        const WideRows<Storage> rows(cell_rows_, lanes, false);
+        for_each_cell(first_channel, lane, lanes, [&](Index l, Index set, Index channel) {
+          c.set(l, task.of_cell(results[set], item.param(set, channel)));
+        });
+        for (int kind = 0; kind < Task::Op::kCoefficients; ++kind) spread(c.values(kind), p_.inner, rows);
+        apply_strip(rows, offset, nullptr, nullptr);
       });
-      apply_strip(cell_rows_, offset, lanes, nullptr, nullptr);
-    });
+    }
   }
 
   const Partition& p_;

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "evenkeel/base/scratch.hpp"
-#include "evenkeel/kernels/columns.hpp"
 #include "evenkeel/kernels/runs.hpp"
 #include "evenkeel/kernels/sets.hpp"
 
@@ -107,9 +106,6 @@ bool well_centred(const Statistic& n, const Statistic& first, const Statistic& s
   return Statistic(4) * first * first <= Statistic(3) * n * second;
 }
 
-/// So many rows a first pivot is guessed from: neighbours, so that nothing is fetched out of turn.
-constexpr Index kPivotRows = 16;
-
 /// A sum in a fixed order, four at a time.
 template <typename T>
 T total(const T* values, Index count) {
@@ -125,12 +121,20 @@ T total(const T* values, Index count) {
   return T(T(sum0 + sum1) + T(sum2 + sum3));
 }
 
-/// A mean that is exact where the values do not differ.
+/// A mean that is exact where the values do not differ; four sums at a time.
 template <typename T>
 T mean_of(const T* values, Index count) {
-  T sum(0);
-  for (Index i = 1; i < count; ++i) sum += T(values[i] - values[0]);
-  return T(values[0] + sum / from_count<T>(count));
+  const T& first = values[0];
+  T sum0(0), sum1(0), sum2(0), sum3(0);
+  Index i = 0;
+  for (; i + 4 <= count; i += 4) {
+    sum0 += T(values[i] - first);
+    sum1 += T(values[i + 1] - first);
+    sum2 += T(values[i + 2] - first);
+    sum3 += T(values[i + 3] - first);
+  }
+  for (; i < count; ++i) sum0 += T(values[i] - first);
+  return T(first + T(T(sum0 + sum1) + T(sum2 + sum3)) / from_count<T>(count));
 }
 
 /// Sets are summed in blocks of so many elements, which fit the nearest cache.
@@ -192,55 +196,6 @@ void run_moments(const Storage* x, const kernels::Lines& lines, const Index* off
     for (Index k = 0; k < sets; ++k) {
       moments[k].merge(BlockMoments<Statistic>::about(Statistic(sums.pivots[k]), to - from, sums.first[k],
                                                       sums.second[k]));
-    }
-  }
-}
-
-/// moments[k] = those of rows [begin, end) of set k, which is `set_lanes` neighbouring lanes from lane k
-/// set_lanes on, for at most kLanes lanes in whole sets from x on; else as run_moments. A set has one pivot,
-/// so that its lanes' sums add up.
-template <typename Storage>
-void column_moments(const Storage* x, const kernels::Lines& rows, Index lanes, Index set_lanes, Index begin,
-                    Index end, BlockMoments<StatisticOf<Storage>>* moments) {
-  using Compute = ComputeOf<Storage>;
-  using Statistic = StatisticOf<Storage>;
-  constexpr Index kBlock = 512;
-  Scratch<Compute, kernels::kLanes> pivots;
-  Scratch<Statistic, kernels::kLanes> first, second;
-
-  const Index sets = lanes / set_lanes;
-  for (Index k = 0; k < sets; ++k) moments[k] = BlockMoments<Statistic>::none();
-  for (Index from = begin; from < end; from += kBlock) {
-    const Index to = std::min(end, from + kBlock), n = (to - from) * set_lanes;
-    const auto sum = [&] {
-      simd::run<Compute>(kernels::ColumnSums<kernels::Deviations, Storage>{
-          x, nullptr, nullptr, rows, from, to, lanes, pivots.data(), first.data(), second.data()});
-      for (Index k = 0; set_lanes > 1 && k < sets; ++k) {
-        first[k] = total(&first[k * set_lanes], set_lanes);
-        second[k] = total(&second[k * set_lanes], set_lanes);
-      }
-    };
-    const auto spread = [&](Index k, const Compute& pivot) {
-      std::fill(&pivots[k * set_lanes], &pivots[k * set_lanes] + set_lanes, pivot);
-    };
-    if (from == begin) {
-      const Index few = std::min(to, from + kPivotRows);
-      simd::run<Compute>(kernels::ColumnPivots<Storage>{x, rows, from, few, lanes, pivots.data()});
-      for (Index k = 0; set_lanes > 1 && k < sets; ++k) spread(k, mean_of(&pivots[k * set_lanes], set_lanes));
-    } else {
-      for (Index k = 0; k < sets; ++k) spread(k, static_cast<Compute>(moments[k].mean));
-    }
-    sum();
-    bool again = false;
-    for (Index k = 0; k < sets; ++k) {
-      if (well_centred(from_count<Statistic>(n), first[k], second[k])) continue;
-      spread(k, Compute(Statistic(pivots[k * set_lanes]) + first[k] / from_count<Statistic>(n)));
-      again = true;
-    }
-    if (again) sum();
-    for (Index k = 0; k < sets; ++k) {
-      moments[k].merge(
-          BlockMoments<Statistic>::about(Statistic(pivots[k * set_lanes]), n, first[k], second[k]));
     }
   }
 }

@@ -5,14 +5,27 @@
 
 namespace evenkeel {
 
-/// Calls f(LineSets or ColumnSets), whichever walks the partition. Code is made only for walks that P can have.
+/// Calls f(LineSets or ColumnSets), whichever walks the partition.
+template <typename Storage, bool kElements, typename F>
+void with_walk_of(const Partition& p, const F& f) {
+  if (p.walk == (kElements ? Walk::rows : Walk::runs)) {
+    f(LineSets<Storage, kElements>(p));
+  } else {
+    f(ColumnSets<Storage, kElements>(p));
+  }
+}
+
 template <typename Storage, typename P, typename F>
 void with_walk(const P& p, const F& f) {
-  if constexpr (!std::is_same_v<P, ChannelPartition>) {
-    if (p.walk == Walk::rows) return f(LineSets<Storage, true>(p));
+  if constexpr (std::is_same_v<P, ChannelPartition>) {
+    with_walk_of<Storage, false>(p, f);
+  } else if constexpr (std::is_same_v<P, FeaturePartition>) {
+    with_walk_of<Storage, true>(p, f);
+  } else if (p.elements_are_cells()) {
+    with_walk_of<Storage, true>(p, f);
+  } else {
+    with_walk_of<Storage, false>(p, f);
   }
-  if (p.walk == Walk::runs) return f(LineSets<Storage, false>(p));
-  f(ColumnSets<Storage>(p));
 }
 
 /// y = (x - mean) inv_std gamma + beta over every set of a partition that is not empty.

@@ -72,8 +72,17 @@ struct Partition {
   }
 };
 
-/// A partition in which a set is all that has one parameter, so that no element has a parameter of its own.
-struct ChannelPartition : Partition {};
+// Partitions of which it is known beforehand whether elements_are_cells(), so that code is made for one case only.
+
+/// A set is all that has one parameter.
+struct ChannelPartition : Partition {
+  static constexpr bool elements_are_cells() { return false; }
+};
+
+/// Every element of a set has its own parameter.
+struct FeaturePartition : Partition {
+  static constexpr bool elements_are_cells() { return true; }
+};
 
 /// A tensor's dimensions in the order of memory, slowest first.
 struct MemoryShape {
@@ -119,10 +128,10 @@ inline ChannelPartition partition_channels(const MemoryShape& shape, int axis) {
 }
 
 /// Memory [samples][features][samples]: a set a sample; the features are axes [first, last).
-inline Partition partition_features(const MemoryShape& shape, int first, int last) {
+inline FeaturePartition partition_features(const MemoryShape& shape, int first, int last) {
   const Index outer = shape.product(0, first), features = shape.product(first, last);
   const Index inner = shape.product(last, shape.rank);
-  Partition p;
+  FeaturePartition p;
   if (inner == 1 || features == 1) {
     p.batch = {outer * inner, features};
     p.channel = {features, 1};

@@ -22,6 +22,11 @@ class CoefficientTable {
     shift_[i] = c.shift;
     slope_[i] = c.slope;
   }
+  /// One kind's array, in the order of Coefficients.
+  Compute* values(int kind) {
+    Scratch<Compute, kSize>* kinds[] = {&mean_, &scale_, &shift_, &slope_};
+    return kinds[kind]->data();
+  }
   Compute* mean() { return mean_.data(); }
   Compute* scale() { return scale_.data(); }
   Compute* shift() { return shift_.data(); }
@@ -34,11 +39,13 @@ class CoefficientTable {
 /// About half of a core's second-level cache.
 constexpr Index kNearBytes = Index(1) << 20;
 
-/// Whether an output goes past the caches: it is too large to be found there later, and is not written over
-/// an input, whose lines are there already.
+/// Whether an output goes past the caches: a pass is too large for it to be found there later, and it is not
+/// written over an input, whose lines are there already. Measured: once inputs and output together fill a core's
+/// second-level cache, streaming is the faster.
 template <typename Storage>
 bool goes_past_caches(const Partition& p, const Storage* out, const Storage* x, const Storage* dy) {
-  return p.size() * static_cast<Index>(sizeof(Storage)) >= kNearBytes && out != x && out != dy;
+  const Index arrays = dy == nullptr ? 2 : 3;
+  return arrays * p.size() * static_cast<Index>(sizeof(Storage)) >= 2 * kNearBytes && out != x && out != dy;
 }
 
 /// A pass forward: y = (x - mean) inv_std gamma + beta.
@@ -89,7 +96,7 @@ struct ForwardTask {
   }
 
   bool streams(const Partition& p) const {
-    return goes_past_caches(p, static_cast<const Storage*>(out), x, x);
+    return goes_past_caches(p, static_cast<const Storage*>(out), x, dy);
   }
 
   /// The rounding error of the mean goes back in through the shift.
@@ -199,10 +206,11 @@ struct CellSums {
 
   typename BackwardTask<Storage>::SetResult finish(const BackwardTask<Storage>& task, Index set) const {
     Statistic set_dy(0), set_dy_x(0);
+    const Index first_param = p.first_param(set);
     for (Index channel = 0; channel < p.channel.extent; ++channel) {
       const Index cell = set * p.channel.extent + channel;
       const Statistic gamma(task.gamma == nullptr ? ComputeOf<Storage>(1)
-                                                  : task.gamma[p.first_param(set) + channel]);
+                                                  : task.gamma[first_param + channel]);
       set_dy += gamma * dy[cell];
       set_dy_x += gamma * dy_x[cell];
     }

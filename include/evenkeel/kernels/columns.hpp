@@ -7,37 +7,59 @@
 
 namespace evenkeel::kernels {
 
-/// pivots[l] = the mean of rows [begin, end) of lane l, as RunPivots makes it.
+/// pivots[l] = the mean of lane l in `count` rows, `step` apart; exact where they are equal.
 template <typename Storage>
 struct ColumnPivots {
   using Compute = ComputeOf<Storage>;
+  static constexpr Index kMaxRows = 16;
 
   const Storage* x;
   Lines rows;
-  Index begin, end;
+  Index count, step;
   Index lanes;
   Compute* pivots;
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
-    const V share = V::all(Compute(1) / from_count<Compute>(end - begin));
-    const LineCursor start(rows, begin, end);
+    Index offsets[kMaxRows];
+    for (Index r = 0; r < count; ++r) offsets[r] = rows.line_offset(r * step);
+    const V share = V::all(Compute(1) / from_count<Compute>(count));
     for (Index l = 0; l < lanes; l += V::kLanes) {
       const Index n = lanes - l;
-      const V first = V::load(x + start.offset() + l, n, Compute(0));
+      const V first = V::load(x + offsets[0] + l, n, Compute(0));
       V sum = V::all(Compute(0));
-      for (LineCursor row = start; !row.done(); row.next()) {
-        sum = sum + (V::load(x + row.offset() + l, n, Compute(0)) - first);
-      }
+      for (Index r = 1; r < count; ++r) sum = sum + (V::load(x + offsets[r] + l, n, Compute(0)) - first);
       fma(sum, share, first).store(pivots + l, n);
+    }
+  }
+};
+
+/// lanes[k width + i] = lanes[k width], for i in [0, width).
+template <typename Compute>
+struct ColumnSpread {
+  Compute* lanes;
+  Index count, width;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Compute, Bytes>;
+    for (Compute* cell = lanes; cell != lanes + count * width; cell += width) {
+      const V value = V::all(*cell);
+      if (width < V::kLanes) {
+        value.store(cell, width);
+        continue;
+      }
+      for (Index i = 0; i + V::kLanes <= width; i += V::kLanes) value.store(cell + i);
+      value.store(cell + width - V::kLanes);
     }
   }
 };
 
 /// first[l], second[l] = the Terms' sums over rows [begin, end) of lane l.
 ///
-/// Row r is line r of `rows`, and its lanes are neighbours in memory. A lane has one center.
+/// Row r is line r of `rows`, and its lanes are neighbours in memory. A lane has one center. Short sums of four
+/// vectors at a time stay in registers; what limits it is memory, from the second-level cache on.
 template <typename Terms, typename Storage>
 struct ColumnSums {
   using Compute = ComputeOf<Storage>;
@@ -56,6 +78,7 @@ struct ColumnSums {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
+    constexpr Index L = V::kLanes;
     std::fill(first, first + lanes, Statistic(0));
     std::fill(second, second + lanes, Statistic(0));
     LineCursor row(rows, begin, end);
@@ -63,19 +86,77 @@ struct ColumnSums {
       Index offsets[kShortSum];
       const Index count = std::min<Index>(kShortSum, end - from);
       for (Index r = 0; r < count; ++r, row.next()) offsets[r] = row.offset();
-      for (Index l = 0; l < lanes; l += V::kLanes) {
-        const Index n = lanes - l;
-        const V center = V::load(centers + l, n, Compute(0));
-        V f = V::all(Compute(0)), s = f;
+      Index l = 0;
+      for (; l + 4 * L <= lanes; l += 4 * L) {
+        Sums<V> a(centers + l, L), b(centers + l + L, L), c(centers + l + 2 * L, L),
+            d(centers + l + 3 * L, L);
         for (Index r = 0; r < count; ++r) {
-          V vx = V::load(x + offsets[r] + l, n, Compute(0)), vdy = vx, vgamma = vx;
-          if constexpr (Terms::kInputs > 1) vdy = V::load(dy + offsets[r] + l, n, Compute(0));
-          if constexpr (Terms::kInputs > 2) vgamma = V::all(gamma[from + r]);
-          Terms::add(vx, vdy, vgamma, center, f, s);
+          const Index at = offsets[r] + l;
+          const V vgamma = gamma_of<V>(from + r);
+          add(at, L, vgamma, a);
+          add(at + L, L, vgamma, b);
+          add(at + 2 * L, L, vgamma, c);
+          add(at + 3 * L, L, vgamma, d);
         }
-        add_lanes(f, first + l, n);
-        add_lanes(s, second + l, n);
+        store(a, l, L);
+        store(b, l + L, L);
+        store(c, l + 2 * L, L);
+        store(d, l + 3 * L, L);
       }
+      for (; l < lanes; l += L) {
+        Sums<V> sums(centers + l, lanes - l);
+        for (Index r = 0; r < count; ++r) add(offsets[r] + l, lanes - l, gamma_of<V>(from + r), sums);
+        store(sums, l, lanes - l);
+      }
+    }
+  }
+
+ private:
+  template <typename V>
+  struct Sums {
+    V center, first, second;
+
+    EVENKEEL_INLINE Sums(const Compute* centers, Index n) {
+      center = V::load(centers, n, Compute(0));
+      first = V::all(Compute(0));
+      second = first;
+    }
+  };
+
+  template <typename V>
+  EVENKEEL_INLINE V gamma_of(Index row) const {
+    return V::all(Terms::kInputs > 2 ? gamma[row] : Compute(1));
+  }
+
+  template <typename V>
+  EVENKEEL_INLINE void add(Index at, Index n, const V& vgamma, Sums<V>& sums) const {
+    V vx = V::load(x + at, n, Compute(0)), vdy = vx;
+    if constexpr (Terms::kInputs > 1) vdy = V::load(dy + at, n, Compute(0));
+    Terms::add(vx, vdy, vgamma, sums.center, sums.first, sums.second);
+  }
+
+  template <typename V>
+  EVENKEEL_INLINE void store(const Sums<V>& sums, Index l, Index n) const {
+    add_lanes(sums.first, first + l, n);
+    add_lanes(sums.second, second + l, n);
+  }
+};
+
+/// sums[l] += lane l of every row; rows follow each other.
+template <typename Statistic>
+struct ColumnTotals {
+  const Statistic* values;
+  Index rows, lanes;
+  Statistic* sums;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Statistic, Bytes>;
+    for (Index l = 0; l < lanes; l += V::kLanes) {
+      const Index n = lanes - l;
+      V sum = V::load(sums + l, n, Statistic(0));
+      for (Index r = 0; r < rows; ++r) sum = sum + V::load(values + r * lanes + l, n, Statistic(0));
+      sum.store(sums + l, n);
     }
   }
 };
@@ -128,10 +209,9 @@ struct ColumnParamSums {
   }
 };
 
-/// out = Op(x, dy) over rows [begin, end), or Op(x, dy, gamma[r], beta[r]) where rows have parameters of
-/// their own.
+/// out = Op(x, dy, gamma[r], beta[r]) over rows [begin, end); without gamma it is 1, without beta 0.
 ///
-/// A lane has one value of each coefficient; gamma and beta may be null.
+/// A lane has one value of each coefficient. What limits it is memory.
 template <typename Op, typename Storage>
 struct ColumnApply {
   using Compute = ComputeOf<Storage>;
@@ -144,29 +224,35 @@ struct ColumnApply {
   Index begin, end;
   Index lanes;
   const Compute* coefficients[4];  // [Op::kCoefficients][lane]
-  const Compute* gamma;
-  const Compute* beta;
+  const Compute* gamma;            // one a row
+  const Compute* beta;             // one a row
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
+    if (stream) {
+      apply<V, true>();
+    } else {
+      apply<V, false>();
+    }
+  }
+
+ private:
+  template <typename V, bool kStream>
+  EVENKEEL_INLINE void apply() const {
     LineCursor row(rows, begin, end);
     for (Index r = begin; r < end; ++r, row.next()) {
       const V vgamma = V::all(gamma == nullptr ? Compute(1) : gamma[r]);
       const V vbeta = V::all(beta == nullptr ? Compute(0) : beta[r]);
-      const auto value = [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
-        const Index at = row.offset() + l;
+      const Storage* row_x = x + row.offset();
+      const Storage* row_dy = Op::kInputs > 1 ? dy + row.offset() : nullptr;
+      write_line<V, kStream>(out + row.offset(), lanes, [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
         V c[Op::kCoefficients];
         for (int j = 0; j < Op::kCoefficients; ++j) c[j] = V::load(coefficients[j] + l, n, Compute(0));
-        V vx = V::load(x + at, n, Compute(0)), vdy = vx;
-        if constexpr (Op::kInputs > 1) vdy = V::load(dy + at, n, Compute(0));
-        return gamma || beta ? Op::apply(vx, vdy, c, vgamma, vbeta) : Op::apply(vx, vdy, c);
-      };
-      if (stream) {
-        write_line<V, true>(out + row.offset(), lanes, value);
-      } else {
-        write_line<V, false>(out + row.offset(), lanes, value);
-      }
+        V vx = V::load(row_x + l, n, Compute(0)), vdy = vx;
+        if constexpr (Op::kInputs > 1) vdy = V::load(row_dy + l, n, Compute(0));
+        return Op::apply(vx, vdy, c, vgamma, vbeta);
+      });
     }
   }
 };

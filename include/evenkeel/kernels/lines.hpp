@@ -62,8 +62,8 @@ class LineCursor {
 /// Writes out[0 .. n) from value(i, m): the vector that begins at element i, of which m elements are wanted.
 ///
 /// The last vector is a whole one that steps back over what has been written, computed before anything is,
-/// since out may be an input. Not so when streaming: a line of the cache that is streamed must not be stored
-/// to as well.
+/// since out may be an input. Not so when streaming: whole lines of the cache are streamed, and what is stored beside
+/// them does not reach into them.
 template <typename V, bool kStream, typename Storage, typename F>
 EVENKEEL_INLINE void write_line(Storage* out, Index n, const F& value) {
   constexpr Index L = V::kLanes;
@@ -73,15 +73,16 @@ EVENKEEL_INLINE void write_line(Storage* out, Index n, const F& value) {
   }
   Index i = 0;
   if constexpr (kStream && std::is_same_v<Storage, typename V::Scalar>) {
+    constexpr Index kLine = 64 / static_cast<Index>(sizeof(Storage));
     const auto address = reinterpret_cast<std::uintptr_t>(out);
-    if (address % sizeof(Storage) == 0) {
-      const auto beyond = static_cast<Index>(address % sizeof(V) / sizeof(Storage));
-      if (beyond != 0) {
-        i = L - beyond;
-        value(0, L).store(out, i);
-      }
-      for (; i + L <= n; i += L) value(i, L).stream(out + i);
-      if (i < n) value(n - L, L).store_end(out + n, n - i);
+    const Index head = static_cast<Index>((64 - address % 64) % 64 / sizeof(Storage));
+    if (address % sizeof(Storage) == 0 && head + kLine <= n) {
+      const Index stop = head + (n - head) / kLine * kLine;
+      for (; i + L <= head; i += L) value(i, L).store(out + i);
+      if (i < head) value(i, L).store_before(out + head, head - i);
+      for (i = head; i < stop; i += L) value(i, L).stream(out + i);
+      for (; i + L <= n; i += L) value(i, L).store(out + i);
+      if (i < n) value(i, n - i).store(out + i, n - i);
       return;
     }
   }
@@ -108,8 +109,10 @@ EVENKEEL_INLINE void prefetch(const Storage* p, Index ahead) {
 /// So many vectors are summed in the compute type before they join the wide sum.
 constexpr int kShortSum = 16;
 
-/// The most sets or cells, and the most lanes, in one kernel call: scratch on the stack is sized by them.
+/// The most sets or cells, and the most lanes, in one kernel call: scratch on the stack is sized by them. Lanes
+/// fill a page of memory; narrower strips of wide rows are slower to walk.
 constexpr Index kBatch = 128;
-constexpr Index kLanes = 1024;
+template <typename Compute>
+constexpr Index kLanes = sizeof(Compute) <= 4 ? 1024 : 512;
 
 }  // namespace evenkeel::kernels

@@ -31,7 +31,7 @@ struct RunSums {
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
     const LineCursor start(lines, begin, end);
-    const bool is_short = end <= lines.length && end - begin <= 4 * kShortSum * V::kLanes;
+    const bool is_short = end <= lines.length && end - begin <= kShort<V>;
     for (Index k = 0; k < sets; k += V::kLanes) {
       const Index count = std::min<Index>(V::kLanes, sets - k);
       if (guess) guess_centers<V>(k, count, start);
@@ -44,6 +44,10 @@ struct RunSums {
   }
 
  private:
+  /// So many elements are summed in the compute type before they join a wide sum, in four sums a lane.
+  template <typename V>
+  static constexpr Index kShort = 4 * kShortSum* V::kLanes;
+
   // Sets k, k + 1, ..., k + count - 1: one a lane.
 
   template <typename V>
@@ -69,14 +73,7 @@ struct RunSums {
   EVENKEEL_INLINE void sum_short(Index k, Index count) const {
     constexpr int L = V::kLanes;
     V f[L], s[L];
-    if (end - begin == L && Terms::kInputs == 1) {
-      for (Index j = 0; j < count; ++j) {
-        const V vx = V::load(x + offsets[k + j] + begin), center = V::all(centers[k + j]);
-        f[j] = s[j] = V::all(Compute(0));
-        Terms::add(vx, vx, vx, center, f[j], s[j]);
-      }
-    } else
-      for (Index j = 0; j < count; ++j) sum_line(k + j, f[j], s[j]);
+    for (Index j = 0; j < count; ++j) sum_short_line(k + j, offsets[k + j] + begin, end - begin, f[j], s[j]);
     for (Index j = count; j < L; ++j) f[j] = s[j] = V::all(Compute(0));
     simd::WideSum<Compute, L, Statistic> wide_first, wide_second;
     wide_first.add(simd::totals(f));
@@ -86,11 +83,16 @@ struct RunSums {
   }
 
   template <typename V>
-  EVENKEEL_INLINE void sum_line(Index k, V& to_first, V& to_second) const {
+  EVENKEEL_INLINE void sum_short_line(Index k, Index from, Index n, V& to_first, V& to_second) const {
     constexpr int L = V::kLanes;
     const V zero = V::all(Compute(0)), center = V::all(centers[k]);
-    const Index from = offsets[k] + begin, n = end - begin;
     V f = zero, s = zero;
+    if (n == L) {
+      add(k, from, L, center, f, s);
+      to_first = f;
+      to_second = s;
+      return;
+    }
     Index i = 0;
     if (n >= 4 * L) {
       V f1 = zero, f2 = zero, f3 = zero, s1 = zero, s2 = zero, s3 = zero;
@@ -117,40 +119,15 @@ struct RunSums {
 
   template <typename V>
   EVENKEEL_INLINE void sum(Index k, LineCursor line) const {
-    constexpr int L = V::kLanes;
-    const V zero = V::all(Compute(0)), center = V::all(centers[k]);
-    simd::WideSum<Compute, L, Statistic> wide_first, wide_second;
-    V first_tail = zero, second_tail = zero;
-    int tail_steps = 0;
-
+    simd::WideSum<Compute, V::kLanes, Statistic> wide_first, wide_second;
     for (; !line.done(); line.next()) {
-      const Index from = offsets[k] + line.offset(), n = line.length();
-
-      Index i = 0;
-      while (i + 4 * L <= n) {
-        V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
-        const Index stop = std::min(n, i + kShortSum * 4 * L);
-        for (; i + 4 * L <= stop; i += 4 * L) {
-          add(k, from + i, L, center, f0, s0);
-          add(k, from + i + L, L, center, f1, s1);
-          add(k, from + i + 2 * L, L, center, f2, s2);
-          add(k, from + i + 3 * L, L, center, f3, s3);
-        }
-        wide_first.add((f0 + f1) + (f2 + f3));
-        wide_second.add((s0 + s1) + (s2 + s3));
-      }
-      for (; i < n; i += L) {
-        add(k, from + i, n - i, center, first_tail, second_tail);
-        if (++tail_steps == kShortSum) {
-          wide_first.add(first_tail);
-          wide_second.add(second_tail);
-          first_tail = second_tail = zero;
-          tail_steps = 0;
-        }
+      for (Index i = 0; i < line.length(); i += kShort<V>) {
+        V f, s;
+        sum_short_line(k, offsets[k] + line.offset() + i, std::min(line.length() - i, kShort<V>), f, s);
+        wide_first.add(f);
+        wide_second.add(s);
       }
     }
-    wide_first.add(first_tail);
-    wide_second.add(second_tail);
     first[k] = wide_first.total();
     second[k] = wide_second.total();
   }

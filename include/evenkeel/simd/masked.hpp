@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "evenkeel/base/config.hpp"
 #include "evenkeel/base/scalar.hpp"
@@ -55,24 +56,32 @@ EVENKEEL_INLINE void load_masked(const T* from, T* to, Mask mask) {
   }
 }
 
-/// to = from where the mask says so: of `to` only those lanes are written.
-template <int Bytes, typename T, typename Mask>
-EVENKEEL_INLINE void store_masked(const T* from, T* to, Mask mask) {
+/// The first n values of a register's memory, `from`, to the first or the last lanes of the one at `to`.
+template <Part kPart, int Bytes, typename T>
+EVENKEEL_INLINE void store_part(const T* from, T* to, Index n) {
   using Whole = T[Bytes / sizeof(T)];
+  const auto mask = lane_mask<kPart, Bytes, T>(n);
   if constexpr (Bytes == 64 && sizeof(T) == 4) {
-    asm("kmovd %2, %%k1\n\tvmovups %1, %%zmm0\n\tvmovups %%zmm0, %0%{%%k1%}"
+    asm("kmovd %2, %%k1\n\tvmovups %1, %%zmm0\n\tvexpandps %%zmm0, %%zmm0%{%%k1%}\n\tvmovups %%zmm0, "
+        "%0%{%%k1%}"
         : "+m"(*reinterpret_cast<Whole*>(to))
         : "m"(*reinterpret_cast<const Whole*>(from)), "r"(mask)
         : "xmm0", "k1");
   } else if constexpr (Bytes == 64) {
-    asm("kmovd %2, %%k1\n\tvmovupd %1, %%zmm0\n\tvmovupd %%zmm0, %0%{%%k1%}"
+    asm("kmovd %2, %%k1\n\tvmovupd %1, %%zmm0\n\tvexpandpd %%zmm0, %%zmm0%{%%k1%}\n\tvmovupd %%zmm0, "
+        "%0%{%%k1%}"
         : "+m"(*reinterpret_cast<Whole*>(to))
         : "m"(*reinterpret_cast<const Whole*>(from)), "r"(mask)
         : "xmm0", "k1");
   } else {
+    constexpr Index kLanes = Bytes / sizeof(T);
+    T shifted[2 * kLanes] = {};
+    std::memcpy(shifted + kLanes, from, Bytes);
+    const T* first_lane = shifted + (kPart == Part::first ? kLanes : n);
     asm("vmovups %2, %%ymm1\n\tvmovups %1, %%ymm0\n\tvmaskmovps %%ymm0, %%ymm1, %0"
         : "+m"(*reinterpret_cast<Whole*>(to))
-        : "m"(*reinterpret_cast<const Whole*>(from)), "m"(*reinterpret_cast<const std::int32_t(*)[8]>(mask))
+        : "m"(*reinterpret_cast<const Whole*>(first_lane)),
+          "m"(*reinterpret_cast<const std::int32_t(*)[8]>(mask))
         : "xmm0", "xmm1");
   }
 }

@@ -51,7 +51,7 @@ struct Vec {
     if (n > 0) store(p);
   }
   template <typename Storage>
-  EVENKEEL_INLINE void store_end(Storage* end, Index n) const {
+  EVENKEEL_INLINE void store_before(Storage* end, Index n) const {
     if (n > 0) store(end - 1);
   }
   template <typename Storage>
@@ -243,7 +243,7 @@ struct NativeVec {
     if constexpr (kMasked && std::is_same_v<Storage, T>) {
       T lanes[Lanes];
       store(lanes);
-      return store_masked<sizeof(Register)>(lanes, p, lane_mask<Part::first, sizeof(Register), T>(n));
+      return store_part<Part::first, sizeof(Register)>(lanes, p, n);
     }
 #endif
     Vec<T, Lanes / 2> low, high;
@@ -252,22 +252,17 @@ struct NativeVec {
     if (n > Lanes / 2) high.store(p + Lanes / 2, n - Lanes / 2);
   }
 
-  /// Only the last n lanes, before end.
+  /// The first n lanes, to the n places before end; from end on nothing is touched.
   template <typename Storage>
-  EVENKEEL_INLINE void store_end(Storage* end, Index n) const {
-    if (n >= Lanes) return store(end - Lanes);
+  EVENKEEL_INLINE void store_before(Storage* end, Index n) const {
 #ifdef __x86_64__
     if constexpr (kMasked && std::is_same_v<Storage, T>) {
       T lanes[Lanes];
       store(lanes);
-      return store_masked<sizeof(Register)>(lanes, end - Lanes,
-                                            lane_mask<Part::last, sizeof(Register), T>(n));
+      return store_part<Part::last, sizeof(Register)>(lanes, end - Lanes, n);
     }
 #endif
-    Vec<T, Lanes / 2> low, high;
-    halve(low, high);
-    high.store_end(end, n);
-    if (n > Lanes / 2) low.store_end(end - Lanes / 2, n - Lanes / 2);
+    store(end - n, n);
   }
 
   EVENKEEL_INLINE T total() const {
