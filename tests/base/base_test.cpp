@@ -15,10 +15,10 @@ namespace ek = evenkeel;
 
 TEST(Fail, ThrowsTheCallerAndTheRule) {
   EXPECT_EQ(refusal([] {
-              ek::fail({"BatchNorm::", "forward"}, "3 is not 4");
+              ek::fail({"BatchNorm::", "forward"}, {"3 is not ", 4});
             }),
             "evenkeel::BatchNorm::forward: 3 is not 4");
-  EXPECT_EQ(refusal([] { ek::fail({"", "view"}, "no"); }), "evenkeel::view: no");
+  EXPECT_EQ(refusal([] { ek::fail({"", "view"}, {"no"}); }), "evenkeel::view: no");
 }
 
 TEST(Counted, KnowsThePlural) {

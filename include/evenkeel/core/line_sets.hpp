@@ -225,8 +225,7 @@ class LineSets {
   /// How far on the next batch begins, if a pass over it comes before it is applied and both find room.
   template <typename Task>
   Index ahead(const Task& task, const Batch& batch) const {
-    const bool worth = task.reduces() && cell_lines_.length >= 1024 &&
-                       task.bytes_read(batch.sets * p_.set_size()) <= kNearBytes;
+    const bool worth = task.reduces() && task.bytes_read(batch.sets * p_.set_size()) <= kNearBytes;
     return !worth ? 0 : kRows ? batch.sets * p_.set_size() : batch.sets * p_.group.stride;
   }
 

@@ -100,10 +100,10 @@ SetStatistics<Statistic> finish(const BlockMoments<Statistic>& m, double epsilon
   return {m.mean, m.mean_low, variance, inverse_std(variance, epsilon)};
 }
 
-/// The pivot was close enough: squares about it lose at most two bits to cancellation.
+/// The pivot was close enough: squares about it lose at most one bit to cancellation.
 template <typename Statistic>
 bool well_centred(const Statistic& n, const Statistic& first, const Statistic& second) {
-  return Statistic(4) * first * first <= Statistic(3) * n * second;
+  return Statistic(2) * first * first <= Statistic(n * second);
 }
 
 /// A sum in a fixed order, four at a time.

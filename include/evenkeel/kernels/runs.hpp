@@ -44,6 +44,8 @@ struct RunSums {
   }
 
  private:
+  static constexpr Index kPivotValues = 16;
+
   /// So many elements are summed in the compute type before they join a wide sum, in four sums a lane.
   template <typename V>
   static constexpr Index kShort = 4 * kShortSum* V::kLanes;
@@ -53,14 +55,17 @@ struct RunSums {
   template <typename V>
   EVENKEEL_INLINE void guess_centers(Index k, Index count, const LineCursor& start) const {
     constexpr int L = V::kLanes;
-    const Index n = std::min<Index>(L, start.length());
+    const Index n = std::min<Index>(kPivotValues, start.length());
     const V share = V::all(Compute(1) / from_count<Compute>(n));
     V differences[L];
     Compute firsts[L];
     for (Index j = 0; j < count; ++j) {
       const Storage* set = x + offsets[k + j] + start.offset();
       firsts[j] = static_cast<Compute>(*set);
-      differences[j] = V::load(set, n, firsts[j]) - V::all(firsts[j]);
+      const V from = V::all(firsts[j]);
+      V sum = V::load(set, n, firsts[j]) - from;
+      for (Index i = L; i < n; i += L) sum = sum + (V::load(set + i, n - i, firsts[j]) - from);
+      differences[j] = sum;
     }
     for (Index j = count; j < L; ++j) {
       firsts[j] = firsts[0];
