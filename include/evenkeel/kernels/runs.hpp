@@ -11,6 +11,10 @@ namespace evenkeel::kernels {
 ///
 /// Set k is `lines` from x + offsets[k] on, and has one center. Where those are to be guessed, it is the mean of the first
 /// neighbours, as the first value plus the mean of the differences from it: exact where values do not differ.
+///
+/// Short sets are summed one after the other and folded together, one a lane. Limited by the two ports that add vectors
+/// (three operations a vector) while the data is near, by bandwidth beyond. Measured with RunApply, as a batch norm of
+/// N,C,H,W that trains: 1.7 times the floor inside the second-level cache, 1.4 beyond; backward 1.5 and 1.3 to 1.6.
 template <typename Terms, typename Storage>
 struct RunSums {
   using Compute = ComputeOf<Storage>;
@@ -147,7 +151,8 @@ struct RunSums {
 
 /// out = Op(x, dy) over elements [begin, end) of each cell.
 ///
-/// Cell k is `lines` from x + offsets[k] on, and has one value of each coefficient.
+/// Cell k is `lines` from x + offsets[k] on, and has one value of each coefficient. Limited by bandwidth: alone, as batch
+/// norm's inference, 1.2 times the floor inside the second-level cache, 1.05 beyond.
 template <typename Op, typename Storage>
 struct RunApply {
   using Compute = ComputeOf<Storage>;
