@@ -1,8 +1,12 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
+#include <thread>
 #include <type_traits>
 #include <unsupported/Eigen/CXX11/Tensor>
+#include <vector>
 
 #include "evenkeel/base/scalar.hpp"
 #include "evenkeel/simd/vec.hpp"
@@ -16,28 +20,83 @@ struct IsDevice<Eigen::DefaultDevice> : std::true_type {};
 template <>
 struct IsDevice<Eigen::ThreadPoolDevice> : std::true_type {};
 
-/// How many threads may take part: 1 from inside the pool itself, whose threads must not wait for each other.
+/// How many threads may take part.
 template <typename Device>
 int concurrency(const Device& device) {
   static_assert(IsDevice<Device>::value, "evenkeel runs on Eigen::DefaultDevice and Eigen::ThreadPoolDevice");
   if constexpr (std::is_same_v<Device, Eigen::ThreadPoolDevice>) {
-    return device.currentThreadId() >= 0 ? 1 : device.numThreads();
+    return device.numThreads();
   } else {
     return 1;
   }
 }
 
-/// Calls f(i) for i in [0, count), in any order and on any thread. `elements` is what one call works on. What
-/// f streamed past the caches is there for all threads on return.
+/// Elements that are worth a thread's while.
+constexpr Index kGrain = 32768;
+
+/// The calls of f(i), i in [0, count), shared out to the caller and those who come in time to help.
+///
+/// Each has a stretch of neighbours, and takes from the others' when its own is done. The caller waits for
+/// calls that have begun, never for a thread to begin: the pool may be busy, or the caller one of its threads.
+/// A helper that comes too late finds nothing to do, and does not touch f, which may be gone.
+template <typename F>
+class SharedCalls {
+ public:
+  SharedCalls(const F& f, Index count, int threads)
+      : f_(f), left_(count), stretches_(static_cast<std::size_t>(threads)) {
+    for (int t = 0; t < threads; ++t) {
+      stretches_[static_cast<std::size_t>(t)].next = count * t / threads;
+      stretches_[static_cast<std::size_t>(t)].end = count * (t + 1) / threads;
+    }
+  }
+
+  /// Takes part until no call is left to take.
+  void work() noexcept {
+    const std::size_t own = joined_.fetch_add(1, std::memory_order_relaxed);
+    Index done = 0;
+    for (std::size_t t = 0; t < stretches_.size(); ++t) {
+      Stretch& stretch = stretches_[(own + t) % stretches_.size()];
+      for (Index i; (i = stretch.next.fetch_add(1, std::memory_order_relaxed)) < stretch.end; ++done) f_(i);
+    }
+    if (done == 0) return;
+    simd::fence();
+    if (left_.fetch_sub(done, std::memory_order_acq_rel) == done) all_done_.Notify();
+  }
+
+  /// Until all calls have returned. They soon will: a thread that goes to sleep takes longer to wake up.
+  void wait() {
+    for (int i = 0; i < 64; ++i) {
+      if (left_.load(std::memory_order_acquire) == 0) return;
+      std::this_thread::yield();
+    }
+    all_done_.Wait();
+  }
+
+ private:
+  /// In a cache line of its own.
+  struct alignas(64) Stretch {
+    std::atomic<Index> next;
+    Index end;
+  };
+
+  const F& f_;
+  std::atomic<std::size_t> joined_{0};
+  std::atomic<Index> left_;
+  std::vector<Stretch> stretches_;
+  Eigen::Notification all_done_;
+};
+
+/// Calls f(i) for i in [0, count), in any order and on any thread; f does not throw. `elements` is what one
+/// call works on. What f streamed past the caches is there for all threads on return.
 template <typename Device, typename F>
 void parallel_for(const Device& device, Index count, Index elements, const F& f) {
   if constexpr (std::is_same_v<Device, Eigen::ThreadPoolDevice>) {
-    if (count > 1 && concurrency(device) > 1) {
-      device.parallelFor(count, Eigen::TensorOpCost(0, 0, static_cast<double>(elements)),
-                         [&f](Index first, Index last) {
-                           for (Index i = first; i < last; ++i) f(i);
-                           simd::fence();
-                         });
+    const Index threads = std::min({count, count * elements / kGrain, Index(concurrency(device))});
+    if (threads > 1) {
+      const auto calls = std::make_shared<SharedCalls<F>>(f, count, static_cast<int>(threads));
+      for (Index t = 1; t < threads; ++t) device.getPool()->Schedule([calls] { calls->work(); });
+      calls->work();
+      calls->wait();
       return;
     }
   }
@@ -63,9 +122,6 @@ class Team {
 };
 
 // Work is cut by its size alone, so that what is added to what does not depend on the number of threads.
-
-/// Elements that are worth a thread's while.
-constexpr Index kGrain = 32768;
 
 /// Blocks enough for many threads, and few enough that each may keep sums of its own.
 constexpr Index kMaxBlocks = 128;
