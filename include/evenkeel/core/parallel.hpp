@@ -102,8 +102,10 @@ struct Pieces {
   Index steps, length, count;
 
   Pieces(Index steps_, Index step_size, Index most = kMax) : steps(steps_) {
-    length = std::max((steps + most - 1) / most, kGrain / std::max<Index>(1, step_size));
-    length = (length + 63) / 64 * 64;
+    const Index least = std::max((steps + most - 1) / most, kGrain / std::max<Index>(1, step_size));
+    count = (steps + least - 1) / least;
+    length = (steps + count - 1) / count;
+    if (step_size == 1) length = (length + 63) / 64 * 64;
     count = (steps + length - 1) / length;
   }
   Index begin(Index piece) const { return piece * length; }
@@ -128,7 +130,8 @@ struct Blocks {
     const auto block = [&](Index b, const Team<Device>& its_team) {
       f(b, b * bundle, std::min(items, (b + 1) * bundle), its_team);
     };
-    if (item_size <= kGrain || count >= 4 * team.threads()) {
+    const Index threads = team.threads(), rounds = (count + threads - 1) / threads;
+    if (item_size <= kGrain || 5 * count >= 4 * rounds * threads) {  // four in five work to the end
       const Team<Device> alone;
       team.for_each(count, bundle * item_size, [&](Index b) { block(b, alone); });
     } else {
