@@ -7,6 +7,8 @@
 
 #include <atomic>
 #include <future>
+#include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "support/shape.hpp"
@@ -32,32 +34,62 @@ TEST(Pieces, CoverAllStepsOnce) {
 
 TEST(Pieces, LargeWorkIsCut) { EXPECT_GT(ek::Pieces(1000000, 1).count, 1); }
 
+constexpr Index kLarge = 1 << 22;  // elements enough for a team
+
+/// Two loops, for helpers stay from one to the next.
 template <typename Device>
 void expect_each_called_once(const Device& device, Index count) {
   std::vector<std::atomic<int>> calls(at(count));
   for (auto& call : calls) call = 0;
-  ek::parallel_for(device, count, 100000, [&](Index i) { ++calls[at(i)]; });
-  for (auto& call : calls) EXPECT_EQ(call, 1);
+  const ek::Team<Device> team(device, kLarge);
+  for (int loop = 1; loop <= 2; ++loop) {
+    team.for_each(count, kLarge, [&](Index i) { ++calls[at(i)]; });
+    for (auto& call : calls) EXPECT_EQ(call, loop);
+  }
 }
 
-TEST(ParallelFor, CallsEachOnce) {
+TEST(Team, CallsEachOnce) {
   for (Index count : {0, 1, 2, 17, 1000}) {
     expect_each_called_once(Eigen::DefaultDevice(), count);
     for (int threads : {1, 2, 5}) {
       Eigen::ThreadPool pool(threads);
-      expect_each_called_once(Eigen::ThreadPoolDevice(&pool, threads), count);
+      for (int repeat = 0; repeat < 50; ++repeat)
+        expect_each_called_once(Eigen::ThreadPoolDevice(&pool, threads), count);
     }
   }
 }
 
-TEST(Concurrency, IsOneInsideThePool) {
+TEST(Team, IsAsLargeAsTheWork) {
   Eigen::ThreadPool pool(3);
   const Eigen::ThreadPoolDevice device(&pool, 3);
-  EXPECT_EQ(ek::concurrency(Eigen::DefaultDevice()), 1);
-  EXPECT_EQ(ek::concurrency(device), 3);
-  std::promise<int> inside;
-  pool.Schedule([&] { inside.set_value(ek::concurrency(device)); });
-  EXPECT_EQ(inside.get_future().get(), 1);
+  using Pooled = ek::Team<Eigen::ThreadPoolDevice>;
+  EXPECT_EQ(Pooled().threads(), 1);
+  EXPECT_EQ(Pooled(device, 1000).threads(), 1);
+  EXPECT_EQ(Pooled(device, kLarge).threads(), 3);
+  EXPECT_EQ(ek::Team<Eigen::DefaultDevice>(Eigen::DefaultDevice(), kLarge).threads(), 1);
+}
+
+// The caller does all the work then, and those who come late do not touch what is gone.
+TEST(Team, DoesNotWaitForAPoolThatIsBusy) {
+  std::promise<void> end;
+  const std::shared_future<void> ended = end.get_future().share();
+  Eigen::ThreadPool pool(3);
+  for (int t = 0; t < 3; ++t) pool.Schedule([ended] { ended.wait(); });
+  // More tasks than the queues of Eigen's pool take, so that the caller is given some of them itself.
+  for (int repeat = 0; repeat < 1500; ++repeat)
+    expect_each_called_once(Eigen::ThreadPoolDevice(&pool, 3), 100);
+  end.set_value();
+}
+
+TEST(Team, HasSeveralCallersAtOnce) {
+  Eigen::ThreadPool pool(2);
+  std::vector<std::thread> callers;
+  for (int t = 0; t < 3; ++t)
+    callers.emplace_back([&] {
+      for (int repeat = 0; repeat < 200; ++repeat)
+        expect_each_called_once(Eigen::ThreadPoolDevice(&pool, 2), 20);
+    });
+  for (std::thread& caller : callers) caller.join();
 }
 
 // The blocks, in terms of their first and last items, are the same on every device.
@@ -68,9 +100,11 @@ TEST(Blocks, CoverAllItemsAlikeOnEveryDevice) {
       EXPECT_LE(blocks.count, 8);
       const auto owners_on = [&](const auto& device) {
         std::vector<Index> owner(at(items), -1);
-        blocks.for_each(device, [&](Index block, Index first, Index last, const auto&) {
-          for (Index i = first; i < last; ++i) owner[at(i)] = block;
-        });
+        using Device = std::decay_t<decltype(device)>;
+        blocks.for_each(ek::Team<Device>(device, kLarge),
+                        [&](Index block, Index first, Index last, const auto&) {
+                          for (Index i = first; i < last; ++i) owner[at(i)] = block;
+                        });
         return owner;
       };
       const std::vector<Index> owners = owners_on(Eigen::DefaultDevice());

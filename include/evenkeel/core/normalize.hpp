@@ -31,9 +31,10 @@ void with_walk(const P& p, const F& f) {
 /// y = (x - mean) inv_std gamma + beta over every set of a partition that is not empty.
 template <typename Device, typename P, typename Storage>
 void normalize(const Device& device, const P& p, const ForwardTask<Storage>& task) {
+  const Team<Device> team(device, p.size());
   with_walk<Storage>(p, [&](const auto& walk) {
-    walk.blocks().for_each(device, [&](Index, Index begin, Index end, const Team<Device>& team) {
-      walk.forward(task, begin, end, team);
+    walk.blocks().for_each(team, [&](Index, Index begin, Index end, const Team<Device>& of_block) {
+      walk.forward(task, begin, end, of_block);
     });
   });
 }
@@ -52,22 +53,23 @@ Index backward_sums(const P& p) {
 /// dx, and the gradients of gamma and beta, over a partition that is not empty.
 template <typename Device, typename P, typename Storage>
 void normalize_backward(const Device& device, const P& p, const BackwardTask<Storage>& task) {
+  const Team<Device> team(device, p.size());
   with_walk<Storage>(p, [&](const auto& walk) {
     const Blocks blocks = walk.blocks();
     const BlockSums<Storage> block_sums{p.params(), blocks.count, task.sums};
-    blocks.for_each(device, [&](Index block, Index begin, Index end, const Team<Device>& team) {
+    blocks.for_each(team, [&](Index block, Index begin, Index end, const Team<Device>& of_block) {
       if (p.elements_are_cells()) {
         block_sums.clear(block);
-        walk.backward(task, begin, end, team, block_sums.gamma(block), block_sums.beta(block));
+        walk.backward(task, begin, end, of_block, block_sums.gamma(block), block_sums.beta(block));
       } else {
-        walk.backward(task, begin, end, team, nullptr, nullptr);
+        walk.backward(task, begin, end, of_block, nullptr, nullptr);
       }
     });
     if (!task.wants_params()) return;
     const CellSums<Storage> cell_sums(p, task.sums);
     const Index terms = p.elements_are_cells() ? blocks.count : p.sets() / p.group.extent;
     constexpr Index kBundle = 64;
-    parallel_for(device, (p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index bundle) {
+    team.for_each((p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index bundle) {
       const Index begin = bundle * kBundle, end = std::min(p.params(), begin + kBundle);
       if (p.elements_are_cells()) return block_sums.finish_params(task, begin, end);
       for (Index param = begin; param < end; ++param) cell_sums.finish_param(task, param);

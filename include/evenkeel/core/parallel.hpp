@@ -6,6 +6,11 @@
 
 #include "evenkeel/base/scalar.hpp"
 #include "evenkeel/simd/vec.hpp"
+#ifdef EIGEN_USE_THREADS
+#include <memory>
+
+#include "evenkeel/core/crew.hpp"
+#endif
 
 namespace evenkeel {
 
@@ -16,51 +21,70 @@ struct IsDevice<Eigen::DefaultDevice> : std::true_type {};
 template <>
 struct IsDevice<Eigen::ThreadPoolDevice> : std::true_type {};
 
-/// How many threads may take part: 1 from inside the pool itself, whose threads must not wait for each other.
-template <typename Device>
-int concurrency(const Device& device) {
-  static_assert(IsDevice<Device>::value, "evenkeel runs on Eigen::DefaultDevice and Eigen::ThreadPoolDevice");
-  if constexpr (std::is_same_v<Device, Eigen::ThreadPoolDevice>) {
-    return device.currentThreadId() >= 0 ? 1 : device.numThreads();
-  } else {
-    return 1;
-  }
-}
-
-/// Calls f(i) for i in [0, count), in any order and on any thread. `elements` is what one call works on. What
-/// f streamed past the caches is there for all threads on return.
-template <typename Device, typename F>
-void parallel_for(const Device& device, Index count, Index elements, const F& f) {
-  if constexpr (std::is_same_v<Device, Eigen::ThreadPoolDevice>) {
-    if (count > 1 && concurrency(device) > 1) {
-      device.parallelFor(count, Eigen::TensorOpCost(0, 0, static_cast<double>(elements)),
-                         [&f](Index first, Index last) {
-                           for (Index i = first; i < last; ++i) f(i);
-                           simd::fence();
-                         });
-      return;
-    }
-  }
-  for (Index i = 0; i < count; ++i) f(i);
-  simd::fence();
-}
-
-/// The device's threads, or the present one alone.
+/// The threads that take part in work on so many elements.
 template <typename Device>
 class Team {
  public:
-  explicit Team(const Device* device = nullptr) : device_(device) {}
+  static_assert(IsDevice<Device>::value, "evenkeel runs on Eigen::DefaultDevice and Eigen::ThreadPoolDevice");
 
-  /// As parallel_for.
+  /// The present thread alone.
+  Team() = default;
+  Team(const Device&, Index) {}
+
+  int threads() const { return 1; }
+
+  /// Calls f(i) for i in [0, count), in any order and on any thread. `elements` is what one call works on.
+  /// With several threads f may not throw.
+  template <typename F>
+  void for_each(Index count, Index /* elements */, const F& f) const {
+    for (Index i = 0; i < count; ++i) f(i);
+  }
+};
+
+#ifdef EIGEN_USE_THREADS
+template <>
+class Team<Eigen::ThreadPoolDevice> {
+ public:
+  Team() = default;
+  Team(const Eigen::ThreadPoolDevice& device, Index elements)
+      : pool_(device.getPool()),
+        threads_(elements < kLeast
+                     ? 1
+                     : static_cast<int>(std::min<Index>(elements / kShare, device.numThreads()))) {}
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+  ~Team() {
+    if (crew_ != nullptr) crew_->dismiss();
+  }
+
+  int threads() const { return threads_; }
+
   template <typename F>
   void for_each(Index count, Index elements, const F& f) const {
-    if (device_ != nullptr) return parallel_for(*device_, count, elements, f);
+    if (threads_ > 1 && count > 1 && count * elements >= kShare) {
+      if (crew_ == nullptr) call_in();
+      return crew_->run(count, f);
+    }
     for (Index i = 0; i < count; ++i) f(i);
   }
 
  private:
-  const Device* device_;
+  /// Elements that are worth waking up threads that have slept, which takes about 15 us, and each one's share.
+  static constexpr Index kLeast = 262144, kShare = 65536;
+
+  /// One more than will work. A pool wakes up a thread for each task, even if another that was awake takes it,
+  /// and the one without a task would look for one on a core that has better things to do; it sleeps on in the
+  /// crew. And of those that have slept, the first to find a core are the ones that work.
+  void call_in() const {
+    crew_ = std::make_shared<Crew>(threads_);
+    for (int t = 0; t < threads_; ++t) pool_->Schedule([crew = crew_] { crew->help(); });
+  }
+
+  Eigen::ThreadPoolInterface* pool_ = nullptr;
+  int threads_ = 1;
+  mutable std::shared_ptr<Crew> crew_;
 };
+#endif
 
 // Work is cut by its size alone, so that what is added to what does not depend on the number of threads.
 
@@ -78,8 +102,10 @@ struct Pieces {
   Index steps, length, count;
 
   Pieces(Index steps_, Index step_size, Index most = kMax) : steps(steps_) {
-    length = std::max((steps + most - 1) / most, kGrain / std::max<Index>(1, step_size));
-    length = (length + 63) / 64 * 64;
+    const Index least = std::max((steps + most - 1) / most, kGrain / std::max<Index>(1, step_size));
+    count = (steps + least - 1) / least;
+    length = (steps + count - 1) / count;
+    if (step_size == 1) length = (length + 63) / 64 * 64;
     count = (steps + length - 1) / length;
   }
   Index begin(Index piece) const { return piece * length; }
@@ -97,17 +123,21 @@ struct Blocks {
     count = (items + bundle - 1) / bundle;
   }
 
-  /// Calls f(block, first item, end of items, team).
+  /// Calls f(block, first item, end of items, team). What f streamed past the caches is there for all threads
+  /// on return.
   template <typename Device, typename F>
-  void for_each(const Device& device, const F& f) const {
-    const auto block = [&](Index b, const Team<Device>& team) {
-      f(b, b * bundle, std::min(items, (b + 1) * bundle), team);
+  void for_each(const Team<Device>& team, const F& f) const {
+    const auto block = [&](Index b, const Team<Device>& its_team) {
+      f(b, b * bundle, std::min(items, (b + 1) * bundle), its_team);
     };
-    if (item_size <= kGrain || count >= 4 * concurrency(device)) {
-      parallel_for(device, count, bundle * item_size, [&](Index b) { block(b, Team<Device>()); });
+    const Index threads = team.threads(), rounds = (count + threads - 1) / threads;
+    if (item_size <= kGrain || 5 * count >= 4 * rounds * threads) {  // four in five work to the end
+      const Team<Device> alone;
+      team.for_each(count, bundle * item_size, [&](Index b) { block(b, alone); });
     } else {
-      for (Index b = 0; b < count; ++b) block(b, Team<Device>(&device));
+      for (Index b = 0; b < count; ++b) block(b, team);
     }
+    simd::fence();
   }
 };
 
