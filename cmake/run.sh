@@ -125,6 +125,11 @@ compare() {
     (need "$peer") || say "Going on without $peer"
   done
   build compare BENCHMARK_PEERS evenkeel_compare
+  if [[ " $* " != *" --filter "* ]]; then
+    say "Measuring what including the library costs"
+    bash "$root/benchmarks/peers/cost_of_including.sh" >"$root/build/compare/including"
+    set -- --including "$root/build/compare/including" "$@"
+  fi
   say "Comparing"
   exec "$root/build/compare/bin/evenkeel_compare" --output "$root/build/compare" "$@"
 }

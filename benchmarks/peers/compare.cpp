@@ -17,11 +17,12 @@
 #include "comparison.hpp"
 #include "options.hpp"
 #include "report.hpp"
+#include "scaling.hpp"
 
 namespace evenkeel::peers {
 namespace {
 
-void load_peer(const char* module, std::vector<Library>& libraries) {
+[[maybe_unused]] void load_peer(const char* module, std::vector<Library>& libraries) {
   void* handle = dlopen(module, RTLD_NOW | RTLD_LOCAL);  // for good
   if (handle == nullptr) throw std::runtime_error(dlerror());
   reinterpret_cast<PeerFunction*>(dlsym(handle, kPeerFunction))(libraries);
@@ -139,6 +140,36 @@ void write(const std::filesystem::path& path, const std::string& text) {
   if (!file) throw std::runtime_error(path.string() + ": cannot be written");
 }
 
+ScalingModel make_model(const Options& options) {
+  ScalingModel model{measure_call_in(), {}};
+  if (options.memory_bandwidth) model.bytes_per_second = 1e9 * *options.memory_bandwidth;
+  return model;
+}
+
+/// Inference is forward without its first half.
+std::vector<Scaling> scaling_of(const std::vector<Growth>& growth, const ScalingModel& model,
+                                int repetitions) {
+  std::vector<Scaling> rows;
+  for (const Growth& g : growth) {
+    if (g.test.direction != Direction::kInference) rows.push_back(model.predict(g, repetitions));
+  }
+  return rows;
+}
+
+std::vector<Including> read_including(const std::string& path) {
+  std::vector<Including> rows;
+  if (path.empty()) return rows;
+  std::ifstream file(path);
+  Including row;
+  while (file >> row.include_seconds >> row.use_seconds >> row.text_bytes &&
+         std::getline(file >> std::ws, row.compiler)) {
+    rows.push_back(row);
+  }
+  if (rows.empty() || !file.eof())
+    throw std::runtime_error(path + ": is not what cost_of_including.sh writes");
+  return rows;
+}
+
 int run(const Options& options) {
   const Setting setting = make_setting(options);
   Session session(options, setting);
@@ -151,6 +182,9 @@ int run(const Options& options) {
   const Library on_threads = evenkeel_library(kThreads);  // only now, for its threads spin a while
   const std::vector<Growth> growth = session.growth(on_threads);
   sections.push_back(threads_section(growth, session.small(on_threads)));
+  const ScalingModel model = make_model(options);
+  sections.push_back(scaling_section(scaling_of(growth, model, options.repetitions), model));
+  sections.push_back(including_section(read_including(options.including)));
 
   const std::string text = summary(floats, setting), report = markdown_report(text, sections);
   const std::filesystem::path directory = options.output;

@@ -5,8 +5,11 @@
 #include <memory>
 #include <unsupported/Eigen/CXX11/Tensor>
 #include <utility>
+#include <vector>
 
 #include "library.hpp"
+#include "measure.hpp"
+#include "recorder.hpp"
 
 namespace evenkeel::peers {
 namespace {
@@ -73,6 +76,24 @@ Library evenkeel_library() { return library_on(std::make_shared<Eigen::DefaultDe
 Library evenkeel_library(int threads) {
   const auto pool = std::make_shared<Pool>(threads);
   return library_on(std::shared_ptr<Eigen::ThreadPoolDevice>(pool, &pool->device));
+}
+
+Library evenkeel_library(const std::shared_ptr<Recorder>& recorder) { return library_on(recorder); }
+
+CallIn measure_call_in() {
+  const Pool pool(2);
+  const auto seconds_after = [&](double pause) {
+    std::vector<double> seconds;
+    for (int i = 0; i < 301; ++i) {
+      for (const double begin = seconds_now(); seconds_now() - begin < pause;) continue;
+      const double begin = seconds_now();
+      const Team<Eigen::ThreadPoolDevice> team(pool.device, kWorthThreads);
+      team.for_each(2, kWorthThreads, [](Index) {});
+      seconds.push_back(seconds_now() - begin);
+    }
+    return median(seconds);
+  };
+  return {seconds_after(0), seconds_after(1e-3) / 2};  // both of the pool's threads are woken up
 }
 
 }  // namespace evenkeel::peers

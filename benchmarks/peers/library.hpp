@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -9,6 +10,8 @@
 #include "problem.hpp"
 
 namespace evenkeel::peers {
+
+struct Recorder;
 
 /// A case as a library runs it.
 struct Pass {
@@ -34,7 +37,14 @@ struct Library {
 
 Library evenkeel_library();
 Library evenkeel_library(int threads);  // on an Eigen::ThreadPoolDevice
+Library evenkeel_library(const std::shared_ptr<Recorder>& recorder);
 std::string evenkeel_instruction_set();
+
+/// Seconds to call in a thread: one that still looks for work, and one that sleeps.
+struct CallIn {
+  double awake, asleep;
+};
+CallIn measure_call_in();
 
 Library eigen_library();
 

@@ -13,6 +13,8 @@ struct Options {
   std::optional<std::regex> filter;
   int repetitions = 11;
   std::string output = ".";
+  std::string including;                   // where cost_of_including.sh has written
+  std::optional<double> memory_bandwidth;  // GB/s
   bool help = false;
 
   bool wants(const std::string& name) const { return !filter || std::regex_search(name, *filter); }
@@ -26,6 +28,9 @@ Writes compare.md, compare.json and compare.svg.
   --filter REGEX   only cases whose name has it, as batch_norm/forward/nchw/32x64x56x56/float
   --repetitions N  of each measurement, whose median is reported (11)
   --output DIR     where to write (.)
+  --memory-bandwidth GB/S
+                   what all cores together get from memory, for the model of scaling (no limit)
+  --including FILE what cost_of_including.sh has measured, to be part of the report
   --help           this text
 )";
 
@@ -35,6 +40,19 @@ inline int parse_repetitions(const std::string& text) {
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || stop != end || value < 1 || value > 1000000) {
     throw std::runtime_error("--repetitions: '" + text + "', expected an integer from 1 to 1000000");
+  }
+  return value;
+}
+
+inline double parse_bandwidth(const std::string& text) {
+  std::size_t used = 0;
+  double value = 0;
+  try {
+    value = std::stod(text, &used);
+  } catch (const std::exception&) {
+  }
+  if (used != text.size() || !(value > 0)) {
+    throw std::runtime_error("--memory-bandwidth: '" + text + "', expected a number greater than 0");
   }
   return value;
 }
@@ -61,6 +79,10 @@ inline Options parse_options(const std::vector<std::string>& arguments) {
       options.filter = parse_filter(value());
     } else if (option == "--repetitions") {
       options.repetitions = parse_repetitions(value());
+    } else if (option == "--memory-bandwidth") {
+      options.memory_bandwidth = parse_bandwidth(value());
+    } else if (option == "--including") {
+      options.including = value();
     } else if (option == "--output") {
       options.output = value();
     } else {

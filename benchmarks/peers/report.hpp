@@ -6,6 +6,7 @@
 
 #include "comparison.hpp"
 #include "machine.hpp"
+#include "scaling.hpp"
 #include "threads.hpp"
 
 namespace evenkeel::peers {
@@ -40,6 +41,16 @@ struct OddRow {
 Section odd_section(const std::vector<OddRow>& rows);
 
 Section threads_section(const std::vector<Growth>& large, const std::vector<SmallCall>& small);
+
+Section scaling_section(const std::vector<Scaling>& rows, const ScalingModel& model);
+
+/// What including the library costs a compiler, as cost_of_including.sh measured it.
+struct Including {
+  std::string compiler;
+  double include_seconds, use_seconds;
+  long text_bytes;
+};
+Section including_section(const std::vector<Including>& rows);
 
 /// A paragraph on the machine and one on the figures, fit for a README.
 std::string summary(const std::vector<Row>& rows, const Setting& setting);

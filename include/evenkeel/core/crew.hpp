@@ -45,7 +45,7 @@ class Crew {
     const std::size_t own = 1 + joined_.fetch_add(1, std::memory_order_relaxed);
     if (own >= stretches_.size()) {
       std::unique_lock<std::mutex> lock(mutex_);
-      return wake_up_.wait(lock, [this] { return dismissed(state_.load(std::memory_order_relaxed)); });
+      return wake_up_.wait(lock, [this] { return is_dismissed(); });
     }
     std::uint64_t state = state_.load(std::memory_order_relaxed), last_turn = 0;
     for (int tries = 0; !dismissed(state); state = state_.load(std::memory_order_relaxed)) {
@@ -62,6 +62,8 @@ class Crew {
     }
     wake_up_.notify_all();
   }
+
+  bool is_dismissed() const { return dismissed(state_.load(std::memory_order_relaxed)); }
 
   /// Sends all helpers away, those too that have not come yet.
   void dismiss() {

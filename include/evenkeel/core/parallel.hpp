@@ -21,6 +21,14 @@ struct IsDevice<Eigen::DefaultDevice> : std::true_type {};
 template <>
 struct IsDevice<Eigen::ThreadPoolDevice> : std::true_type {};
 
+/// Elements that are worth waking up threads that have slept, which takes about 15 us, and each one's share.
+constexpr Index kWorthThreads = 262144, kShare = 65536;
+
+/// How many of a device's threads take part in work on so many elements.
+inline int team_size(Index elements, int threads) {
+  return elements < kWorthThreads ? 1 : static_cast<int>(std::min<Index>(elements / kShare, threads));
+}
+
 /// The threads that take part in work on so many elements.
 template <typename Device>
 class Team {
@@ -47,10 +55,7 @@ class Team<Eigen::ThreadPoolDevice> {
  public:
   Team() = default;
   Team(const Eigen::ThreadPoolDevice& device, Index elements)
-      : pool_(device.getPool()),
-        threads_(elements < kLeast
-                     ? 1
-                     : static_cast<int>(std::min<Index>(elements / kShare, device.numThreads()))) {}
+      : pool_(device.getPool()), threads_(team_size(elements, device.numThreads())) {}
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
   ~Team() {
@@ -69,15 +74,24 @@ class Team<Eigen::ThreadPoolDevice> {
   }
 
  private:
-  /// Elements that are worth waking up threads that have slept, which takes about 15 us, and each one's share.
-  static constexpr Index kLeast = 262144, kShare = 65536;
-
   /// One more than will work. A pool wakes up a thread for each task, even if another that was awake takes it,
   /// and the one without a task would look for one on a core that has better things to do; it sleeps on in the
   /// crew. And of those that have slept, the first to find a core are the ones that work.
   void call_in() const {
     crew_ = std::make_shared<Crew>(threads_);
-    for (int t = 0; t < threads_; ++t) pool_->Schedule([crew = crew_] { crew->help(); });
+    call_in(pool_, crew_, threads_);
+  }
+
+  /// Each calls in half of those that are left, for to wake up a thread takes longer than to start it.
+  static void call_in(Eigen::ThreadPoolInterface* pool, const std::shared_ptr<Crew>& crew, int count) {
+    for (const int part : {count / 2, count - count / 2}) {
+      if (part == 0) continue;
+      pool->Schedule([=] {
+        if (crew->is_dismissed()) return;
+        call_in(pool, crew, part - 1);
+        crew->help();
+      });
+    }
   }
 
   Eigen::ThreadPoolInterface* pool_ = nullptr;
@@ -130,8 +144,10 @@ struct Blocks {
     const auto block = [&](Index b, const Team<Device>& its_team) {
       f(b, b * bundle, std::min(items, (b + 1) * bundle), its_team);
     };
-    const Index threads = team.threads(), rounds = (count + threads - 1) / threads;
-    if (item_size <= kGrain || 5 * count >= 4 * rounds * threads) {  // four in five work to the end
+    // How many times as fast: count / rounds with a block a thread, pieces / piece_rounds with all on each.
+    const Index threads = team.threads(), pieces = std::clamp<Index>(item_size / kGrain, 1, Pieces::kMax);
+    const Index rounds = (count + threads - 1) / threads, piece_rounds = (pieces + threads - 1) / threads;
+    if (5 * count * piece_rounds >= 4 * pieces * rounds) {  // less often together is worth a fifth
       const Team<Device> alone;
       team.for_each(count, bundle * item_size, [&](Index b) { block(b, alone); });
     } else {
