@@ -86,7 +86,10 @@ struct ForwardTask {
   /// Those of `count` sets, `step` apart.
   void save(Index first, Index step, Index count, StatisticsTable<Statistic>& s) const {
     if (moments == nullptr) return;
-    const auto copy = [&](Statistic* from, Vector<Statistic>& to) {
+    const bool stream =
+        step == 1 && 4 * moments->size() * static_cast<Index>(sizeof(Statistic)) >= kNearBytes;
+    const auto copy = [&](const Statistic* from, Vector<Statistic>& to) {
+      if (stream) return simd::run<Statistic>(kernels::StreamCopy<Statistic>{from, &to[first], count});
       for (Index k = 0; k < count; ++k) to[first + k * step] = from[k];
     };
     copy(s.mean.data(), moments->mean);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "evenkeel/kernels/lines.hpp"
 #include "evenkeel/simd/vec.hpp"
 
 namespace evenkeel::kernels {
@@ -109,6 +110,21 @@ struct GradientCoefficients {
       tilt.store(slope + k, m);
       (zero - rstd * dy * share - tilt * low).store(shift + k, m);
     }
+  }
+};
+
+/// to = from, past the caches.
+template <typename T>
+struct StreamCopy {
+  const T* from;
+  T* to;
+  Index count;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<T, Bytes>;
+    write_line<V, true>(to, count,
+                        [&](Index i, Index n) EVENKEEL_INLINE_LAMBDA { return V::load(from + i, n, T(0)); });
   }
 };
 
