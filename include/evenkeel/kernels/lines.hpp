@@ -72,7 +72,7 @@ EVENKEEL_INLINE void write_line(Storage* out, Index n, const F& value) {
     return;
   }
   Index i = 0;
-  if constexpr (kStream && std::is_same_v<Storage, typename V::Scalar>) {
+  if constexpr (kStream && L > 1 && std::is_same_v<Storage, typename V::Scalar>) {
     constexpr Index kLine = 64 / static_cast<Index>(sizeof(Storage));
     const auto address = reinterpret_cast<std::uintptr_t>(out);
     const Index head = static_cast<Index>((64 - address % 64) % 64 / sizeof(Storage));
