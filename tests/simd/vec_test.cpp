@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "evenkeel/simd/dispatch.hpp"
+#include "evenkeel/simd/sums.hpp"
 #include "support/data.hpp"
 
 namespace ek_test {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "evenkeel/simd/vec.hpp"
+#include "evenkeel/simd/sums.hpp"
 
 namespace evenkeel::kernels {
 
