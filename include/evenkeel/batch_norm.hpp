@@ -171,6 +171,7 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
         options_(options),
         running_(options.track_running_stats ? channels : 0) {
     check_momentum(caller("BatchNorm"), options.momentum);
+    this->moments_.keeps_variance = options.track_running_stats;
   }
 
   Index channels() const { return channels_; }

@@ -215,7 +215,7 @@ class ColumnSets {
       sum_sets();
       bool again = false;
       for (Index k = 0; k < lanes / width; ++k) {
-        if (well_centred(from_count<Statistic>(n), sums.first[k], sums.second[k])) continue;
+        if (!kernels::is_poor_pivot(from_count<Statistic>(n), sums.first[k], sums.second[k])) continue;
         const Statistic mean = Statistic(pivots[k * width]) + sums.first[k] / from_count<Statistic>(n);
         pivots[k * width] = Compute(mean);
         again = true;

@@ -150,6 +150,8 @@ class Layer {
     };
     if (has_gamma) create(gamma_, grad_gamma_, Param(1));
     if (has_beta) create(beta_, grad_beta_, Param(0));
+    moments_.keeps_mean_low = std::is_same_v<Statistic, ComputeOf<Scalar>>;  // else mean has the digits
+    moments_.keeps_variance = false;
   }
 
   /// Forward has seen x: what backward will be checked against.

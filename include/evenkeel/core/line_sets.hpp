@@ -2,7 +2,7 @@
 
 #include "evenkeel/core/parallel.hpp"
 #include "evenkeel/core/task.hpp"
-#include "evenkeel/kernels/rows.hpp"
+#include "evenkeel/kernels/row_norm.hpp"
 
 namespace evenkeel {
 
@@ -34,20 +34,22 @@ class LineSets {
   void forward(const ForwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team) const {
     StatisticsTable<Statistic> statistics;
     for_each_batch(begin, end, kNear, [&](Batch& batch) {
-      if (task.known_mean != nullptr) {
-        for (Index k = 0; k < batch.sets; ++k) statistics.set(k, task.known(batch.set(k)));
-      } else {
+      if (kRows && p_.set_size() <= kRunBlock) {
+        norm_rows(task, batch, statistics);
+      } else if (task.reduces()) {
         reduce(task, batch, team, statistics);
-        task.save(batch.first, batch.step, batch.sets, statistics);
+      } else {
+        for (Index k = 0; k < batch.sets; ++k) statistics.set(k, task.known(batch.set(k)));
       }
-      if constexpr (kRows) {
+      if (task.reduces()) task.save(batch.first, batch.step, batch.sets, statistics);
+      if constexpr (!kRows) {
+        apply_cells(task, batch, team, statistics);
+      } else if (p_.set_size() > kRunBlock) {
         CoefficientTable<Compute> c;
         simd::run<Statistic>(kernels::NormalizeCoefficients<Compute, Statistic>{
             batch.sets, statistics.mean.data(), statistics.mean_low.data(), statistics.inv_std.data(),
             c.mean(), c.scale(), c.shift()});
         apply_rows(task, batch, team, c);
-      } else {
-        apply_cells(task, batch, team, statistics);
       }
     });
   }
@@ -74,7 +76,7 @@ class LineSets {
   static constexpr Index kNear = 8192;      // elements that stay in the nearest cache
   static constexpr Index kFewRows = 65536;  // and in the next one: rows enough to add up by feature
 
-  /// Sets that are worked on together, and where they begin.
+  /// Sets that are worked on together, and where they begin; of rows, which are p_.batch.stride apart, the first.
   struct Batch {
     Index first, step, sets;
     Scratch<Index, kernels::kBatch> offsets;
@@ -95,8 +97,7 @@ class LineSets {
         batch.first = item % samples * groups + item / samples;
         batch.step = groups;
         batch.sets = std::min(batch.sets, samples - item % samples);
-        const Index offset = p_.offset(batch.first);
-        for (Index k = 0; k < batch.sets; ++k) batch.offsets[k] = offset + k * p_.batch.stride;
+        batch.offsets[0] = p_.offset(batch.first);
       } else {
         batch.first = item;
         batch.step = 1;
@@ -194,7 +195,7 @@ class LineSets {
     Scratch<Statistic, kernels::kBatch> mean, mean_low, inv_std;
     for (Index r = 0; r < batch.sets; ++r) {
       mean[r] = task.moments.mean[batch.set(r)];
-      mean_low[r] = task.moments.mean_low[batch.set(r)];
+      mean_low[r] = task.moments.low(batch.set(r));
       inv_std[r] = task.moments.inv_std[batch.set(r)];
     }
     CoefficientTable<Compute> xhat;
@@ -206,7 +207,7 @@ class LineSets {
     const auto sum = [&](Index from, Index to, Statistic* row_dy, Statistic* row_dy_x) {
       simd::run<Compute>(kernels::RowGradients<Storage>{
           task.x, task.dy, task.gamma == nullptr ? nullptr : task.gamma + param, from, to, batch.sets,
-          batch.offsets.data(), xhat.mean(), xhat.scale(), xhat.shift(), row_dy, row_dy_x,
+          batch.offsets[0], p_.batch.stride, xhat.mean(), xhat.scale(), xhat.shift(), row_dy, row_dy_x,
           wanted ? grad_gamma + param : nullptr, wanted ? grad_beta + param : nullptr});
     };
     if (set_pieces_.count == 1) {
@@ -229,6 +230,17 @@ class LineSets {
     return !worth ? 0 : kRows ? batch.sets * p_.set_size() : batch.sets * p_.group.stride;
   }
 
+  /// Rows of at most a block, statistics and all.
+  void norm_rows(const ForwardTask<Storage>& task, Batch& batch,
+                 StatisticsTable<Statistic>& statistics) const {
+    const Index param = p_.first_param(batch.first);
+    simd::run<Compute>(kernels::RowNorm<Storage>{
+        task.x, task.out, task.streams(p_), ahead(task, batch), p_.set_size(), batch.sets, batch.offsets[0],
+        p_.batch.stride, task.gamma == nullptr ? nullptr : task.gamma + param,
+        task.beta == nullptr ? nullptr : task.beta + param, Statistic(task.epsilon), statistics.mean.data(),
+        statistics.mean_low.data(), statistics.variance.data(), statistics.inv_std.data()});
+  }
+
   template <typename Task, typename Device>
   void apply_rows(const Task& task, Batch& batch, const Team<Device>& team,
                   CoefficientTable<Compute>& c) const {
@@ -243,7 +255,8 @@ class LineSets {
                                                         set_pieces_.begin(i),
                                                         set_pieces_.end(i),
                                                         batch.sets,
-                                                        batch.offsets.data(),
+                                                        batch.offsets[0],
+                                                        p_.batch.stride,
                                                         {c.mean(), c.scale(), c.shift(), c.slope()},
                                                         task.gamma == nullptr ? nullptr : task.gamma + param,
                                                         task.beta == nullptr ? nullptr : task.beta + param});

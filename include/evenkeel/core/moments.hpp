@@ -11,15 +11,21 @@ namespace evenkeel {
 /// What forward leaves for backward and for running statistics, one entry a statistics set.
 template <typename Statistic>
 struct Moments {
-  Vector<Statistic> mean;      // the nearest Statistic to the mean
-  Vector<Statistic> mean_low;  // and what it lacks
-  Vector<Statistic> variance;  // biased: the divisor is the number of values
-  Vector<Statistic> inv_std;   // 1 / sqrt(variance + epsilon)
+  Vector<Statistic> mean;                             // the nearest Statistic to the mean
+  Vector<Statistic> mean_low;                         // and what it lacks
+  Vector<Statistic> variance;                         // biased: the divisor is the number of values
+  Vector<Statistic> inv_std;                          // 1 / sqrt(variance + epsilon)
+  bool keeps_mean_low = true, keeps_variance = true;  // what is not kept stays empty
 
-  Moments() = default;
-  explicit Moments(Index sets) : mean(sets), mean_low(sets), variance(sets), inv_std(sets) {}
+  void resize(Index sets) {
+    mean.resize(sets);
+    inv_std.resize(sets);
+    if (keeps_mean_low) mean_low.resize(sets);
+    if (keeps_variance) variance.resize(sets);
+  }
 
   Index size() const { return mean.size(); }
+  Statistic low(Index set) const { return keeps_mean_low ? mean_low[set] : Statistic(0); }
   void clear() {
     for (Vector<Statistic>* v : {&mean, &mean_low, &variance, &inv_std}) v->setConstant(Statistic(0));
   }
@@ -100,12 +106,6 @@ SetStatistics<Statistic> finish(const BlockMoments<Statistic>& m, double epsilon
   return {m.mean, m.mean_low, variance, inverse_std(variance, epsilon)};
 }
 
-/// The pivot was close enough: squares about it lose at most one bit to cancellation.
-template <typename Statistic>
-bool well_centred(const Statistic& n, const Statistic& first, const Statistic& second) {
-  return Statistic(2) * first * first <= Statistic(n * second);
-}
-
 /// A sum in a fixed order, four at a time.
 template <typename T>
 T total(const T* values, Index count) {
@@ -146,24 +146,10 @@ struct PivotSums {
   Scratch<ComputeOf<Storage>, kernels::kBatch> pivots;
   Scratch<StatisticOf<Storage>, kernels::kBatch> first, second;
 
-  /// Sums block [begin, end) in one pass; a set whose pivot turns out poor once more about its mean, which is cheap
-  /// because the block is near.
   void sum(const Storage* x, const kernels::Lines& lines, const Index* offsets, Index sets, Index begin,
            Index end, bool guess_pivots) {
-    using Statistic = StatisticOf<Storage>;
-    const Statistic n = from_count<Statistic>(end - begin);
-    const auto pass = [&](Index k, Index count, bool guess) {
-      simd::run<ComputeOf<Storage>>(kernels::RunSums<kernels::Deviations, Storage>{
-          x, nullptr, lines, begin, end, count, offsets + k, guess, &pivots[k], &first[k], &second[k]});
-    };
-    pass(0, sets, guess_pivots);
-    bool all_well = true;
-    for (Index k = 0; k < sets; ++k) all_well &= well_centred(n, first[k], second[k]);
-    for (Index k = 0; !all_well && k < sets; ++k) {
-      if (well_centred(n, first[k], second[k])) continue;
-      pivots[k] = static_cast<ComputeOf<Storage>>(Statistic(pivots[k]) + first[k] / n);
-      pass(k, 1, false);
-    }
+    simd::run<ComputeOf<Storage>>(kernels::CentredSums<Storage>{
+        x, lines, begin, end, sets, offsets, guess_pivots, pivots.data(), first.data(), second.data()});
   }
 };
 

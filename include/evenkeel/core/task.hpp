@@ -78,9 +78,9 @@ struct ForwardTask {
   void save(Index set, const SetResult& s) const {
     if (moments == nullptr) return;
     moments->mean[set] = s.mean;
-    moments->mean_low[set] = s.mean_low;
-    moments->variance[set] = s.variance;
     moments->inv_std[set] = s.inv_std;
+    if (moments->keeps_mean_low) moments->mean_low[set] = s.mean_low;
+    if (moments->keeps_variance) moments->variance[set] = s.variance;
   }
 
   /// Those of `count` sets, `step` apart.
@@ -90,12 +90,13 @@ struct ForwardTask {
         step == 1 && 4 * moments->size() * static_cast<Index>(sizeof(Statistic)) >= kNearBytes;
     const auto copy = [&](const Statistic* from, Vector<Statistic>& to) {
       if (stream) return simd::run<Statistic>(kernels::StreamCopy<Statistic>{from, &to[first], count});
+      if (step == 1) return static_cast<void>(std::copy(from, from + count, &to[first]));
       for (Index k = 0; k < count; ++k) to[first + k * step] = from[k];
     };
     copy(s.mean.data(), moments->mean);
-    copy(s.mean_low.data(), moments->mean_low);
-    copy(s.variance.data(), moments->variance);
     copy(s.inv_std.data(), moments->inv_std);
+    if (moments->keeps_mean_low) copy(s.mean_low.data(), moments->mean_low);
+    if (moments->keeps_variance) copy(s.variance.data(), moments->variance);
   }
 
   bool streams(const Partition& p) const {
@@ -156,7 +157,7 @@ struct BackwardTask {
   /// The mean that is subtracted in the compute type, and what it lacks.
   Compute center(Index set) const { return Compute(moments.mean[set]); }
   Statistic center_low(Index set) const {
-    return Statistic(moments.mean[set] - Statistic(center(set))) + moments.mean_low[set];
+    return Statistic(moments.mean[set] - Statistic(center(set))) + moments.low(set);
   }
 
   /// From sum_dy = sum of gamma dy and sum_dy_x = sum of gamma dy (x - center), over n values.

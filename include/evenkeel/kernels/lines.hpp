@@ -59,6 +59,25 @@ class LineCursor {
   Index inner_ = 0, line_offset_ = 0;
 };
 
+/// Whether lines of n elements, `stride` apart, fill whole lines of the cache, so that all of them can be streamed.
+template <typename Storage>
+EVENKEEL_INLINE bool lines_only(const Storage* out, Index n, Index stride) {
+  const auto bytes = [](Index elements) { return static_cast<std::uintptr_t>(elements) * sizeof(Storage); };
+  return (reinterpret_cast<std::uintptr_t>(out) | bytes(n) | bytes(stride)) % 64 == 0;
+}
+
+/// Writes out[0 .. n) past the caches, where lines_only(): value as in write_line.
+template <typename V, typename Storage, typename F>
+EVENKEEL_INLINE void write_whole_lines(Storage* out, Index n, const F& value) {
+  for (Index i = 0; i < n; i += V::kLanes) {
+    if constexpr (std::is_same_v<Storage, typename V::Scalar>) {
+      value(i, V::kLanes).stream(out + i);
+    } else {
+      value(i, V::kLanes).store(out + i);
+    }
+  }
+}
+
 /// Writes out[0 .. n) from value(i, m): the vector that begins at element i, of which m elements are wanted.
 ///
 /// The last vector is a whole one that steps back over what has been written, computed before anything is,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "evenkeel/kernels/lines.hpp"
+#include "evenkeel/kernels/sets.hpp"
 #include "evenkeel/kernels/terms.hpp"
 
 namespace evenkeel::kernels {
@@ -10,7 +11,7 @@ namespace evenkeel::kernels {
 /// first[k], second[k] = the Terms' sums over elements [begin, end) of set k.
 ///
 /// Set k is `lines` from x + offsets[k] on, and has one center. Where those are to be guessed, it is the mean of the first
-/// neighbours, as the first value plus the mean of the differences from it: exact where values do not differ.
+/// neighbours, as many as a power of two: exact where they do not differ.
 ///
 /// Short sets are summed one after the other and folded together, one a lane. Limited by the two ports that add vectors
 /// (three operations a vector) while the data is near, by bandwidth beyond. Measured with RunApply, as a batch norm of
@@ -59,34 +60,46 @@ struct RunSums {
   template <typename V>
   EVENKEEL_INLINE void guess_centers(Index k, Index count, const LineCursor& start) const {
     constexpr int L = V::kLanes;
-    const Index n = std::min<Index>(kPivotValues, start.length());
+    const Storage* from = x + start.offset();
+    Index n = kPivotValues;
+    while (n > start.length()) n /= 2;
     const V share = V::all(Compute(1) / from_count<Compute>(n));
-    V differences[L];
-    Compute firsts[L];
-    for (Index j = 0; j < count; ++j) {
-      const Storage* set = x + offsets[k + j] + start.offset();
-      firsts[j] = static_cast<Compute>(*set);
-      const V from = V::all(firsts[j]);
-      V sum = V::load(set, n, firsts[j]) - from;
-      for (Index i = L; i < n; i += L) sum = sum + (V::load(set + i, n - i, firsts[j]) - from);
-      differences[j] = sum;
+    const auto sum = [&](Index j, Index values) EVENKEEL_INLINE_LAMBDA {
+      const Storage* set = from + offsets[k + j];
+      V shares = V::load(set, values, Compute(0)) * share;
+      for (Index i = L; i < values; i += L) shares = shares + V::load(set + i) * share;
+      return shares;
+    };
+    if (n == kPivotValues && count == L) {
+      simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA { return sum(j, kPivotValues); }).store(centers + k);
+      return;
     }
-    for (Index j = count; j < L; ++j) {
-      firsts[j] = firsts[0];
-      differences[j] = V::all(Compute(0));
-    }
-    fma(simd::totals(differences), share, V::load(firsts)).store(centers + k, count);
+    V sums[L];
+    for (Index j = 0; j < count; ++j) sums[j] = sum(j, n);
+    for (Index j = count; j < L; ++j) sums[j] = V::all(Compute(0));
+    simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA { return sums[j]; }).store(centers + k, count);
   }
 
   template <typename V>
   EVENKEEL_INLINE void sum_short(Index k, Index count) const {
     constexpr int L = V::kLanes;
-    V f[L], s[L];
-    for (Index j = 0; j < count; ++j) sum_short_line(k + j, offsets[k + j] + begin, end - begin, f[j], s[j]);
-    for (Index j = count; j < L; ++j) f[j] = s[j] = V::all(Compute(0));
+    const Index n = end - begin;
+    simd::Two<V> sums;
+    if (n == L && count == L) {
+      sums = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA {
+        simd::Two<V> set{V::all(Compute(0)), V::all(Compute(0))};
+        add(k + j, offsets[k + j] + begin, L, V::all(centers[k + j]), set.first, set.second);
+        return set;
+      });
+    } else {
+      V f[L], s[L];
+      for (Index j = 0; j < count; ++j) sum_short_line(k + j, offsets[k + j] + begin, n, f[j], s[j]);
+      for (Index j = count; j < L; ++j) f[j] = s[j] = V::all(Compute(0));
+      sums = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA { return simd::Two<V>{f[j], s[j]}; });
+    }
     simd::WideSum<Compute, L, Statistic> wide_first, wide_second;
-    wide_first.add(simd::totals(f));
-    wide_second.add(simd::totals(s));
+    wide_first.add(sums.first);
+    wide_second.add(sums.second);
     wide_first.store(first + k, count);
     wide_second.store(second + k, count);
   }
@@ -146,6 +159,42 @@ struct RunSums {
     V vx = V::load(x + offset, n, centers[k]), vdy = vx;
     if constexpr (Terms::kInputs > 1) vdy = V::load(dy + offset, n, Compute(0));
     Terms::add(vx, vdy, vx, center, f, s);
+  }
+};
+
+/// first[k], second[k] = the sums of x - pivot and of (x - pivot)^2 over elements [begin, end) of set k, about pivots that
+/// are close enough: where a pivot turns out poor, sets are summed once more about the mean.
+///
+/// Set k is `lines` from x + offsets[k] on.
+template <typename Storage>
+struct CentredSums {
+  using Compute = ComputeOf<Storage>;
+  using Statistic = StatisticOf<Storage>;
+
+  const Storage* x;
+  Lines lines;
+  Index begin, end;
+  Index sets;
+  const Index* offsets;
+  bool guess;
+  Compute* pivots;  // read, or guessed
+  Statistic* first;
+  Statistic* second;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    const auto n = from_count<Statistic>(end - begin);
+    RunSums<Deviations, Storage> sums{x,       nullptr, lines,  begin, end,   sets,
+                                      offsets, guess,   pivots, first, second};
+    for (bool again = false;; again = true) {
+      sums.template operator()<Bytes>();
+      if (again || !any_poor_pivot<Bytes>(n, first, second, sets)) return;
+      for (Index k = 0; k < sets; ++k) {
+        if (!is_poor_pivot(n, first[k], second[k])) continue;
+        pivots[k] = static_cast<Compute>(Statistic(Statistic(pivots[k]) + first[k] / n));
+      }
+      sums.guess = false;
+    }
   }
 };
 

@@ -16,6 +16,24 @@ EVENKEEL_INLINE void two_sum(const T& a, const T& b, T& high, T& low) {
   high = sum;
 }
 
+/// The pivot was not close enough: squares about it lose more than one bit to cancellation.
+template <typename T>
+EVENKEEL_INLINE bool is_poor_pivot(const T& n, const T& first, const T& second) {
+  return T(n * second) < T(T(first + first) * first);
+}
+
+template <int Bytes, typename T>
+EVENKEEL_INLINE bool any_poor_pivot(const T& n, const T* first, const T* second, Index sets) {
+  using V = simd::VecOf<T, Bytes>;
+  const V one = V::all(T(1)), zero = V::all(T(0)), count = V::all(n);
+  V poor = zero;
+  for (Index k = 0; k < sets; k += V::kLanes) {
+    const V f = V::load(first + k, sets - k, T(0)), s = V::load(second + k, sets - k, T(0));
+    poor = if_less(count * s, (f + f) * f, one, poor);
+  }
+  return T(0) < poor.total();
+}
+
 /// What first = sum of x - pivot and second = sum of (x - pivot)^2 over n values tell of each set:
 ///
 ///   mean + mean_low = pivot + first / n
@@ -36,7 +54,7 @@ struct FinishSums {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Statistic, Bytes>;
-    const V zero = V::all(Statistic(0)), one = V::all(Statistic(1)), share = V::all(Statistic(1) / n);
+    const V zero = V::all(Statistic(0)), share = V::all(Statistic(1) / n);
     for (Index k = 0; k < sets; k += V::kLanes) {
       const Index m = sets - k;
       const V sum = V::load(first + k, m, Statistic(0)), shift = sum * share;
@@ -48,7 +66,7 @@ struct FinishSums {
       const V var = if_less(m2, zero, zero, m2) * share;
       var.store(variance + k, m);
       const V radicand = var + V::all(epsilon);
-      if_less(zero, radicand, one / sqrt(radicand), radicand).store(inv_std + k, m);
+      if_less(zero, radicand, inverse_root(radicand), radicand).store(inv_std + k, m);
     }
   }
 };

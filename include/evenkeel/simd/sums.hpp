@@ -13,35 +13,47 @@
 
 namespace evenkeel::simd {
 
-/// Blocks of neighbouring lanes, a's and b's in turn: the sum of the first two of a, that of the first two of b, then of
-/// the next two of each.
+/// to = blocks of neighbouring lanes, a's and b's in turn: the sum of the first two of a, that of the first two of b, then
+/// of the next two of each.
 template <int Block, typename Register, int... I>
 EVENKEEL_INLINE void add_block_pairs(const Register& a, const Register& b, Register& to,
                                      std::integer_sequence<int, I...>) {
-#ifdef EVENKEEL_HAS_SHUFFLEVECTOR
   constexpr int kLanes = sizeof...(I);
-  to = __builtin_shufflevector(a, b, (I / Block / 2 * 2 * Block + I % Block + I / Block % 2 * kLanes)...) +
-       __builtin_shufflevector(a, b,
-                               (I / Block / 2 * 2 * Block + I % Block + I / Block % 2 * kLanes + Block)...);
+#ifdef EVENKEEL_HAS_SHUFFLEVECTOR
+  to = __builtin_shufflevector(a, b, (I / Block % 2 == 0 ? I : kLanes + I)...) +
+       __builtin_shufflevector(a, b, (I / Block % 2 == 0 ? I + Block : kLanes + I - Block)...);
+#else
+  for (int i = 0; i < kLanes; ++i) to[i] = i / Block % 2 == 0 ? a[i] + a[i + Block] : b[i] + b[i - Block];
 #endif
 }
 
-/// Lane l of the result is the sum of the lanes of rows[l]: at each step half of the lanes and half of the rows are left.
-template <int Block = 1, typename T, int Lanes>
-EVENKEEL_INLINE Vec<T, Lanes> totals(const Vec<T, Lanes>* rows) {
-#ifdef EVENKEEL_HAS_SHUFFLEVECTOR
-  if constexpr (Block < Lanes) {
-    const Vec<T, Lanes> a = totals<2 * Block>(rows), b = totals<2 * Block>(rows + Block);
-    Vec<T, Lanes> sum;
-    add_block_pairs<Block>(a.value, b.value, sum.value, std::make_integer_sequence<int, Lanes>());
-    return sum;
+template <int Block, typename T, int Lanes>
+EVENKEEL_INLINE Vec<T, Lanes> add_block_pairs(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b) {
+  Vec<T, Lanes> sum;
+  add_block_pairs<Block>(a.value, b.value, sum.value, std::make_integer_sequence<int, Lanes>());
+  return sum;
+}
+
+/// Two vectors that are summed side by side.
+template <typename V>
+struct Two {
+  static constexpr int kLanes = V::kLanes;
+  V first, second;
+
+  template <int Block>
+  friend EVENKEEL_INLINE Two add_block_pairs(const Two& a, const Two& b) {
+    return {add_block_pairs<Block>(a.first, b.first), add_block_pairs<Block>(a.second, b.second)};
   }
-  return rows[0];
-#else
-  T sums[Lanes];
-  for (int i = 0; i < Lanes; ++i) sums[i] = rows[i].total();
-  return Vec<T, Lanes>::load(sums);
-#endif
+};
+
+/// Lane l of the result is the sum of the lanes of row(l): at each step half of the lanes and half of the rows are left.
+template <int Block = 1, int First = 0, typename Row>
+EVENKEEL_INLINE auto totals(const Row& row) {
+  if constexpr (Block < decltype(row(0))::kLanes) {
+    return add_block_pairs<Block>(totals<2 * Block, First>(row), totals<2 * Block, First + Block>(row));
+  } else {
+    return row(First);
+  }
 }
 
 /// Sums, lane by lane, in the statistic type: short sums in T are added here before they lose digits.

@@ -68,10 +68,9 @@ struct Vec {
   friend EVENKEEL_INLINE Vec operator+(const Vec& a, const Vec& b) { return {T(a.value + b.value)}; }
   friend EVENKEEL_INLINE Vec operator-(const Vec& a, const Vec& b) { return {T(a.value - b.value)}; }
   friend EVENKEEL_INLINE Vec operator*(const Vec& a, const Vec& b) { return {T(a.value * b.value)}; }
-  friend EVENKEEL_INLINE Vec operator/(const Vec& a, const Vec& b) { return {T(a.value / b.value)}; }
-  friend EVENKEEL_INLINE Vec sqrt(const Vec& a) {
+  friend EVENKEEL_INLINE Vec inverse_root(const Vec& a) {
     using std::sqrt;
-    return {T(sqrt(a.value))};
+    return {T(T(1) / T(sqrt(a.value)))};
   }
   /// a < b ? yes : no
   friend EVENKEEL_INLINE Vec if_less(const Vec& a, const Vec& b, const Vec& yes, const Vec& no) {
@@ -126,6 +125,14 @@ struct NativeVec {
   static constexpr int kLanes = Lanes;
   static constexpr bool kMasked = sizeof(Register) > 16;  // on x86-64: has masked loads and stores
   Register value;
+
+  // As registers: g++ may copy a struct in halves, after which it cannot be read back at once.
+  NativeVec() = default;
+  EVENKEEL_INLINE NativeVec(const NativeVec& other) : value(other.value) {}
+  EVENKEEL_INLINE NativeVec& operator=(const NativeVec& other) {
+    value = other.value;
+    return *this;
+  }
 
   static EVENKEEL_INLINE Vec<T, Lanes> of(const Register& value) {
     Vec<T, Lanes> v;
@@ -281,20 +288,16 @@ struct NativeVec {
                                            const Vec<T, Lanes>& c) {
     return NativeVec::of(a.value * b.value + c.value);
   }
-  friend EVENKEEL_INLINE Vec<T, Lanes> operator/(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b) {
-    return NativeVec::of(a.value / b.value);
-  }
-  friend EVENKEEL_INLINE Vec<T, Lanes> sqrt(const Vec<T, Lanes>& a) {
-    Vec<T, Lanes> roots;
-#if defined(__x86_64__)
-    if constexpr (std::is_same_v<T, double> && Lanes == 2) {
-      roots.value = __builtin_ia32_sqrtpd(a.value);
-      return roots;
-    }
-#endif
-    Vec<T, Lanes / 2> low, high;
-    a.halve(low, high);
-    return join(sqrt(low), sqrt(high));
+  /// 1 / sqrt(a) for finite a > 0, to about a unit in the last place: Newton's iteration from a guess that halves and negates
+  /// the exponent. Subnormal values are scaled first.
+  friend EVENKEEL_INLINE Vec<T, Lanes> inverse_root(const Vec<T, Lanes>& a) {
+    static_assert(std::is_same_v<T, double>);
+    typedef std::int64_t Bits __attribute__((vector_size(sizeof(Register))));
+    const Vec<T, Lanes> tiny = all(0x1p-900), one = all(1), half = all(0.5);
+    const Vec<T, Lanes> halved = a * if_less(a, tiny, all(0x1p199), half);
+    Vec<T, Lanes> root = of((Register)(0x5fe6eb50c7b537a9 - ((Bits)(halved + halved).value >> 1)));
+    for (int i = 0; i < 4; ++i) root = fma(root, half - halved * root * root, root);
+    return root * if_less(a, tiny, all(0x1p100), one);
   }
   /// a < b ? yes : no
   friend EVENKEEL_INLINE Vec<T, Lanes> if_less(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b,

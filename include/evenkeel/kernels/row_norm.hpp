@@ -1,0 +1,59 @@
+#pragma once
+
+#include "evenkeel/kernels/rows.hpp"
+#include "evenkeel/kernels/runs.hpp"
+#include "evenkeel/kernels/sets.hpp"
+
+namespace evenkeel::kernels {
+
+/// y = (x - mean) inv_std gamma[f] + beta[f] of each row, and the row's statistics: RunSums, FinishSums and RowApply for a
+/// few rows at a time, so that arithmetic and memory work side by side.
+///
+/// Row r begins at x + offset + r stride and has n features; gamma and beta may be null. Statistics are written at
+/// the row's number. Limited by the ports that shuffle and add vectors for rows of one vector, by bandwidth beyond.
+template <typename Storage>
+struct RowNorm {
+  using Compute = ComputeOf<Storage>;
+  using Statistic = StatisticOf<Storage>;
+
+  const Storage* x;
+  Storage* out;
+  bool stream;  // past the caches
+  Index ahead;  // see prefetch()
+  Index n;
+  Index rows, offset, stride;
+  const Compute* gamma;
+  const Compute* beta;
+  Statistic epsilon;
+  Statistic* mean;
+  Statistic* mean_low;
+  Statistic* variance;
+  Statistic* inv_std;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    constexpr Index kAtOnce = 4 * simd::VecOf<Compute, Bytes>::kLanes;
+    const Lines row{1, 0, 1, 0, n};
+    Index offsets[kAtOnce];
+    for (Index j = 0; j < kAtOnce; ++j) offsets[j] = j * stride;
+    Compute pivots[kAtOnce], means[kAtOnce], scales[kAtOnce], shifts[kAtOnce];
+    Statistic first[kAtOnce], second[kAtOnce];
+    for (Index r = 0; r < rows; r += kAtOnce) {
+      const Index some = std::min(kAtOnce, rows - r), begin = offset + r * stride;
+      CentredSums<Storage>{x + begin, row, 0, n, some, offsets, true, pivots, first, second}
+          .template operator()<Bytes>();
+      FinishSums<Compute, Statistic>{some,    pivots,   first,        second,       from_count<Statistic>(n),
+                                     epsilon, mean + r, mean_low + r, variance + r, inv_std + r}
+          .template operator()<Bytes>();
+      NormalizeCoefficients<Compute, Statistic>{some,  mean + r, mean_low + r, inv_std + r,
+                                                means, scales,   shifts}
+          .template operator()<Bytes>();
+      RowApply<Normalize, Storage>{
+          x,     nullptr, out, stream, ahead, 0, n, some, begin, stride, {means, scales, shifts, nullptr},
+          gamma, beta}
+          .template operator()<Bytes>();
+    }
+  }
+};
+
+}  // namespace evenkeel::kernels
