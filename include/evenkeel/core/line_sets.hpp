@@ -170,7 +170,7 @@ class LineSets {
         centers[k] = task.center(batch.set(set));
       });
       simd::run<Compute>(kernels::RunSums<kernels::Gradients, Storage>{
-          task.x, task.dy, cell_lines_, from, to, cells, offsets.data(), false, centers.data(), dy, dy_x});
+          task.x, task.dy, cell_lines_, from, to, cells, offsets.data(), centers.data(), dy, dy_x});
     };
     if (cell_pieces_.count == 1) {
       for_each_cell(0, cells_of_batch, team, [&](Index cell, Index cells, Index from, Index to, Index) {

@@ -8,10 +8,54 @@
 
 namespace evenkeel::kernels {
 
+/// pivots[k] = the mean of the first neighbours of set k, as many as a power of two: exact where they do not differ.
+template <typename Storage>
+struct RunPivots {
+  using Compute = ComputeOf<Storage>;
+
+  const Storage* x;
+  Index neighbours;
+  Index sets;
+  const Index* offsets;
+  Compute* pivots;
+
+  template <int Bytes>
+  EVENKEEL_INLINE void operator()() const {
+    using V = simd::VecOf<Compute, Bytes>;
+    constexpr int L = V::kLanes;
+    Index n = kMost;
+    while (n > neighbours) n /= 2;
+    const V share = V::all(Compute(1) / from_count<Compute>(n));
+    for (Index k = 0; k < sets; k += L) {
+      const Index count = std::min<Index>(L, sets - k);
+      if (n == kMost && count == L) {
+        simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA {
+          return shares(k + j, kMost, share);
+        }).store(pivots + k);
+        continue;
+      }
+      V sums[L];
+      for (Index j = 0; j < count; ++j) sums[j] = shares(k + j, n, share);
+      for (Index j = count; j < L; ++j) sums[j] = V::all(Compute(0));
+      simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA { return sums[j]; }).store(pivots + k, count);
+    }
+  }
+
+ private:
+  static constexpr Index kMost = 16;
+
+  template <typename V>
+  EVENKEEL_INLINE V shares(Index k, Index n, const V& share) const {
+    const Storage* set = x + offsets[k];
+    V sum = V::load(set, n, Compute(0)) * share;
+    for (Index i = V::kLanes; i < n; i += V::kLanes) sum = sum + V::load(set + i) * share;
+    return sum;
+  }
+};
+
 /// first[k], second[k] = the Terms' sums over elements [begin, end) of set k.
 ///
-/// Set k is `lines` from x + offsets[k] on, and has one center. Where those are to be guessed, it is the mean of the first
-/// neighbours, as many as a power of two: exact where they do not differ.
+/// Set k is `lines` from x + offsets[k] on, and has one center.
 ///
 /// Short sets are summed one after the other and folded together, one a lane. Limited by the two ports that add vectors
 /// (three operations a vector) while the data is near, by bandwidth beyond. Measured with RunApply, as a batch norm of
@@ -27,8 +71,7 @@ struct RunSums {
   Index begin, end;
   Index sets;
   const Index* offsets;
-  bool guess;
-  Compute* centers;  // read, or guessed
+  const Compute* centers;
   Statistic* first;
   Statistic* second;
 
@@ -39,7 +82,6 @@ struct RunSums {
     const bool is_short = end <= lines.length && end - begin <= kShort<V>;
     for (Index k = 0; k < sets; k += V::kLanes) {
       const Index count = std::min<Index>(V::kLanes, sets - k);
-      if (guess) guess_centers<V>(k, count, start);
       if (is_short) {
         sum_short<V>(k, count);
       } else {
@@ -49,36 +91,11 @@ struct RunSums {
   }
 
  private:
-  static constexpr Index kPivotValues = 16;
-
   /// So many elements are summed in the compute type before they join a wide sum, in four sums a lane.
   template <typename V>
   static constexpr Index kShort = 4 * kShortSum* V::kLanes;
 
   // Sets k, k + 1, ..., k + count - 1: one a lane.
-
-  template <typename V>
-  EVENKEEL_INLINE void guess_centers(Index k, Index count, const LineCursor& start) const {
-    constexpr int L = V::kLanes;
-    const Storage* from = x + start.offset();
-    Index n = kPivotValues;
-    while (n > start.length()) n /= 2;
-    const V share = V::all(Compute(1) / from_count<Compute>(n));
-    const auto sum = [&](Index j, Index values) EVENKEEL_INLINE_LAMBDA {
-      const Storage* set = from + offsets[k + j];
-      V shares = V::load(set, values, Compute(0)) * share;
-      for (Index i = L; i < values; i += L) shares = shares + V::load(set + i) * share;
-      return shares;
-    };
-    if (n == kPivotValues && count == L) {
-      simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA { return sum(j, kPivotValues); }).store(centers + k);
-      return;
-    }
-    V sums[L];
-    for (Index j = 0; j < count; ++j) sums[j] = sum(j, n);
-    for (Index j = count; j < L; ++j) sums[j] = V::all(Compute(0));
-    simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA { return sums[j]; }).store(centers + k, count);
-  }
 
   template <typename V>
   EVENKEEL_INLINE void sum_short(Index k, Index count) const {
@@ -109,12 +126,6 @@ struct RunSums {
     constexpr int L = V::kLanes;
     const V zero = V::all(Compute(0)), center = V::all(centers[k]);
     V f = zero, s = zero;
-    if (n == L) {
-      add(k, from, L, center, f, s);
-      to_first = f;
-      to_second = s;
-      return;
-    }
     Index i = 0;
     if (n >= 4 * L) {
       V f1 = zero, f2 = zero, f3 = zero, s1 = zero, s2 = zero, s3 = zero;
@@ -184,16 +195,19 @@ struct CentredSums {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     const auto n = from_count<Statistic>(end - begin);
-    RunSums<Deviations, Storage> sums{x,       nullptr, lines,  begin, end,   sets,
-                                      offsets, guess,   pivots, first, second};
+    if (guess) {
+      const LineCursor start(lines, begin, end);
+      RunPivots<Storage>{x + start.offset(), start.length(), sets, offsets, pivots}
+          .template operator()<Bytes>();
+    }
     for (bool again = false;; again = true) {
-      sums.template operator()<Bytes>();
+      RunSums<Deviations, Storage>{x, nullptr, lines, begin, end, sets, offsets, pivots, first, second}
+          .template operator()<Bytes>();
       if (again || !any_poor_pivot<Bytes>(n, first, second, sets)) return;
       for (Index k = 0; k < sets; ++k) {
         if (!is_poor_pivot(n, first[k], second[k])) continue;
         pivots[k] = static_cast<Compute>(Statistic(Statistic(pivots[k]) + first[k] / n));
       }
-      sums.guess = false;
     }
   }
 };
@@ -220,17 +234,15 @@ struct RunApply {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
-    if (!stream) {
-      apply<V, false, false>();
-    } else if (Op::kInputs > 1 || ahead != 0) {
-      apply<V, true, true>();
+    if (stream) {
+      apply<V, true>();
     } else {
-      apply<V, true, false>();
+      apply<V, false>();
     }
   }
 
  private:
-  template <typename V, bool kStream, bool kPrefetch>
+  template <typename V, bool kStream>
   EVENKEEL_INLINE void apply() const {
     const LineCursor start(lines, begin, end);
     for (Index k = 0; k < cells; ++k) {
@@ -239,8 +251,8 @@ struct RunApply {
       for (LineCursor line = start; !line.done(); line.next()) {
         const Index from = offsets[k] + line.offset();
         write_line<V, kStream>(out + from, line.length(), [&](Index i, Index n) EVENKEEL_INLINE_LAMBDA {
-          if constexpr (kPrefetch) prefetch(x + from + i, ahead);
-          if constexpr (kPrefetch && Op::kInputs > 1) prefetch(dy + from + i, ahead);
+          if constexpr (kStream) prefetch(x + from + i, ahead);
+          if constexpr (kStream && Op::kInputs > 1) prefetch(dy + from + i, ahead);
           V vx = V::load(x + from + i, n, Compute(0)), vdy = vx;
           if constexpr (Op::kInputs > 1) vdy = V::load(dy + from + i, n, Compute(0));
           return Op::apply(vx, vdy, c);
