@@ -73,9 +73,9 @@ TYPED_TEST(BatchNormNumbers, LargeSetsAndManySets) {
     Shape shape;
     Index axis;
   };
-  const Large cases[] = {{{2, 2, 251, 257}, 1},  {{110017, 2}, 1},    {{2, 110017}, 0},
-                         {{2, 20011}, 1},        {{2053, 67}, 1},     {{110017}, 0},
-                         {{1, 1, 1, 110017}, 1}, {{32, 130, 7, 7}, 1}};
+  const Large cases[] = {{{2, 2, 251, 257}, 1},  {{110017, 2}, 1},     {{2, 110017}, 0},
+                         {{2, 20011}, 1},        {{2053, 67}, 1},      {{110017}, 0},
+                         {{1, 1, 1, 110017}, 1}, {{32, 130, 7, 7}, 1}, {{32, 50, 13, 13}, 1}};
   for (const Large& large : cases)
     for (double mean : {0.0, 1e6}) {
       if (std::is_same_v<Scalar, long double> || !trainable(large.shape, large.axis)) continue;

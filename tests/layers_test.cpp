@@ -282,9 +282,18 @@ TYPED_TEST(EveryLayer, WorksInPlaceWithTheSameBits) {
   }
 }
 
-// Where the data lie does not show in the bits.
+/// What lies beside the `size` values at `offset` is still what a Buffer is made of.
+bool untouched(const Buffer<float>& memory, Index offset, Index size) {
+  const auto is_nan = [](float value) { return std::isnan(value); };
+  return memory.padding_intact() && std::all_of(memory.data(), memory.data() + offset, is_nan) &&
+         std::all_of(memory.data() + offset + size, memory.data() + size + 16, is_nan);
+}
+
+// Where the data lie does not show in the bits, and nothing is written beside them. The last shapes are large enough to be
+// written past the caches, in planes that end inside a line of theirs.
 TYPED_TEST(EveryLayer, AlignmentDoesNotShow) {
-  for (const Shape& s : {Shape{3, 6, 33}, Shape{2, 6, 7, 7}, Shape{33, 6}, Shape{2, 6, 4099}}) {
+  for (const Shape& s : {Shape{3, 6, 33}, Shape{2, 6, 7, 7}, Shape{33, 6}, Shape{2, 6, 4099},
+                         Shape{260, 6, 13, 13}, Shape{150, 6, 19, 16}}) {
     SCOPED_TRACE(to_string(s));
     const Index size = size_of(s);
     const std::vector<float> x = random_values<float>(size, 10, 1, 5),
@@ -296,15 +305,17 @@ TYPED_TEST(EveryLayer, AlignmentDoesNotShow) {
       std::copy(dy.begin(), dy.end(), dy_memory.data() + 15 - offset);
       auto layer = TypeParam::make();
       randomize_parameters(layer);
-      layer.forward(view<kOrder>(x_memory.data() + offset, s), view<kOrder>(y_memory.data() + 2, s));
+      const Index y_offset = (2 + 5 * offset) % 16;
+      layer.forward(view<kOrder>(x_memory.data() + offset, s), view<kOrder>(y_memory.data() + y_offset, s));
       layer.backward(view<kOrder>(x_memory.data() + offset, s),
                      view<kOrder>(dy_memory.data() + 15 - offset, s),
                      view<kOrder>(dx_memory.data() + offset, s));
-      const std::vector<float> y(y_memory.data() + 2, y_memory.data() + 2 + size),
+      const std::vector<float> y(y_memory.data() + y_offset, y_memory.data() + y_offset + size),
           dx(dx_memory.data() + offset, dx_memory.data() + offset + size);
       if (first_y.empty()) first_y = y, first_dx = dx;
       EXPECT_TRUE(same_bits(y, first_y)) << offset;
       EXPECT_TRUE(same_bits(dx, first_dx)) << offset;
+      EXPECT_TRUE(untouched(y_memory, y_offset, size) && untouched(dx_memory, offset, size)) << offset;
     }
   }
 }

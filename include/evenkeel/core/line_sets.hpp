@@ -10,7 +10,7 @@ namespace evenkeel {
 ///
 /// Small sets are taken several at a time, reduced and then applied while they are in the nearest cache; a
 /// large one is cut into pieces.
-template <typename Storage, bool kRows>
+template <typename Storage, Cells kCells>
 class LineSets {
  public:
   using Compute = ComputeOf<Storage>;
@@ -73,6 +73,7 @@ class LineSets {
   }
 
  private:
+  static constexpr bool kRows = kCells == Cells::elements;
   static constexpr Index kNear = 8192;      // elements that stay in the nearest cache
   static constexpr Index kFewRows = 65536;  // and in the next one: rows enough to add up by feature
 
@@ -223,11 +224,13 @@ class LineSets {
         from_count<Statistic>(p_.set_size()), c.mean(), c.scale(), c.shift(), c.slope()});
   }
 
-  /// How far on the next batch begins, if a pass over it comes before it is applied and both find room.
+  /// How far ahead an apply pass asks for its inputs: a few lines; if a pass over the next batch comes before, and both
+  /// find room, that batch.
   template <typename Task>
   Index ahead(const Task& task, const Batch& batch) const {
-    const bool worth = task.reduces() && task.bytes_read(batch.sets * p_.set_size()) <= kNearBytes;
-    return !worth ? 0 : kRows ? batch.sets * p_.set_size() : batch.sets * p_.group.stride;
+    if (!task.reduces()) return 256;
+    if (task.bytes_read(batch.sets * p_.set_size()) > kNearBytes) return 0;
+    return batch.sets * (kRows ? p_.set_size() : p_.group.stride);
   }
 
   /// Rows of at most a block, statistics and all.
@@ -273,18 +276,18 @@ class LineSets {
             offsets[k] = batch.offsets[set] + channel * p_.channel.stride;
             c.set(k, task.of_cell(results[set], p_.first_param(batch.set(set)) + channel));
           });
-          simd::run<Compute>(
-              kernels::RunApply<typename Task::Op, Storage>{task.x,
-                                                            task.dy,
-                                                            task.out,
-                                                            task.streams(p_),
-                                                            ahead(task, batch),
-                                                            cell_lines_,
-                                                            begin,
-                                                            end,
-                                                            cells,
-                                                            offsets.data(),
-                                                            {c.mean(), c.scale(), c.shift(), c.slope()}});
+          simd::run<Compute>(kernels::RunApply<typename Task::Op, Storage, kCells == Cells::channels>{
+              task.x,
+              task.dy,
+              task.out,
+              task.streams(p_),
+              ahead(task, batch),
+              cell_lines_,
+              begin,
+              end,
+              cells,
+              offsets.data(),
+              {c.mean(), c.scale(), c.shift(), c.slope()}});
         });
   }
 

@@ -6,25 +6,25 @@
 namespace evenkeel {
 
 /// Calls f(LineSets or ColumnSets), whichever walks the partition.
-template <typename Storage, bool kElements, typename F>
+template <typename Storage, Cells kCells, typename F>
 void with_walk_of(const Partition& p, const F& f) {
-  if (p.walk == (kElements ? Walk::rows : Walk::runs)) {
-    f(LineSets<Storage, kElements>(p));
+  if (p.walk == (kCells == Cells::elements ? Walk::rows : Walk::runs)) {
+    f(LineSets<Storage, kCells>(p));
   } else {
-    f(ColumnSets<Storage, kElements>(p));
+    f(ColumnSets<Storage, kCells == Cells::elements>(p));
   }
 }
 
 template <typename Storage, typename P, typename F>
 void with_walk(const P& p, const F& f) {
   if constexpr (std::is_same_v<P, ChannelPartition>) {
-    with_walk_of<Storage, false>(p, f);
+    with_walk_of<Storage, Cells::sets>(p, f);
   } else if constexpr (std::is_same_v<P, FeaturePartition>) {
-    with_walk_of<Storage, true>(p, f);
+    with_walk_of<Storage, Cells::elements>(p, f);
   } else if (p.elements_are_cells()) {
-    with_walk_of<Storage, true>(p, f);
+    with_walk_of<Storage, Cells::elements>(p, f);
   } else {
-    with_walk_of<Storage, false>(p, f);
+    with_walk_of<Storage, Cells::channels>(p, f);
   }
 }
 
@@ -68,11 +68,14 @@ void normalize_backward(const Device& device, const P& p, const BackwardTask<Sto
     if (!task.wants_params()) return;
     const CellSums<Storage> cell_sums(p, task.sums);
     const Index terms = p.elements_are_cells() ? blocks.count : p.sets() / p.group.extent;
-    constexpr Index kBundle = 64;
+    constexpr Index kBundle = CellSums<Storage>::kMaxParams;
     team.for_each((p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index bundle) {
       const Index begin = bundle * kBundle, end = std::min(p.params(), begin + kBundle);
-      if (p.elements_are_cells()) return block_sums.finish_params(task, begin, end);
-      for (Index param = begin; param < end; ++param) cell_sums.finish_param(task, param);
+      if (p.elements_are_cells()) {
+        block_sums.finish_params(task, begin, end);
+      } else {
+        cell_sums.finish_params(task, begin, end);
+      }
     });
   });
 }

@@ -72,6 +72,9 @@ struct Partition {
   }
 };
 
+/// What shares both statistics and parameters: a whole set, the elements of a channel in it, or none with another.
+enum class Cells { sets, channels, elements };
+
 // Partitions of which it is known beforehand whether elements_are_cells(), so that code is made for one case only.
 
 /// A set is all that has one parameter.
@@ -105,9 +108,9 @@ struct MemoryShape {
   Index extents[Shape::kMaxRank];
 };
 
-/// Short lines side by side, up to this length each, are walked as columns, so that no vector is left half
-/// empty.
-constexpr Index kShortLine = 64;
+/// Short lines side by side are walked as columns, so that no vector is left half empty; longer ones too if they do not
+/// fill whole lines of the cache.
+inline bool is_short_line(Index length) { return length <= 64 || (length <= 256 && length % 16 != 0); }
 
 /// Memory [before][channels][inner]: a set a channel.
 inline ChannelPartition partition_channels(const MemoryShape& shape, int axis) {
@@ -123,7 +126,7 @@ inline ChannelPartition partition_channels(const MemoryShape& shape, int axis) {
   p.group = {channels, inner};
   p.channel.stride = inner;
   p.before = {before, channels * inner};
-  if (inner == 1 || (inner <= kShortLine && before > 1)) p.walk = Walk::channel_columns;
+  if (inner == 1 || (is_short_line(inner) && before > 1)) p.walk = Walk::channel_columns;
   return p;
 }
 
@@ -164,7 +167,7 @@ inline Partition partition_groups(const MemoryShape& shape, int batch_axis, int 
     p.before = {before, samples * between * channels * p.inner};
     if (p.cell_size() == 1) {
       p.walk = Walk::rows;
-    } else if (p.inner == 1 || (p.inner <= kShortLine && p.cell_size() > p.inner)) {
+    } else if (p.inner == 1 || (is_short_line(p.inner) && p.cell_size() > p.inner)) {
       p.walk = Walk::channel_columns;
     }
     return p;

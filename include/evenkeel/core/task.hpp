@@ -221,16 +221,25 @@ struct CellSums {
     return task.finish(set, p.set_size(), set_dy, set_dy_x);
   }
 
-  /// grad_beta = sum of dy, grad_gamma = sum of dy xhat, over the cells of one parameter.
-  void finish_param(const BackwardTask<Storage>& task, Index param) const {
-    const Index group = param / p.channel.extent, channel = param % p.channel.extent;
-    Statistic param_dy(0), param_dy_xhat(0);
-    for (Index set = group; set < p.sets(); set += p.group.extent) {
-      const Index cell = set * p.channel.extent + channel;
-      param_dy += dy[cell];
-      param_dy_xhat += task.moments.inv_std[set] * Statistic(dy_x[cell] - task.center_low(set) * dy[cell]);
+  /// grad_beta = sum of dy, grad_gamma = sum of dy xhat, over the cells of parameters [begin, end): at most kMaxParams.
+  static constexpr Index kMaxParams = 64;
+  void finish_params(const BackwardTask<Storage>& task, Index begin, Index end) const {
+    Scratch<Statistic, kMaxParams> param_dy, param_dy_xhat;
+    const Index channels = p.channel.extent;
+    for (Index param = begin, count = 0; param < end; param += count) {
+      const Index group = param / channels, channel = param % channels;
+      count = std::min(end - param, channels - channel);
+      for (Index k = 0; k < count; ++k) param_dy[k] = param_dy_xhat[k] = Statistic(0);
+      for (Index set = group; set < p.sets(); set += p.group.extent) {
+        const Statistic inv_std = task.moments.inv_std[set], low = task.center_low(set);
+        const Index cell = set * channels + channel;
+        for (Index k = 0; k < count; ++k) {
+          param_dy[k] += dy[cell + k];
+          param_dy_xhat[k] += inv_std * Statistic(dy_x[cell + k] - low * dy[cell + k]);
+        }
+      }
+      for (Index k = 0; k < count; ++k) task.write_params(param + k, param_dy[k], param_dy_xhat[k]);
     }
-    task.write_params(param, param_dy, param_dy_xhat);
   }
 };
 

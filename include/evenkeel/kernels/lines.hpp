@@ -66,15 +66,33 @@ EVENKEEL_INLINE bool lines_only(const Storage* out, Index n, Index stride) {
   return (reinterpret_cast<std::uintptr_t>(out) | bytes(n) | bytes(stride)) % 64 == 0;
 }
 
-/// Writes out[0 .. n) past the caches, where lines_only(): value as in write_line.
-template <typename V, typename Storage, typename F>
-EVENKEEL_INLINE void write_whole_lines(Storage* out, Index n, const F& value) {
-  for (Index i = 0; i < n; i += V::kLanes) {
-    if constexpr (std::is_same_v<Storage, typename V::Scalar>) {
-      value(i, V::kLanes).stream(out + i);
-    } else {
-      value(i, V::kLanes).store(out + i);
+/// The elements of a line of the cache.
+template <typename Storage>
+constexpr Index kCacheLine = sizeof(Storage) < 64 ? 64 / static_cast<Index>(sizeof(Storage)) : 1;
+
+/// The part of out[0 .. n) that is whole lines of the cache and can be streamed in vectors V; may be none.
+struct StreamedPart {
+  Index begin = 0, end = 0;
+};
+template <typename V, typename Storage>
+EVENKEEL_INLINE StreamedPart streamed_part(const Storage* out, Index n) {
+  if constexpr (V::kLanes > 1 && std::is_same_v<Storage, typename V::Scalar>) {
+    const auto address = reinterpret_cast<std::uintptr_t>(out);
+    const Index head = static_cast<Index>((64 - address % 64) % 64 / sizeof(Storage));
+    if (address % sizeof(Storage) == 0 && head + kCacheLine<Storage> <= n) {
+      return {head, head + (n - head) / kCacheLine<Storage> * kCacheLine<Storage>};
     }
+  }
+  return {};
+}
+
+/// *to = v, past the caches where kStream and Storage is what v holds.
+template <bool kStream, typename V, typename Storage>
+EVENKEEL_INLINE void put(const V& v, Storage* to) {
+  if constexpr (kStream && std::is_same_v<Storage, typename V::Scalar>) {
+    v.stream(to);
+  } else {
+    v.store(to);
   }
 }
 
@@ -91,15 +109,12 @@ EVENKEEL_INLINE void write_line(Storage* out, Index n, const F& value) {
     return;
   }
   Index i = 0;
-  if constexpr (kStream && L > 1 && std::is_same_v<Storage, typename V::Scalar>) {
-    constexpr Index kLine = 64 / static_cast<Index>(sizeof(Storage));
-    const auto address = reinterpret_cast<std::uintptr_t>(out);
-    const Index head = static_cast<Index>((64 - address % 64) % 64 / sizeof(Storage));
-    if (address % sizeof(Storage) == 0 && head + kLine <= n) {
-      const Index stop = head + (n - head) / kLine * kLine;
-      for (; i + L <= head; i += L) value(i, L).store(out + i);
-      if (i < head) value(i, L).store_before(out + head, head - i);
-      for (i = head; i < stop; i += L) value(i, L).stream(out + i);
+  if constexpr (kStream) {
+    const StreamedPart part = streamed_part<V>(out, n);
+    if (part.begin < part.end) {
+      for (; i + L <= part.begin; i += L) value(i, L).store(out + i);
+      if (i < part.begin) value(i, L).store_before(out + part.begin, part.begin - i);
+      for (i = part.begin; i < part.end; i += L) put<true>(value(i, L), out + i);
       for (; i + L <= n; i += L) value(i, L).store(out + i);
       if (i < n) value(i, n - i).store(out + i, n - i);
       return;

@@ -67,7 +67,7 @@ struct RowApply {
         return Op::apply(vx, vdy, c, vgamma, vbeta);
       };
       if (in_lines) {
-        write_whole_lines<V>(out + from, n, value);
+        for (Index i = 0; i < n; i += V::kLanes) put<kStream>(value(i, V::kLanes), out + from + i);
       } else {
         write_line<V, kStream>(out + from, n, value);
       }

@@ -216,7 +216,7 @@ struct CentredSums {
 ///
 /// Cell k is `lines` from x + offsets[k] on, and has one value of each coefficient. Limited by bandwidth: alone, as batch
 /// norm's inference, 1.2 times the floor inside the second-level cache, 1.05 beyond.
-template <typename Op, typename Storage>
+template <typename Op, typename Storage, bool kSpans>
 struct RunApply {
   using Compute = ComputeOf<Storage>;
 
@@ -244,6 +244,9 @@ struct RunApply {
  private:
   template <typename V, bool kStream>
   EVENKEEL_INLINE void apply() const {
+    if constexpr (kSpans) {
+      if (follow_each_other()) return apply_span<V, kStream>();
+    }
     const LineCursor start(lines, begin, end);
     for (Index k = 0; k < cells; ++k) {
       V c[Op::kCoefficients];
@@ -251,14 +254,59 @@ struct RunApply {
       for (LineCursor line = start; !line.done(); line.next()) {
         const Index from = offsets[k] + line.offset();
         write_line<V, kStream>(out + from, line.length(), [&](Index i, Index n) EVENKEEL_INLINE_LAMBDA {
-          if constexpr (kStream) prefetch(x + from + i, ahead);
-          if constexpr (kStream && Op::kInputs > 1) prefetch(dy + from + i, ahead);
-          V vx = V::load(x + from + i, n, Compute(0)), vdy = vx;
-          if constexpr (Op::kInputs > 1) vdy = V::load(dy + from + i, n, Compute(0));
-          return Op::apply(vx, vdy, c);
+          return value<V, kStream>(from + i, n, c);
         });
       }
     }
+  }
+
+  template <typename V, bool kStream>
+  EVENKEEL_INLINE V value(Index at, Index n, const V* c) const {
+    if constexpr (kStream) prefetch(x + at, ahead);
+    if constexpr (kStream && Op::kInputs > 1) prefetch(dy + at, ahead);
+    V vx = V::load(x + at, n, Compute(0)), vdy = vx;
+    if constexpr (Op::kInputs > 1) vdy = V::load(dy + at, n, Compute(0));
+    return Op::apply(vx, vdy, c);
+  }
+
+  /// Whole cells, a line each, side by side in memory.
+  EVENKEEL_INLINE bool follow_each_other() const {
+    if (cells == 1 || end - begin < kCacheLine<Storage> || end - begin != lines.size()) return false;
+    Index gaps = 0;
+    for (Index k = 1; k < cells; ++k) gaps |= offsets[k] - offsets[k - 1] - lines.length;
+    return lines.count() == 1 && gaps == 0;
+  }
+
+  /// Cells that follow each other are written as one line, and a vector that lies in two of them from both.
+  template <typename V, bool kStream>
+  EVENKEEL_INLINE void apply_span() const {
+    constexpr Index L = V::kLanes;
+    const Index first = offsets[0], length = lines.length, total = cells * length;
+    Storage* to = out + first;
+    StreamedPart part{0, total / L * L};
+    if constexpr (kStream) {
+      part = streamed_part<V>(to, total);
+      if (part.begin == part.end) return apply_span<V, false>();
+    }
+    V c[Op::kCoefficients], next[Op::kCoefficients];
+    spread_coefficients<Op>(coefficients, 0, c);
+    Index i = 0;
+    for (; i + L <= part.begin; i += L) value<V, kStream>(first + i, L, c).store(to + i);
+    if (i < part.begin) value<V, kStream>(first + i, L, c).store_before(to + part.begin, part.begin - i);
+    i = part.begin;
+    for (Index k = 0; k < cells; ++k) {
+      const Index stop = std::min((k + 1) * length, part.end);
+      for (; i + L <= stop; i += L) put<kStream>(value<V, kStream>(first + i, L, c), to + i);
+      if (k + 1 == cells) break;
+      spread_coefficients<Op>(coefficients, k + 1, next);
+      if (i < stop) {
+        const V here = value<V, kStream>(first + i, L, c), beyond = value<V, kStream>(first + i, L, next);
+        put<kStream>(first_lanes(here, stop - i, beyond), to + i);
+        i += L;
+      }
+      for (int j = 0; j < Op::kCoefficients; ++j) c[j] = next[j];
+    }
+    for (; i < total; i += L) value<V, kStream>(first + i, total - i, c).store(to + i, total - i);
   }
 };
 

@@ -76,6 +76,8 @@ struct Vec {
   friend EVENKEEL_INLINE Vec if_less(const Vec& a, const Vec& b, const Vec& yes, const Vec& no) {
     return a.value < b.value ? yes : no;
   }
+  /// The first n lanes of a, then those of b.
+  friend EVENKEEL_INLINE Vec first_lanes(const Vec& a, Index n, const Vec& b) { return n > 0 ? a : b; }
   friend EVENKEEL_INLINE Vec fma(const Vec& a, const Vec& b, const Vec& c) {
     return {T(a.value * b.value + c.value)};
   }
@@ -126,14 +128,6 @@ struct NativeVec {
   static constexpr bool kMasked = sizeof(Register) > 16;  // on x86-64: has masked loads and stores
   Register value;
 
-  // As registers: g++ may copy a struct in halves, after which it cannot be read back at once.
-  NativeVec() = default;
-  EVENKEEL_INLINE NativeVec(const NativeVec& other) : value(other.value) {}
-  EVENKEEL_INLINE NativeVec& operator=(const NativeVec& other) {
-    value = other.value;
-    return *this;
-  }
-
   static EVENKEEL_INLINE Vec<T, Lanes> of(const Register& value) {
     Vec<T, Lanes> v;
     v.value = value;
@@ -177,8 +171,7 @@ struct NativeVec {
   /// The n elements before end, in the last lanes; the others filled. Reads as many before them as fill the vector.
   template <typename Storage>
   static EVENKEEL_INLINE Vec<T, Lanes> load_end(const Storage* end, Index n, T fill) {
-    const Vec<T, Lanes> loaded = load(end - Lanes), first = all(static_cast<T>(Lanes - n));
-    return if_less(lane_numbers(std::make_integer_sequence<int, Lanes>()), first, all(fill), loaded);
+    return first_lanes(all(fill), Lanes - n, load(end - Lanes));
   }
 
   /// The first n lanes from memory (all of them when there are no more), the rest filled.
@@ -191,11 +184,13 @@ struct NativeVec {
       all(fill).store(lanes);
       load_masked<sizeof(Register)>(p, lanes, lane_mask<Part::first, sizeof(Register), T>(n));
       return load(lanes);
-    }
+    } else
 #endif
-    Vec<T, Lanes / 2> low = Vec<T, Lanes / 2>::load(p, n, fill), high = Vec<T, Lanes / 2>::all(fill);
-    if (n > Lanes / 2) high = Vec<T, Lanes / 2>::load(p + Lanes / 2, n - Lanes / 2, fill);
-    return join(low, high);
+    {
+      Vec<T, Lanes / 2> low = Vec<T, Lanes / 2>::load(p, n, fill), high = Vec<T, Lanes / 2>::all(fill);
+      if (n > Lanes / 2) high = Vec<T, Lanes / 2>::load(p + Lanes / 2, n - Lanes / 2, fill);
+      return join(low, high);
+    }
   }
 
   template <typename Storage>
@@ -237,13 +232,15 @@ struct NativeVec {
     if constexpr (kMasked && std::is_same_v<Storage, T>) {
       T lanes[Lanes];
       store(lanes);
-      return store_part<Part::first, sizeof(Register)>(lanes, p, n);
-    }
+      store_part<Part::first, sizeof(Register)>(lanes, p, n);
+    } else
 #endif
-    Vec<T, Lanes / 2> low, high;
-    halve(low, high);
-    low.store(p, n);
-    if (n > Lanes / 2) high.store(p + Lanes / 2, n - Lanes / 2);
+    {
+      Vec<T, Lanes / 2> low, high;
+      halve(low, high);
+      low.store(p, n);
+      if (n > Lanes / 2) high.store(p + Lanes / 2, n - Lanes / 2);
+    }
   }
 
   /// The first n lanes, to the n places before end; from end on nothing is touched.
@@ -253,10 +250,12 @@ struct NativeVec {
     if constexpr (kMasked && std::is_same_v<Storage, T>) {
       T lanes[Lanes];
       store(lanes);
-      return store_part<Part::last, sizeof(Register)>(lanes, end - Lanes, n);
-    }
+      store_part<Part::last, sizeof(Register)>(lanes, end - Lanes, n);
+    } else
 #endif
-    store(end - n, n);
+    {
+      store(end - n, n);
+    }
   }
 
   EVENKEEL_INLINE T total() const {
@@ -303,6 +302,10 @@ struct NativeVec {
   friend EVENKEEL_INLINE Vec<T, Lanes> if_less(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b,
                                                const Vec<T, Lanes>& yes, const Vec<T, Lanes>& no) {
     return NativeVec::of(a.value < b.value ? yes.value : no.value);
+  }
+  /// The first n lanes of a, then those of b.
+  friend EVENKEEL_INLINE Vec<T, Lanes> first_lanes(const Vec<T, Lanes>& a, Index n, const Vec<T, Lanes>& b) {
+    return if_less(lane_numbers(std::make_integer_sequence<int, Lanes>()), all(static_cast<T>(n)), a, b);
   }
 
  private:
