@@ -125,17 +125,14 @@ class LineSets {
     }
   }
 
-  /// Calls f(k, set of the batch, channel) for cells first + k of a batch, k in [0, cells).
+  /// Calls of_set(set of the batch)(k, channel) for cells first + k of a batch, k in [0, cells).
   template <typename F>
-  void for_each_of(Index first, Index cells, const F& f) const {
+  void for_each_of(Index first, Index cells, const F& of_set) const {
     const Index channels = p_.channel.extent;
     Index set = first / channels, channel = first % channels;
-    for (Index k = 0; k < cells; ++k) {
-      f(k, set, channel);
-      if (++channel == channels) {
-        channel = 0;
-        ++set;
-      }
+    for (Index k = 0; k < cells; ++set, channel = 0) {
+      const auto f = of_set(set);
+      for (; channel < channels && k < cells; ++channel, ++k) f(k, channel);
     }
   }
 
@@ -166,9 +163,12 @@ class LineSets {
     const auto sum = [&](Index cell, Index cells, Index from, Index to, Statistic* dy, Statistic* dy_x) {
       Scratch<Index, kernels::kBatch> offsets;
       Scratch<Compute, kernels::kBatch> centers;
-      for_each_of(cell, cells, [&](Index k, Index set, Index channel) {
-        offsets[k] = batch.offsets[set] + channel * p_.channel.stride;
-        centers[k] = task.center(batch.set(set));
+      for_each_of(cell, cells, [&](Index set) {
+        return
+            [&, offset = batch.offsets[set], center = task.center(batch.set(set))](Index k, Index channel) {
+              offsets[k] = offset + channel * p_.channel.stride;
+              centers[k] = center;
+            };
       });
       simd::run<Compute>(kernels::RunSums<kernels::Gradients, Storage>{
           task.x, task.dy, cell_lines_, from, to, cells, offsets.data(), centers.data(), dy, dy_x});
@@ -272,9 +272,12 @@ class LineSets {
         0, batch.sets * p_.channel.extent, team, [&](Index cell, Index cells, Index begin, Index end, Index) {
           Scratch<Index, kernels::kBatch> offsets;
           CoefficientTable<Compute> c;
-          for_each_of(cell, cells, [&](Index k, Index set, Index channel) {
-            offsets[k] = batch.offsets[set] + channel * p_.channel.stride;
-            c.set(k, task.of_cell(results[set], p_.first_param(batch.set(set)) + channel));
+          for_each_of(cell, cells, [&](Index set) {
+            return [&, offset = batch.offsets[set], param = p_.first_param(batch.set(set)),
+                    result = results[set]](Index k, Index channel) {
+              offsets[k] = offset + channel * p_.channel.stride;
+              c.set(k, task.of_cell(result, param + channel));
+            };
           });
           simd::run<Compute>(kernels::RunApply<typename Task::Op, Storage, kCells == Cells::channels>{
               task.x,
