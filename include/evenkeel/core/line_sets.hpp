@@ -2,7 +2,7 @@
 
 #include "evenkeel/core/parallel.hpp"
 #include "evenkeel/core/task.hpp"
-#include "evenkeel/kernels/row_norm.hpp"
+#include "evenkeel/kernels/whole_rows.hpp"
 
 namespace evenkeel {
 
@@ -237,7 +237,7 @@ class LineSets {
   void norm_rows(const ForwardTask<Storage>& task, Batch& batch,
                  StatisticsTable<Statistic>& statistics) const {
     const Index param = p_.first_param(batch.first);
-    simd::run<Compute>(kernels::RowNorm<Storage>{
+    simd::run<Compute>(kernels::NormalizeRows<Storage>{
         task.x, task.out, task.streams(p_), ahead(task, batch), p_.set_size(), batch.sets, batch.offsets[0],
         p_.batch.stride, task.gamma == nullptr ? nullptr : task.gamma + param,
         task.beta == nullptr ? nullptr : task.beta + param, Statistic(task.epsilon), statistics.mean.data(),

@@ -12,7 +12,7 @@ namespace evenkeel::kernels {
 /// Row r begins at x + offset + r stride and has n features; gamma and beta may be null. Statistics are written at
 /// the row's number. Limited by the ports that shuffle and add vectors for rows of one vector, by bandwidth beyond.
 template <typename Storage>
-struct RowNorm {
+struct NormalizeRows {
   using Compute = ComputeOf<Storage>;
   using Statistic = StatisticOf<Storage>;
 
