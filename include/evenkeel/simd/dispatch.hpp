@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -29,15 +32,30 @@ inline int choose_register_bytes() {
   return avx512 && cap >= 64 ? 64 : avx2 && cap >= 32 ? 32 : 16;
 }
 
+/// A copy that stores cannot reach, so that members stay in registers. In words: a wide load from what has just been stored
+/// word by word would wait until all stores before it have left the core.
+template <typename Kernel>
+EVENKEEL_INLINE Kernel copy_of(const Kernel& kernel) {
+  static_assert(std::is_trivially_copyable_v<Kernel> && sizeof(Kernel) % sizeof(std::uint64_t) == 0);
+  Kernel copy;
+  for (std::size_t i = 0; i < sizeof(Kernel); i += sizeof(std::uint64_t)) {
+    std::uint64_t word;
+    std::memcpy(&word, reinterpret_cast<const char*>(&kernel) + i, sizeof word);
+    asm("" : "+r"(word));
+    std::memcpy(reinterpret_cast<char*>(&copy) + i, &word, sizeof word);
+  }
+  return copy;
+}
+
 template <typename Kernel>
 [[gnu::target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]] void run_avx512(const Kernel& kernel) {
-  const Kernel local = kernel;  // stores cannot reach it: its members stay in registers
+  const Kernel local = copy_of(kernel);
   local.template operator()<64>();
 }
 
 template <typename Kernel>
 [[gnu::target("avx2,fma")]] void run_avx2(const Kernel& kernel) {
-  const Kernel local = kernel;
+  const Kernel local = copy_of(kernel);
   local.template operator()<32>();
 }
 
