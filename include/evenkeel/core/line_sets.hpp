@@ -209,7 +209,8 @@ class LineSets {
       simd::run<Compute>(kernels::RowGradients<Storage>{
           task.x, task.dy, task.gamma == nullptr ? nullptr : task.gamma + param, from, to, batch.sets,
           batch.offsets[0], p_.batch.stride, xhat.mean(), xhat.scale(), xhat.shift(), row_dy, row_dy_x,
-          wanted ? grad_gamma + param : nullptr, wanted ? grad_beta + param : nullptr});
+          wanted ? grad_gamma + param : nullptr, wanted ? grad_beta + param : nullptr,
+          task.streams(p_) ? ahead(task, batch) : 0});
     };
     if (set_pieces_.count == 1) {
       sum(0, p_.set_size(), dy.data(), dy_x.data());

@@ -68,9 +68,9 @@ void normalize_backward(const Device& device, const P& p, const BackwardTask<Sto
     if (!task.wants_params()) return;
     const CellSums<Storage> cell_sums(p, task.sums);
     const Index terms = p.elements_are_cells() ? blocks.count : p.sets() / p.group.extent;
-    constexpr Index kBundle = CellSums<Storage>::kMaxParams;
-    team.for_each((p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index bundle) {
-      const Index begin = bundle * kBundle, end = std::min(p.params(), begin + kBundle);
+    const Index bundle = p.elements_are_cells() ? 256 : CellSums<Storage>::kMaxParams;
+    team.for_each((p.params() + bundle - 1) / bundle, bundle * terms, [&](Index i) {
+      const Index begin = i * bundle, end = std::min(p.params(), begin + bundle);
       if (p.elements_are_cells()) {
         block_sums.finish_params(task, begin, end);
       } else {

@@ -57,7 +57,7 @@ struct RowApply {
       const Index from = offset + r * stride + begin;
       const auto value = [&](Index i, Index m) EVENKEEL_INLINE_LAMBDA {
         const Index f = begin + i;
-        if constexpr (kStream) prefetch(x + from + i, ahead);
+        if constexpr (kStream && Op::kInputs == 1) prefetch(x + from + i, ahead);
         if constexpr (kStream && Op::kInputs > 1) prefetch(dy + from + i, ahead);
         V vx = V::load(x + from + i, m, Compute(0)), vdy = vx;
         if constexpr (Op::kInputs > 1) vdy = V::load(dy + from + i, m, Compute(0));
@@ -101,6 +101,7 @@ struct RowGradients {
   Statistic* sum_dy_x;
   Statistic* grad_gamma;
   Statistic* grad_beta;
+  Index ahead;  // x is asked for here, dy when all is applied; see prefetch()
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
@@ -155,6 +156,14 @@ struct RowGradients {
     Row<V> row0(*this, row + r, f), row1(*this, row + r + kOther, f), row2(*this, row + r + 2 * kOther, f),
         row3(*this, row + r + 3 * kOther, f);
     const auto step = [&](Index i, const V& vgamma, const auto& load) EVENKEEL_INLINE_LAMBDA {
+      if (ahead != 0) {
+        prefetch(row0.x + i, ahead);
+        if constexpr (kRows > 1) {
+          prefetch(row1.x + i, ahead);
+          prefetch(row2.x + i, ahead);
+          prefetch(row3.x + i, ahead);
+        }
+      }
       V beta_sum = V::load(sums.beta + i), gamma_sum = V::load(sums.gamma + i);
       row0.add(load, vgamma, beta_sum, gamma_sum);
       if constexpr (kRows > 1) {
