@@ -9,9 +9,9 @@ namespace evenkeel::kernels {
 
 /// out = Op(x, dy, gamma[f], beta[f]) for features f in [begin, end) of each row.
 ///
-/// Row r begins at x + offset + r stride and has one value of each coefficient; gamma and beta may be null. Limited by loads
-/// (x, gamma and beta) while the data is near, by bandwidth beyond. Measured with RunSums, as layer norm: 1.4 to 1.8 times
-/// the floor for rows of 768, 2.1 for 64; 5 for 16, whose time goes to the numbers of each row.
+/// Row r begins at x + offset + r stride and has one value of each coefficient; gamma and beta may be null. Limited by
+/// loads (x, gamma and beta) while the data is near, by bandwidth beyond. Measured as half of NormalizeRows and of layer
+/// norm's backward, at RowGradients.
 template <typename Op, typename Storage>
 struct RowApply {
   using Compute = ComputeOf<Storage>;
@@ -82,8 +82,8 @@ struct RowApply {
 ///
 /// xhat = (x - mean) scale + shift, with one of each a row. gamma may be null, and so may grad_gamma and
 /// grad_beta, both together. Four rows at a time share the loads and stores of what belongs to a feature. Limited by the
-/// two ports that multiply vectors: seven operations a vector. Measured with RowApply, as layer norm's backward: 2.7 times
-/// the floor inside the second-level cache, 1.7 beyond.
+/// two ports that multiply vectors: seven operations a vector. Measured with RowApply, as layer norm's backward: 2.8 times
+/// the floor inside the second-level cache (clang++: 2.4), 1.7 beyond, 2.4 for rows of 16.
 template <typename Storage>
 struct RowGradients {
   using Compute = ComputeOf<Storage>;

@@ -59,7 +59,7 @@ struct RunPivots {
 ///
 /// Short sets are summed one after the other and folded together, one a lane. Limited by the two ports that add vectors
 /// (three operations a vector) while the data is near, by bandwidth beyond. Measured with RunApply, as a batch norm of
-/// N,C,H,W that trains: 1.7 times the floor inside the second-level cache, 1.4 beyond; backward 1.5 and 1.3 to 1.6.
+/// N,C,H,W that trains: 1.5 times the floor inside the second-level cache, 1.4 beyond; backward 1.5 and 1.3 to 1.55.
 template <typename Terms, typename Storage>
 struct RunSums {
   using Compute = ComputeOf<Storage>;
@@ -214,8 +214,9 @@ struct CentredSums {
 
 /// out = Op(x, dy) over elements [begin, end) of each cell.
 ///
-/// Cell k is `lines` from x + offsets[k] on, and has one value of each coefficient. Limited by bandwidth: alone, as batch
-/// norm's inference, 1.2 times the floor inside the second-level cache, 1.05 beyond.
+/// Cell k is `lines` from x + offsets[k] on, and has one value of each coefficient. kSpans: cells may follow each other in
+/// memory, as group norm's channels do. Limited by bandwidth: alone, as batch norm's inference, 1.15 times the floor inside
+/// the second-level cache, 1.05 beyond.
 template <typename Op, typename Storage, bool kSpans>
 struct RunApply {
   using Compute = ComputeOf<Storage>;

@@ -6,11 +6,13 @@
 
 namespace evenkeel::kernels {
 
-/// y = (x - mean) inv_std gamma[f] + beta[f] of each row, and the row's statistics: RunSums, FinishSums and RowApply for a
-/// few rows at a time, so that arithmetic and memory work side by side.
+/// y = (x - mean) inv_std gamma[f] + beta[f] of each row, and the row's statistics: CentredSums, FinishSums,
+/// NormalizeCoefficients and RowApply for a few rows at a time, so that arithmetic and memory work side by side.
 ///
 /// Row r begins at x + offset + r stride and has n features; gamma and beta may be null. Statistics are written at
 /// the row's number. Limited by the ports that shuffle and add vectors for rows of one vector, by bandwidth beyond.
+/// Measured, as layer norm: 1.35 times the floor for rows of 768 (1.7 inside the second-level cache), 1.7 for 64, 2.6 for
+/// 16.
 template <typename Storage>
 struct NormalizeRows {
   using Compute = ComputeOf<Storage>;
