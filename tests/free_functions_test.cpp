@@ -230,6 +230,25 @@ TEST_F(FreeFunctionArguments, GradientsMayOverlapNothing) {
   EXPECT_EQ(backward(gradient, other), "");
 }
 
+// Moments keep what is wanted of them, also when that changes between two calls of one shape.
+TEST_F(FreeFunctionArguments, MomentsKeepWhatIsWanted) {
+  ek::Moments<double> kept;
+  const auto forward = [&] {
+    ek::group_norm_forward(device, x, 2, parameters.head(4), parameters.tail(4), ek::GroupNormOptions(), y,
+                           kept);
+  };
+  kept.keeps_variance = kept.keeps_mean_low = false;
+  forward();
+  EXPECT_GT(kept.mean.size(), 0);
+  EXPECT_EQ(kept.variance.size() + kept.mean_low.size(), 0);
+  const Eigen::ArrayXd inv_std = kept.inv_std;
+  kept.keeps_variance = kept.keeps_mean_low = true;
+  forward();
+  EXPECT_EQ(kept.variance.size(), kept.mean.size());
+  EXPECT_EQ(kept.mean_low.size(), kept.mean.size());
+  EXPECT_TRUE((kept.inv_std == inv_std).all());
+}
+
 TEST_F(FreeFunctionArguments, InferenceMayNotWriteOverItsStatistics) {
   Eigen::VectorXf memory = Eigen::VectorXf::Ones(32);
   const Eigen::TensorMap<Eigen::Tensor<float, 2>> map(memory.data(), 8, 4);

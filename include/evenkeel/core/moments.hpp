@@ -11,11 +11,15 @@ namespace evenkeel {
 /// What forward leaves for backward and for running statistics, one entry a statistics set.
 template <typename Statistic>
 struct Moments {
-  Vector<Statistic> mean;                             // the nearest Statistic to the mean
-  Vector<Statistic> mean_low;                         // and what it lacks
-  Vector<Statistic> variance;                         // biased: the divisor is the number of values
-  Vector<Statistic> inv_std;                          // 1 / sqrt(variance + epsilon)
-  bool keeps_mean_low = true, keeps_variance = true;  // what is not kept stays empty
+  Vector<Statistic> mean;      // the nearest Statistic to the mean
+  Vector<Statistic> mean_low;  // and what it lacks
+  Vector<Statistic> variance;  // biased: the divisor is the number of values
+  Vector<Statistic> inv_std;   // 1 / sqrt(variance + epsilon)
+  bool keeps_mean_low = true;  // what is not kept stays empty
+  bool keeps_variance = true;
+
+  Moments() = default;
+  explicit Moments(Index sets) { resize(sets); }
 
   void resize(Index sets) {
     mean.resize(sets);
@@ -23,9 +27,13 @@ struct Moments {
     if (keeps_mean_low) mean_low.resize(sets);
     if (keeps_variance) variance.resize(sets);
   }
+  bool fits(Index sets) const {
+    return mean.size() == sets && inv_std.size() == sets && (!keeps_mean_low || mean_low.size() == sets) &&
+           (!keeps_variance || variance.size() == sets);
+  }
 
   Index size() const { return mean.size(); }
-  Statistic low(Index set) const { return keeps_mean_low ? mean_low[set] : Statistic(0); }
+  Statistic low(Index set) const { return set < mean_low.size() ? mean_low[set] : Statistic(0); }
   void clear() {
     for (Vector<Statistic>* v : {&mean, &mean_low, &variance, &inv_std}) v->setConstant(Statistic(0));
   }
