@@ -90,12 +90,7 @@ void call_forward(const Caller& caller, const Device& device, const TensorView<c
   static_assert(std::is_same_v<ScalarOf<Y>, Storage>, "evenkeel: y must have x's scalar type");
   auto output = forward_output<Storage>(caller, x, affine, p.params(), y);
   std::optional<Moments<StatisticOf<Storage>>> fresh;
-  if (moments != nullptr && !moments->fits(p.sets())) {
-    fresh.emplace();
-    fresh->keeps_mean_low = moments->keeps_mean_low;
-    fresh->keeps_variance = moments->keeps_variance;
-    fresh->resize(p.sets());
-  }
+  if (moments != nullptr && !moments->fits(p.sets())) fresh = moments->like(p.sets());
   Storage* out = output.prepare();
   if (fresh) *moments = std::move(*fresh);
   if (x.size() == 0) {

@@ -34,23 +34,24 @@ class LineSets {
   void forward(const ForwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team) const {
     StatisticsTable<Statistic> statistics;
     for_each_batch(begin, end, kNear, [&](Batch& batch) {
-      if (kRows && p_.set_size() <= kRunBlock) {
-        norm_rows(task, batch, statistics);
-      } else if (task.reduces()) {
-        reduce(task, batch, team, statistics);
-      } else {
-        for (Index k = 0; k < batch.sets; ++k) statistics.set(k, task.known(batch.set(k)));
-      }
-      if (task.reduces()) task.save(batch.first, batch.step, batch.sets, statistics);
       if constexpr (!kRows) {
+        if (task.reduces()) {
+          reduce(task, batch, team, statistics);
+        } else {
+          for (Index k = 0; k < batch.sets; ++k) statistics.set(k, task.known(batch.set(k)));
+        }
         apply_cells(task, batch, team, statistics);
-      } else if (p_.set_size() > kRunBlock) {
+      } else if (p_.set_size() <= kRunBlock) {
+        normalize_rows(task, batch, statistics);
+      } else {
+        reduce(task, batch, team, statistics);
         CoefficientTable<Compute> c;
         simd::run<Statistic>(kernels::NormalizeCoefficients<Compute, Statistic>{
             batch.sets, statistics.mean.data(), statistics.mean_low.data(), statistics.inv_std.data(),
             c.mean(), c.scale(), c.shift()});
         apply_rows(task, batch, team, c);
       }
+      if (task.reduces()) task.save(batch.first, batch.step, batch.sets, statistics);
     });
   }
 
@@ -235,14 +236,13 @@ class LineSets {
   }
 
   /// Rows of at most a block, statistics and all.
-  void norm_rows(const ForwardTask<Storage>& task, Batch& batch,
-                 StatisticsTable<Statistic>& statistics) const {
+  void normalize_rows(const ForwardTask<Storage>& task, Batch& batch,
+                      StatisticsTable<Statistic>& statistics) const {
     const Index param = p_.first_param(batch.first);
     simd::run<Compute>(kernels::NormalizeRows<Storage>{
         task.x, task.out, task.streams(p_), ahead(task, batch), p_.set_size(), batch.sets, batch.offsets[0],
         p_.batch.stride, task.gamma == nullptr ? nullptr : task.gamma + param,
-        task.beta == nullptr ? nullptr : task.beta + param, Statistic(task.epsilon), statistics.mean.data(),
-        statistics.mean_low.data(), statistics.variance.data(), statistics.inv_std.data()});
+        task.beta == nullptr ? nullptr : task.beta + param, Statistic(task.epsilon), statistics.arrays()});
   }
 
   template <typename Task, typename Device>

@@ -27,6 +27,14 @@ struct Moments {
     if (keeps_mean_low) mean_low.resize(sets);
     if (keeps_variance) variance.resize(sets);
   }
+  /// Others for so many sets, which keep the same.
+  Moments like(Index sets) const {
+    Moments m;
+    m.keeps_mean_low = keeps_mean_low;
+    m.keeps_variance = keeps_variance;
+    m.resize(sets);
+    return m;
+  }
   bool fits(Index sets) const {
     return mean.size() == sets && inv_std.size() == sets && (!keeps_mean_low || mean_low.size() == sets) &&
            (!keeps_variance || variance.size() == sets);
@@ -92,6 +100,9 @@ struct StatisticsTable {
     mean_low[k] = s.mean_low;
     variance[k] = s.variance;
     inv_std[k] = s.inv_std;
+  }
+  kernels::StatisticArrays<Statistic> arrays() {
+    return {mean.data(), mean_low.data(), variance.data(), inv_std.data()};
   }
   SetStatistics<Statistic> operator[](Index k) { return {mean[k], mean_low[k], variance[k], inv_std[k]}; }
 };
@@ -170,8 +181,7 @@ void run_statistics(const Storage* x, const kernels::Lines& lines, const Index* 
   sums.sum(x, lines, offsets, sets, 0, elements, true);
   simd::run<Statistic>(kernels::FinishSums<ComputeOf<Storage>, Statistic>{
       sets, sums.pivots.data(), sums.first.data(), sums.second.data(), from_count<Statistic>(elements),
-      Statistic(epsilon), statistics.mean.data(), statistics.mean_low.data(), statistics.variance.data(),
-      statistics.inv_std.data()});
+      Statistic(epsilon), statistics.arrays()});
 }
 
 /// moments[k] = those of elements [begin, end) of set k, for at most kBatch sets of any size: block by block, each about

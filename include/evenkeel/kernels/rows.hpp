@@ -20,7 +20,7 @@ struct RowApply {
   const Storage* dy;
   Storage* out;
   bool stream;  // past the caches
-  Index ahead;  // see prefetch()
+  Index ahead;  // the last input is asked for; see prefetch()
   Index begin, end;
   Index rows, offset, stride;
   const Compute* coefficients[4];  // [Op::kCoefficients][row]
@@ -57,8 +57,7 @@ struct RowApply {
       const Index from = offset + r * stride + begin;
       const auto value = [&](Index i, Index m) EVENKEEL_INLINE_LAMBDA {
         const Index f = begin + i;
-        if constexpr (kStream && Op::kInputs == 1) prefetch(x + from + i, ahead);
-        if constexpr (kStream && Op::kInputs > 1) prefetch(dy + from + i, ahead);
+        if constexpr (kStream) prefetch((Op::kInputs > 1 ? dy : x) + from + i, ahead);
         V vx = V::load(x + from + i, m, Compute(0)), vdy = vx;
         if constexpr (Op::kInputs > 1) vdy = V::load(dy + from + i, m, Compute(0));
         V vgamma = V::all(Compute(1)), vbeta = V::all(Compute(0));

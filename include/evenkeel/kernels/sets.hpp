@@ -34,6 +34,19 @@ EVENKEEL_INLINE bool any_poor_pivot(const T& n, const T* first, const T* second,
   return T(0) < poor.total();
 }
 
+/// Where the statistics of sets are, an array for each number.
+template <typename Statistic>
+struct StatisticArrays {
+  Statistic* mean;
+  Statistic* mean_low;
+  Statistic* variance;
+  Statistic* inv_std;
+
+  EVENKEEL_INLINE StatisticArrays from(Index set) const {
+    return {mean + set, mean_low + set, variance + set, inv_std + set};
+  }
+};
+
 /// What first = sum of x - pivot and second = sum of (x - pivot)^2 over n values tell of each set:
 ///
 ///   mean + mean_low = pivot + first / n
@@ -46,10 +59,7 @@ struct FinishSums {
   const Statistic* first;
   const Statistic* second;
   Statistic n, epsilon;
-  Statistic* mean;
-  Statistic* mean_low;
-  Statistic* variance;
-  Statistic* inv_std;
+  StatisticArrays<Statistic> to;
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
@@ -60,13 +70,13 @@ struct FinishSums {
       const V sum = V::load(first + k, m, Statistic(0)), shift = sum * share;
       V high, low;
       two_sum(V::load(pivots + k, m, Statistic(0)), shift, high, low);
-      high.store(mean + k, m);
-      low.store(mean_low + k, m);
+      high.store(to.mean + k, m);
+      low.store(to.mean_low + k, m);
       const V m2 = V::load(second + k, m, Statistic(1)) - sum * shift;
       const V var = if_less(m2, zero, zero, m2) * share;
-      var.store(variance + k, m);
+      var.store(to.variance + k, m);
       const V radicand = var + V::all(epsilon);
-      if_less(zero, radicand, inverse_root(radicand), radicand).store(inv_std + k, m);
+      if_less(zero, radicand, inverse_root(radicand), radicand).store(to.inv_std + k, m);
     }
   }
 };

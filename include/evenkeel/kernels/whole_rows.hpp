@@ -27,10 +27,7 @@ struct NormalizeRows {
   const Compute* gamma;
   const Compute* beta;
   Statistic epsilon;
-  Statistic* mean;
-  Statistic* mean_low;
-  Statistic* variance;
-  Statistic* inv_std;
+  StatisticArrays<Statistic> statistics;
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
@@ -44,11 +41,10 @@ struct NormalizeRows {
       const Index some = std::min(kAtOnce, rows - r), begin = offset + r * stride;
       CentredSums<Storage>{x + begin, row, 0, n, some, offsets, true, pivots, first, second}
           .template operator()<Bytes>();
-      FinishSums<Compute, Statistic>{some,    pivots,   first,        second,       from_count<Statistic>(n),
-                                     epsilon, mean + r, mean_low + r, variance + r, inv_std + r}
+      const StatisticArrays<Statistic> to = statistics.from(r);
+      FinishSums<Compute, Statistic>{some, pivots, first, second, from_count<Statistic>(n), epsilon, to}
           .template operator()<Bytes>();
-      NormalizeCoefficients<Compute, Statistic>{some,  mean + r, mean_low + r, inv_std + r,
-                                                means, scales,   shifts}
+      NormalizeCoefficients<Compute, Statistic>{some, to.mean, to.mean_low, to.inv_std, means, scales, shifts}
           .template operator()<Bytes>();
       RowApply<Normalize, Storage>{
           x,     nullptr, out, stream, ahead, 0, n, some, begin, stride, {means, scales, shifts, nullptr},
