@@ -91,7 +91,8 @@ class LineSets {
   template <typename F>
   void for_each_batch(Index begin, Index end, Index elements, const F& f) const {
     const Index groups = p_.group.extent, samples = p_.sets() / groups;
-    const Index most = std::clamp<Index>(elements / p_.set_size(), 1, kernels::kBatch);
+    Index most = std::clamp<Index>(elements / p_.set_size(), 1, kernels::kBatch);
+    if (most > 8) most -= most % 8;  // whole vectors of statistics
     Batch batch;
     for (Index item = begin; item < end; item += batch.sets) {
       batch.sets = std::min(most, end - item);

@@ -40,12 +40,11 @@ class CoefficientTable {
 constexpr Index kNearBytes = Index(1) << 20;
 
 /// Whether an output goes past the caches: a pass is too large for it to be found there later, and it is not
-/// written over an input, whose lines are there already. Measured: once inputs and output together fill a core's
-/// second-level cache, streaming is the faster.
+/// written over an input, whose lines are there already.
 template <typename Storage>
 bool goes_past_caches(const Partition& p, const Storage* out, const Storage* x, const Storage* dy) {
   const Index arrays = dy == nullptr ? 2 : 3;
-  return arrays * p.size() * static_cast<Index>(sizeof(Storage)) >= 2 * kNearBytes && out != x && out != dy;
+  return arrays * p.size() * static_cast<Index>(sizeof(Storage)) >= simd::streaming_bytes() && out != x && out != dy;
 }
 
 /// A pass forward: y = (x - mean) inv_std gamma + beta.

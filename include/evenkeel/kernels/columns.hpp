@@ -248,7 +248,7 @@ struct ColumnApply {
       const Storage* row_dy = Op::kInputs > 1 ? dy + row.offset() : nullptr;
       write_line<V, kStream>(out + row.offset(), lanes, [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
         V c[Op::kCoefficients];
-        for (int j = 0; j < Op::kCoefficients; ++j) c[j] = V::load(coefficients[j] + l, n, Compute(0));
+        load_coefficients<Op>(coefficients, l, n, c);
         V vx = V::load(row_x + l, n, Compute(0)), vdy = vx;
         if constexpr (Op::kInputs > 1) vdy = V::load(row_dy + l, n, Compute(0));
         return Op::apply(vx, vdy, c, vgamma, vbeta);

@@ -82,6 +82,15 @@ EVENKEEL_INLINE void spread_coefficients(const Compute* const* coefficients, Ind
   if constexpr (Op::kCoefficients > 3) to[3] = V::all(coefficients[3][k]);
 }
 
+/// What Op takes for cells k, k + 1, ..., one a lane; n of them. Written out: g++ keeps what a loop fills in memory.
+template <typename Op, typename V, typename Compute>
+EVENKEEL_INLINE void load_coefficients(const Compute* const* coefficients, Index k, Index n, V* to) {
+  to[0] = V::load(coefficients[0] + k, n, Compute(0));
+  to[1] = V::load(coefficients[1] + k, n, Compute(0));
+  to[2] = V::load(coefficients[2] + k, n, Compute(0));
+  if constexpr (Op::kCoefficients > 3) to[3] = V::load(coefficients[3] + k, n, Compute(0));
+}
+
 /// sums[0 .. n) += short_sum, lane by lane.
 template <typename T, int L, typename Statistic>
 EVENKEEL_INLINE void add_lanes(const simd::Vec<T, L>& short_sum, Statistic* sums, Index n) {
