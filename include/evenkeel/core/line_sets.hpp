@@ -33,7 +33,7 @@ class LineSets {
   template <typename Device>
   void forward(const ForwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team) const {
     StatisticsTable<Statistic> statistics;
-    for_each_batch(begin, end, kNear, [&](Batch& batch) {
+    for_each_batch(begin, end, near_sets(), [&](Batch& batch) {
       if constexpr (!kRows) {
         if (task.reduces()) {
           reduce(task, batch, team, statistics);
@@ -59,7 +59,7 @@ class LineSets {
   void backward(const BackwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team,
                 Statistic* grad_gamma, Statistic* grad_beta) const {
     const CellSums<Storage> sums(p_, task.sums);
-    for_each_batch(begin, end, kRows ? kFewRows : kNear, [&](Batch& batch) {
+    for_each_batch(begin, end, kRows ? few_rows() : near_sets(), [&](Batch& batch) {
       if constexpr (kRows) {
         CoefficientTable<Compute> c;
         reduce_rows(task, batch, team, c, grad_gamma, grad_beta);
@@ -75,8 +75,20 @@ class LineSets {
 
  private:
   static constexpr bool kRows = kCells == Cells::elements;
-  static constexpr Index kNear = 8192;      // elements that stay in the nearest cache
-  static constexpr Index kFewRows = 65536;  // and in the next one: rows enough to add up by feature
+
+  /// Sets that stay in the nearest cache, in whole vectors of statistics.
+  Index near_sets() const {
+    const Index sets = std::clamp<Index>(8192 / p_.set_size(), 1, kernels::kBatch);
+    return sets > 8 ? sets / 8 * 8 : sets;
+  }
+
+  /// Rows that stay in the second-level cache, and are enough to add up by feature: whole short sums, so that what they add
+  /// up to does not depend on the machine.
+  Index few_rows() const {
+    constexpr Index kShort = kernels::kShortSum;
+    const Index rows = simd::caches().second_level / 32 / p_.set_size() / kShort * kShort;
+    return std::clamp(rows, std::clamp<Index>(65536 / p_.set_size(), 1, kShort), kernels::kBatch);
+  }
 
   /// Sets that are worked on together, and where they begin; of rows, which are p_.batch.stride apart, the first.
   struct Batch {
@@ -86,13 +98,11 @@ class LineSets {
     Index set(Index k) const { return first + k * step; }
   };
 
-  /// Calls f(batch) for items [begin, end). Rows are taken group by group, so that a batch has the same
+  /// Calls f(batch) for items [begin, end), at most `most` of them. Rows are taken group by group, so that a batch has the same
   /// parameters; runs as they lie in memory.
   template <typename F>
-  void for_each_batch(Index begin, Index end, Index elements, const F& f) const {
+  void for_each_batch(Index begin, Index end, Index most, const F& f) const {
     const Index groups = p_.group.extent, samples = p_.sets() / groups;
-    Index most = std::clamp<Index>(elements / p_.set_size(), 1, kernels::kBatch);
-    if (most > 8) most -= most % 8;  // whole vectors of statistics
     Batch batch;
     for (Index item = begin; item < end; item += batch.sets) {
       batch.sets = std::min(most, end - item);
@@ -232,7 +242,7 @@ class LineSets {
   template <typename Task>
   Index ahead(const Task& task, const Batch& batch) const {
     if (!task.reduces()) return 256;
-    if (task.bytes_read(batch.sets * p_.set_size()) > kNearBytes) return 0;
+    if (task.bytes_read(batch.sets * p_.set_size()) > simd::caches().second_level / 2) return 0;
     return batch.sets * (kRows ? p_.set_size() : p_.group.stride);
   }
 

@@ -2,6 +2,7 @@
 
 #include "evenkeel/core/moments.hpp"
 #include "evenkeel/core/partition.hpp"
+#include "evenkeel/simd/caches.hpp"
 
 namespace evenkeel {
 
@@ -36,15 +37,12 @@ class CoefficientTable {
   Scratch<Compute, kSize> mean_, scale_, shift_, slope_;
 };
 
-/// About half of a core's second-level cache.
-constexpr Index kNearBytes = Index(1) << 20;
-
 /// Whether an output goes past the caches: a pass is too large for it to be found there later, and it is not
 /// written over an input, whose lines are there already.
 template <typename Storage>
 bool goes_past_caches(const Partition& p, const Storage* out, const Storage* x, const Storage* dy) {
   const Index arrays = dy == nullptr ? 2 : 3;
-  return arrays * p.size() * static_cast<Index>(sizeof(Storage)) >= simd::streaming_bytes() && out != x && out != dy;
+  return arrays * p.size() * static_cast<Index>(sizeof(Storage)) >= simd::caches().streaming && out != x && out != dy;
 }
 
 /// A pass forward: y = (x - mean) inv_std gamma + beta.
@@ -86,7 +84,7 @@ struct ForwardTask {
   void save(Index first, Index step, Index count, StatisticsTable<Statistic>& s) const {
     if (moments == nullptr) return;
     const bool stream =
-        step == 1 && 4 * moments->size() * static_cast<Index>(sizeof(Statistic)) >= kNearBytes;
+        step == 1 && 4 * moments->size() * static_cast<Index>(sizeof(Statistic)) >= simd::caches().second_level / 2;
     const auto copy = [&](const Statistic* from, Vector<Statistic>& to) {
       if (stream) return simd::run<Statistic>(kernels::StreamCopy<Statistic>{from, &to[first], count});
       if (step == 1) return static_cast<void>(std::copy(from, from + count, &to[first]));

@@ -126,13 +126,10 @@ struct RowGradients {
     constexpr int L = V::kLanes;
     const Index features = std::min<Index>(end - f, kShortSum * L),
                 count = std::min<Index>(rows - row, kShortSum);
+    constexpr int kAtOnce = simd::kRegisters<V> > 16 ? 4 : 2;
     Sums<V> sums;
-    for (Index i = 0; i < features; i += L) {
-      V::all(Compute(0)).store(sums.beta + i);
-      V::all(Compute(0)).store(sums.gamma + i);
-    }
     Index r = 0;
-    for (; r + 4 <= count; r += 4) add_rows<4>(row, r, f, features, sums);
+    for (; r + kAtOnce <= count; r += kAtOnce) add_rows<kAtOnce>(row, r, f, features, sums);
     for (; r < count; ++r) add_rows<1>(row, r, f, features, sums);
     for (; r < kShortSum; ++r) sums.dy[r] = sums.dy_x[r] = V::all(Compute(0));
     for (r = 0; r < count; r += L) {
@@ -151,21 +148,22 @@ struct RowGradients {
 
   template <int kRows, typename V>
   EVENKEEL_INLINE void add_rows(Index row, Index r, Index f, Index features, Sums<V>& sums) const {
-    constexpr int L = V::kLanes, kOther = kRows > 1;  // with one row, the others are it and left alone
-    Row<V> row0(*this, row + r, f), row1(*this, row + r + kOther, f), row2(*this, row + r + 2 * kOther, f),
-        row3(*this, row + r + 3 * kOther, f);
+    constexpr int L = V::kLanes;
+    constexpr int k1 = kRows > 1, k2 = kRows > 2 ? 2 : 0, k3 = kRows > 2 ? 3 : 0;  // rows there are not: the first, unused
+    Row<V> row0(*this, row + r, f), row1(*this, row + r + k1, f), row2(*this, row + r + k2, f),
+        row3(*this, row + r + k3, f);
     const auto step = [&](Index i, const V& vgamma, const auto& load) EVENKEEL_INLINE_LAMBDA {
       if (ahead != 0) {
         prefetch(row0.x + i, ahead);
-        if constexpr (kRows > 1) {
-          prefetch(row1.x + i, ahead);
-          prefetch(row2.x + i, ahead);
-          prefetch(row3.x + i, ahead);
-        }
+        if constexpr (kRows > 1) prefetch(row1.x + i, ahead);
+        if constexpr (kRows > 2) prefetch(row2.x + i, ahead);
+        if constexpr (kRows > 2) prefetch(row3.x + i, ahead);
       }
-      V beta_sum = V::load(sums.beta + i), gamma_sum = V::load(sums.gamma + i);
+      V beta_sum = V::all(Compute(0)), gamma_sum = beta_sum;
+      if (r > 0) beta_sum = V::load(sums.beta + i), gamma_sum = V::load(sums.gamma + i);
       row0.add(load, vgamma, beta_sum, gamma_sum);
-      if constexpr (kRows > 1) {
+      if constexpr (kRows == 2) row1.add(load, vgamma, beta_sum, gamma_sum);
+      if constexpr (kRows > 2) {
         V beta_sum2 = V::all(Compute(0)), gamma_sum2 = beta_sum2;
         row1.add(load, vgamma, beta_sum2, gamma_sum2);
         row2.add(load, vgamma, beta_sum, gamma_sum);
@@ -193,11 +191,9 @@ struct RowGradients {
                EVENKEEL_INLINE_LAMBDA { return V::load_end(p + features, features - i, fill); });
     }
     row0.keep(sums, r);
-    if constexpr (kRows > 1) {
-      row1.keep(sums, r + 1);
-      row2.keep(sums, r + 2);
-      row3.keep(sums, r + 3);
-    }
+    if constexpr (kRows > 1) row1.keep(sums, r + 1);
+    if constexpr (kRows > 2) row2.keep(sums, r + 2);
+    if constexpr (kRows > 2) row3.keep(sums, r + 3);
   }
 
   /// One row on its way.

@@ -102,10 +102,12 @@ struct RunSums {
     constexpr int L = V::kLanes;
     const Index n = end - begin;
     simd::Two<V> sums;
-    if (n == L && count == L) {
+    if (n % L == 0 && n <= 8 * L && count == L) {
       sums = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA {
+        const V center = V::all(centers[k + j]);
+        const Index from = offsets[k + j] + begin;
         simd::Two<V> set{V::all(Compute(0)), V::all(Compute(0))};
-        add(k + j, offsets[k + j] + begin, L, V::all(centers[k + j]), set.first, set.second);
+        for (Index i = 0; i < n; i += L) add(k + j, from + i, L, center, set.first, set.second);
         return set;
       });
     } else {

@@ -31,7 +31,7 @@ struct NormalizeRows {
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
-    constexpr Index kAtOnce = 4 * simd::VecOf<Compute, Bytes>::kLanes;
+    constexpr Index kAtOnce = 64;
     const Lines row{1, 0, 1, 0, n};
     Index offsets[kAtOnce];
     for (Index j = 0; j < kAtOnce; ++j) offsets[j] = j * stride;

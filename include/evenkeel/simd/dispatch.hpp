@@ -74,17 +74,6 @@ inline int register_bytes() {
 #endif
 }
 
-/// The bytes that a pass reads and writes in all from which it does better to write past the caches. Measured: half of the
-/// third-level cache where that is fast and belongs to a few cores (AMD: 32 MB), the second-level cache elsewhere (2 MB).
-inline Index streaming_bytes() {
-#if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
-  static const Index chosen = Index(__builtin_cpu_is("amd") ? 6 : 2) << 20;
-  return chosen;
-#else
-  return Index(2) << 20;
-#endif
-}
-
 /// Calls kernel.operator()<Bytes>() compiled for the machine's instruction set. T is what the kernel computes
 /// in.
 template <typename T, typename Kernel>

@@ -346,6 +346,15 @@ EVENKEEL_INLINE void fence() {
 #endif
 }
 
+/// How many vectors V registers hold.
+#ifdef __aarch64__
+template <typename V>
+constexpr int kRegisters = 32;
+#else
+template <typename V>
+constexpr int kRegisters = sizeof(V) == 64 ? 32 : 16;
+#endif
+
 /// The vector of T in a register of Bytes; Bytes = 0 is one element.
 template <typename T, int Bytes>
 using VecOf = Vec<T, Bytes == 0 ? 1 : Bytes / static_cast<int>(sizeof(T))>;
