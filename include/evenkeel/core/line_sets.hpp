@@ -205,15 +205,18 @@ class LineSets {
   template <typename Device>
   void reduce_rows(const BackwardTask<Storage>& task, Batch& batch, const Team<Device>& team,
                    CoefficientTable<Compute>& c, Statistic* grad_gamma, Statistic* grad_beta) const {
-    Scratch<Statistic, kernels::kBatch> mean, mean_low, inv_std;
-    for (Index r = 0; r < batch.sets; ++r) {
-      mean[r] = task.moments.mean[batch.set(r)];
-      mean_low[r] = task.moments.low(batch.set(r));
-      inv_std[r] = task.moments.inv_std[batch.set(r)];
-    }
+    Scratch<Statistic, kernels::kBatch> some_means, some_lows, some_inv_stds;
+    const auto of_batch = [&](const Vector<Statistic>& all, auto& some) -> const Statistic* {
+      if (batch.step == 1 && all.size() > 0) return &all[batch.first];
+      for (Index r = 0; r < batch.sets; ++r) some[r] = all.size() > 0 ? all[batch.set(r)] : Statistic(0);
+      return some.data();
+    };
+    const Statistic* mean = of_batch(task.moments.mean, some_means);
+    const Statistic* mean_low = of_batch(task.moments.mean_low, some_lows);  // none if there is no room for it
+    const Statistic* inv_std = of_batch(task.moments.inv_std, some_inv_stds);
     CoefficientTable<Compute> xhat;
     simd::run<Statistic>(kernels::NormalizeCoefficients<Compute, Statistic>{
-        batch.sets, mean.data(), mean_low.data(), inv_std.data(), xhat.mean(), xhat.scale(), xhat.shift()});
+        batch.sets, mean, mean_low, inv_std, xhat.mean(), xhat.scale(), xhat.shift()});
     const Index param = p_.first_param(batch.first);
     const bool wanted = task.wants_params();
     Scratch<Statistic, kernels::kBatch> dy, dy_x;
@@ -233,7 +236,7 @@ class LineSets {
       dy_x[0] = total(dy_x.data(), set_pieces_.count);
     }
     simd::run<Statistic>(kernels::GradientCoefficients<Compute, Statistic>{
-        batch.sets, mean.data(), mean_low.data(), inv_std.data(), dy.data(), dy_x.data(),
+        batch.sets, mean, mean_low, inv_std, dy.data(), dy_x.data(),
         from_count<Statistic>(p_.set_size()), c.mean(), c.scale(), c.shift(), c.slope()});
   }
 
