@@ -77,6 +77,10 @@ class ColumnSets {
   static constexpr Index kLanes = kernels::kLanes<Compute>;
   static constexpr Index kPivotValues = 64;  // from which a pivot is guessed
 
+  // Values that narrow rows are put together to: few are near each other when several rows are summed at a time, many have
+  // no short loops.
+  static constexpr Index kSummed = kLanes / 16, kApplied = kLanes / 4;
+
   /// The two sums of each lane, of every piece that an item's rows are cut into.
   struct LaneSums {
     static constexpr Index kMax = 2 * kLanes;
@@ -200,7 +204,7 @@ class ColumnSets {
     for_each_strip(item, [&](Index lane, Index lanes) {
       const Storage* x = task.x + item.offset + lane;
       const Index width = std::min(set_lanes_, lanes), n = rows_.count() * width;
-      const WideRows<Storage> rows(rows_, lanes, false);
+      const WideRows<Storage> rows(rows_, lanes, kSummed);
       Scratch<Compute, kLanes> pivots;
       LaneSums sums;
       guess_pivots(x, lanes, width, pivots.data());
@@ -249,7 +253,7 @@ class ColumnSets {
   void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, const Item& item,
                     const Team<Device>& team) const {
     for_each_cell_strip(item, [&](Index offset, Index first_channel, Index lane, Index lanes) {
-      const WideRows<Storage> rows(cell_rows_, lanes, false);
+      const WideRows<Storage> rows(cell_rows_, lanes, kSummed);
       LaneSums lane_sums;
       Scratch<Compute, kLanes> centers;
       for_each_cell(first_channel, lane, lanes,
@@ -271,7 +275,7 @@ class ColumnSets {
   void reduce_elements(const BackwardTask<Storage>& task, const Item& item, const Team<Device>& team,
                        typename BackwardTask<Storage>::SetResult* results, Statistic* grad_gamma,
                        Statistic* grad_beta) const {
-    const WideRows<Storage> rows(rows_, item.lanes, true);
+    const WideRows<Storage> rows(rows_, item.lanes, 1);
     LaneSums sums;
     CoefficientTable<Compute, kLanes> xhat;
     for (Index l = 0; l < item.lanes; ++l) xhat.set(l, task.of_xhat(item.set(l)));
@@ -328,12 +332,12 @@ class ColumnSets {
     if constexpr (kElements) {
       const Index param = item.param(0, 0);
       for (Index l = 0; l < item.lanes; ++l) c.set(l, task.of_set(results[l]));
-      apply_strip({rows_, item.lanes, true}, item.offset,
+      apply_strip({rows_, item.lanes, 1}, item.offset,
                   task.gamma == nullptr ? nullptr : task.gamma + param,
                   task.beta == nullptr ? nullptr : task.beta + param);
     } else {
       for_each_cell_strip(item, [&](Index offset, Index first_channel, Index lane, Index lanes) {
-        const WideRows<Storage> rows(cell_rows_, lanes, false);
+        const WideRows<Storage> rows(cell_rows_, lanes, kApplied);
         for_each_cell(first_channel, lane, lanes, [&](Index l, Index set, Index channel) {
           c.set(l, task.of_cell(results[set], item.param(set, channel)));
         });

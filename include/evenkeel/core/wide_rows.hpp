@@ -20,15 +20,15 @@ Index rows_of_whole_lines(Index lanes) {
 template <typename Storage>
 class WideRows {
  public:
-  /// single: a line is a row, whatever its width.
-  WideRows(const kernels::Lines& rows, Index lanes, bool single)
+  /// A line has at least `enough` values if rows are not as wide, and may be put together.
+  WideRows(const kernels::Lines& rows, Index lanes, Index enough)
       : lines_(rows), lanes_(lanes), rows_(rows.count()) {
     const bool follow = (rows.inner == 1 || rows.inner_stride == lanes) &&
                         (rows.outer == 1 || rows.outer_stride == rows.inner * lanes);
-    if (single || !follow || lanes >= kWide) return;
-    const Index whole = rows_of_whole_lines<Storage>(lanes), enough = kWide / lanes;
-    copies_ = (enough + whole - 1) / whole * whole;
-    if (copies_ * lanes > kernels::kLanes<ComputeOf<Storage>>) copies_ = enough;
+    if (!follow || lanes >= enough) return;
+    const Index whole = rows_of_whole_lines<Storage>(lanes), least = enough / lanes;
+    copies_ = (least + whole - 1) / whole * whole;
+    if (copies_ * lanes > kernels::kLanes<ComputeOf<Storage>>) copies_ = least;
     lines_ = {1, 0, (rows_ + copies_ - 1) / copies_, width(), 1};
   }
 
@@ -55,8 +55,6 @@ class WideRows {
   }
 
  private:
-  static constexpr Index kWide = kernels::kLanes<ComputeOf<Storage>> / 4;
-
   kernels::Lines lines_;
   Index lanes_, rows_, copies_ = 1;
 };

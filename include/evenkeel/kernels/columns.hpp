@@ -58,8 +58,9 @@ struct ColumnSpread {
 
 /// first[l], second[l] = the Terms' sums over rows [begin, end) of lane l.
 ///
-/// Row r is line r of `rows`, and its lanes are neighbours in memory. A lane has one center. Short sums of four
-/// vectors at a time stay in registers; what limits it is memory, from the second-level cache on.
+/// Row r is line r of `rows`, and its lanes are neighbours in memory. A lane has one center. Four rows are added up in
+/// registers, and kShortSum such sums in the nearest cache: with more rows at once there would be more streams than the
+/// hardware fetches ahead. Limited by memory from the second-level cache on.
 template <typename Terms, typename Storage>
 struct ColumnSums {
   using Compute = ComputeOf<Storage>;
@@ -70,7 +71,7 @@ struct ColumnSums {
   const Compute* gamma;  // one a row
   Lines rows;
   Index begin, end;
-  Index lanes;
+  Index lanes;  // at most kLanes
   const Compute* centers;
   Statistic* first;
   Statistic* second;
@@ -78,68 +79,82 @@ struct ColumnSums {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
-    constexpr Index L = V::kLanes;
     std::fill(first, first + lanes, Statistic(0));
     std::fill(second, second + lanes, Statistic(0));
+    ShortSums sums;
     LineCursor row(rows, begin, end);
-    for (Index from = begin; from < end; from += kShortSum) {
-      Index offsets[kShortSum];
-      const Index count = std::min<Index>(kShortSum, end - from);
-      for (Index r = 0; r < count; ++r, row.next()) offsets[r] = row.offset();
-      Index l = 0;
-      for (; l + 4 * L <= lanes; l += 4 * L) {
-        Sums<V> a(centers + l, L), b(centers + l + L, L), c(centers + l + 2 * L, L),
-            d(centers + l + 3 * L, L);
-        for (Index r = 0; r < count; ++r) {
-          const Index at = offsets[r] + l;
-          const V vgamma = gamma_of<V>(from + r);
-          add(at, L, vgamma, a);
-          add(at + L, L, vgamma, b);
-          add(at + 2 * L, L, vgamma, c);
-          add(at + 3 * L, L, vgamma, d);
+    for (Index from = begin; from < end; from += 4 * kShortSum) {
+      const Index to = std::min<Index>(end, from + 4 * kShortSum);
+      for (Index r = from; r < to;) {
+        if (to - r >= 4) {
+          add_rows<4, V>(r, row, r > from, sums);
+          r += 4;
+        } else {
+          add_rows<1, V>(r, row, r > from, sums);
+          ++r;
         }
-        store(a, l, L);
-        store(b, l + L, L);
-        store(c, l + 2 * L, L);
-        store(d, l + 3 * L, L);
       }
-      for (; l < lanes; l += L) {
-        Sums<V> sums(centers + l, lanes - l);
-        for (Index r = 0; r < count; ++r) add(offsets[r] + l, lanes - l, gamma_of<V>(from + r), sums);
-        store(sums, l, lanes - l);
-      }
+      const auto widen = [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
+        add_lanes(V::load(sums.first + l), first + l, n);
+        add_lanes(V::load(sums.second + l), second + l, n);
+      };
+      Index l = 0;
+      for (; l + V::kLanes <= lanes; l += V::kLanes) widen(l, V::kLanes);
+      if (l < lanes) widen(l, lanes - l);
     }
   }
 
  private:
-  template <typename V>
-  struct Sums {
-    V center, first, second;
-
-    EVENKEEL_INLINE Sums(const Compute* centers, Index n) {
-      center = V::load(centers, n, Compute(0));
-      first = V::all(Compute(0));
-      second = first;
-    }
+  struct ShortSums {
+    Compute first[kLanes<Compute>], second[kLanes<Compute>];
   };
 
-  template <typename V>
-  EVENKEEL_INLINE V gamma_of(Index row) const {
-    return V::all(Terms::kInputs > 2 ? gamma[row] : Compute(1));
+  /// Of kRows rows from r on; to what there is if `more`.
+  template <int kRows, typename V>
+  EVENKEEL_INLINE void add_rows(Index r, LineCursor& cursor, bool more, ShortSums& sums) const {
+    constexpr Index L = V::kLanes;
+    constexpr int kOther = kRows > 1;  // with one row, the others are it and left alone
+    Index offsets[kRows];
+    for (int j = 0; j < kRows; ++j, cursor.next()) offsets[j] = cursor.offset();
+    const Row<V> row0(*this, r, offsets[0]), row1(*this, r + kOther, offsets[kOther]),
+        row2(*this, r + 2 * kOther, offsets[2 * kOther]), row3(*this, r + 3 * kOther, offsets[3 * kOther]);
+    const auto add = [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
+      const V center = V::load(centers + l, n, Compute(0));
+      V f = V::all(Compute(0)), s = f;
+      row0.add(l, n, center, f, s);
+      if constexpr (kRows > 1) {
+        row1.add(l, n, center, f, s);
+        row2.add(l, n, center, f, s);
+        row3.add(l, n, center, f, s);
+      }
+      if (more) f = f + V::load(sums.first + l), s = s + V::load(sums.second + l);
+      f.store(sums.first + l);
+      s.store(sums.second + l);
+    };
+    Index l = 0;
+    for (; l + L <= lanes; l += L) add(l, L);
+    if (l < lanes) add(l, lanes - l);
   }
 
+  /// One row on its way.
   template <typename V>
-  EVENKEEL_INLINE void add(Index at, Index n, const V& vgamma, Sums<V>& sums) const {
-    V vx = V::load(x + at, n, Compute(0)), vdy = vx;
-    if constexpr (Terms::kInputs > 1) vdy = V::load(dy + at, n, Compute(0));
-    Terms::add(vx, vdy, vgamma, sums.center, sums.first, sums.second);
-  }
+  struct Row {
+    const Storage* x;
+    const Storage* dy;
+    V gamma;
 
-  template <typename V>
-  EVENKEEL_INLINE void store(const Sums<V>& sums, Index l, Index n) const {
-    add_lanes(sums.first, first + l, n);
-    add_lanes(sums.second, second + l, n);
-  }
+    EVENKEEL_INLINE Row(const ColumnSums& k, Index r, Index offset) {
+      x = k.x + offset;
+      if constexpr (Terms::kInputs > 1) dy = k.dy + offset;
+      if constexpr (Terms::kInputs > 2) gamma = V::all(k.gamma[r]);
+    }
+
+    EVENKEEL_INLINE void add(Index l, Index n, const V& center, V& first, V& second) const {
+      V vx = V::load(x + l, n, Compute(0)), vdy = vx;
+      if constexpr (Terms::kInputs > 1) vdy = V::load(dy + l, n, Compute(0));
+      Terms::add(vx, vdy, gamma, center, first, second);
+    }
+  };
 };
 
 /// sums[l] += lane l of every row; rows follow each other.
