@@ -152,7 +152,7 @@ struct RowGradients {
     constexpr int k1 = kRows > 1, k2 = kRows > 2 ? 2 : 0, k3 = kRows > 2 ? 3 : 0;  // rows there are not: the first, unused
     Row<V> row0(*this, row + r, f), row1(*this, row + r + k1, f), row2(*this, row + r + k2, f),
         row3(*this, row + r + k3, f);
-    const auto step = [&](Index i, const V& vgamma, const auto& load) EVENKEEL_INLINE_LAMBDA {
+    const auto step = [&](Index i, bool more, const V& vgamma, const auto& load) EVENKEEL_INLINE_LAMBDA {
       if (ahead != 0) {
         prefetch(row0.x + i, ahead);
         if constexpr (kRows > 1) prefetch(row1.x + i, ahead);
@@ -160,7 +160,7 @@ struct RowGradients {
         if constexpr (kRows > 2) prefetch(row3.x + i, ahead);
       }
       V beta_sum = V::all(Compute(0)), gamma_sum = beta_sum;
-      if (r > 0) beta_sum = V::load(sums.beta + i), gamma_sum = V::load(sums.gamma + i);
+      if (more) beta_sum = V::load(sums.beta + i), gamma_sum = V::load(sums.gamma + i);
       row0.add(load, vgamma, beta_sum, gamma_sum);
       if constexpr (kRows == 2) row1.add(load, vgamma, beta_sum, gamma_sum);
       if constexpr (kRows > 2) {
@@ -179,14 +179,15 @@ struct RowGradients {
     };
     Index i = 0;
     for (; i + L <= features; i += L) {
-      step(i, gamma_at(i, L),
+      step(i, r > 0, gamma_at(i, L),
            [&](const Storage* p, Compute) EVENKEEL_INLINE_LAMBDA { return V::load(p + i); });
     }
     if (i < features && features < L) {
-      step(0, gamma_at(0, features),
+      step(0, r > 0, gamma_at(0, features),
            [&](const Storage* p, Compute fill) EVENKEEL_INLINE_LAMBDA { return V::load(p, features, fill); });
     } else if (i < features) {
-      step(features - L, gamma_at(features - L, L),
+      if (r == 0) V::all(Compute(0)).store(sums.beta + i), V::all(Compute(0)).store(sums.gamma + i);
+      step(features - L, true, gamma_at(features - L, L),
            [&](const Storage* p, Compute fill)
                EVENKEEL_INLINE_LAMBDA { return V::load_end(p + features, features - i, fill); });
     }
