@@ -332,8 +332,7 @@ class ColumnSets {
     if constexpr (kElements) {
       const Index param = item.param(0, 0);
       for (Index l = 0; l < item.lanes; ++l) c.set(l, task.of_set(results[l]));
-      apply_strip({rows_, item.lanes, 1}, item.offset,
-                  task.gamma == nullptr ? nullptr : task.gamma + param,
+      apply_strip({rows_, item.lanes, 1}, item.offset, task.gamma == nullptr ? nullptr : task.gamma + param,
                   task.beta == nullptr ? nullptr : task.beta + param);
     } else {
       for_each_cell_strip(item, [&](Index offset, Index first_channel, Index lane, Index lanes) {

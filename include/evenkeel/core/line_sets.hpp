@@ -212,7 +212,8 @@ class LineSets {
       return some.data();
     };
     const Statistic* mean = of_batch(task.moments.mean, some_means);
-    const Statistic* mean_low = of_batch(task.moments.mean_low, some_lows);  // none if there is no room for it
+    const Statistic* mean_low =
+        of_batch(task.moments.mean_low, some_lows);  // none if there is no room for it
     const Statistic* inv_std = of_batch(task.moments.inv_std, some_inv_stds);
     CoefficientTable<Compute> xhat;
     simd::run<Statistic>(kernels::NormalizeCoefficients<Compute, Statistic>{
@@ -236,8 +237,8 @@ class LineSets {
       dy_x[0] = total(dy_x.data(), set_pieces_.count);
     }
     simd::run<Statistic>(kernels::GradientCoefficients<Compute, Statistic>{
-        batch.sets, mean, mean_low, inv_std, dy.data(), dy_x.data(),
-        from_count<Statistic>(p_.set_size()), c.mean(), c.scale(), c.shift(), c.slope()});
+        batch.sets, mean, mean_low, inv_std, dy.data(), dy_x.data(), from_count<Statistic>(p_.set_size()),
+        c.mean(), c.scale(), c.shift(), c.slope()});
   }
 
   /// How far ahead an apply pass asks for its inputs: a few lines; if a pass over the next batch comes before, and both

@@ -42,7 +42,8 @@ class CoefficientTable {
 template <typename Storage>
 bool goes_past_caches(const Partition& p, const Storage* out, const Storage* x, const Storage* dy) {
   const Index arrays = dy == nullptr ? 2 : 3;
-  return arrays * p.size() * static_cast<Index>(sizeof(Storage)) >= simd::caches().streaming && out != x && out != dy;
+  return arrays * p.size() * static_cast<Index>(sizeof(Storage)) >= simd::caches().streaming && out != x &&
+         out != dy;
 }
 
 /// A pass forward: y = (x - mean) inv_std gamma + beta.
@@ -83,8 +84,8 @@ struct ForwardTask {
   /// Those of `count` sets, `step` apart.
   void save(Index first, Index step, Index count, StatisticsTable<Statistic>& s) const {
     if (moments == nullptr) return;
-    const bool stream =
-        step == 1 && 4 * moments->size() * static_cast<Index>(sizeof(Statistic)) >= simd::caches().second_level / 2;
+    const bool stream = step == 1 && 4 * moments->size() * static_cast<Index>(sizeof(Statistic)) >=
+                                         simd::caches().second_level / 2;
     const auto copy = [&](const Statistic* from, Vector<Statistic>& to) {
       if (stream) return simd::run<Statistic>(kernels::StreamCopy<Statistic>{from, &to[first], count});
       if (step == 1) return static_cast<void>(std::copy(from, from + count, &to[first]));

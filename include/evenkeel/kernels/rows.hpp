@@ -30,7 +30,7 @@ struct RowApply {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
-    if (stream) {
+    if (stream && (end - begin >= kLongRow || in_lines())) {
       choose<V, true>();
     } else {
       choose<V, false>();
@@ -38,6 +38,10 @@ struct RowApply {
   }
 
  private:
+  static constexpr Index kLongRow = 16 * kCacheLine<Storage>;  // worth two ends that cannot be streamed
+
+  EVENKEEL_INLINE bool in_lines() const { return lines_only(out + offset + begin, end - begin, stride); }
+
   template <typename V, bool kStream>
   EVENKEEL_INLINE void choose() const {
     if (gamma != nullptr && (beta != nullptr || Op::kInputs > 1)) {
@@ -50,7 +54,7 @@ struct RowApply {
   template <typename V, bool kStream, bool kHasAll>
   EVENKEEL_INLINE void apply() const {
     const Index n = end - begin;
-    const bool in_lines = kStream && lines_only(out + offset + begin, n, stride);
+    const bool whole = kStream && in_lines();
     for (Index r = 0; r < rows; ++r) {
       V c[Op::kCoefficients];
       spread_coefficients<Op>(coefficients, r, c);
@@ -65,7 +69,7 @@ struct RowApply {
         if (Op::kInputs == 1 && (kHasAll || beta != nullptr)) vbeta = V::load(beta + f, m, Compute(0));
         return Op::apply(vx, vdy, c, vgamma, vbeta);
       };
-      if (in_lines) {
+      if (whole) {
         for (Index i = 0; i < n; i += V::kLanes) put<kStream>(value(i, V::kLanes), out + from + i);
       } else {
         write_line<V, kStream>(out + from, n, value);
@@ -126,7 +130,7 @@ struct RowGradients {
     constexpr int L = V::kLanes;
     const Index features = std::min<Index>(end - f, kShortSum * L),
                 count = std::min<Index>(rows - row, kShortSum);
-    constexpr int kAtOnce = simd::kRegisters<V> > 16 ? 4 : 2;
+    constexpr int kAtOnce = simd::kRegisters < V >> 16 ? 4 : 2;
     Sums<V> sums;
     Index r = 0;
     for (; r + kAtOnce <= count; r += kAtOnce) add_rows<kAtOnce>(row, r, f, features, sums);
@@ -149,7 +153,8 @@ struct RowGradients {
   template <int kRows, typename V>
   EVENKEEL_INLINE void add_rows(Index row, Index r, Index f, Index features, Sums<V>& sums) const {
     constexpr int L = V::kLanes;
-    constexpr int k1 = kRows > 1, k2 = kRows > 2 ? 2 : 0, k3 = kRows > 2 ? 3 : 0;  // rows there are not: the first, unused
+    constexpr int k1 = kRows > 1, k2 = kRows > 2 ? 2 : 0,
+                  k3 = kRows > 2 ? 3 : 0;  // rows there are not: the first, unused
     Row<V> row0(*this, row + r, f), row1(*this, row + r + k1, f), row2(*this, row + r + k2, f),
         row3(*this, row + r + k3, f);
     const auto step = [&](Index i, bool more, const V& vgamma, const auto& load) EVENKEEL_INLINE_LAMBDA {
