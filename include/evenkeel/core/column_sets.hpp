@@ -33,7 +33,7 @@ class ColumnSets {
     }
     cells_in_panel_ = by_channel_ || kElements ? 1 : p.channel.extent;
     item_lanes_ = item_sets() * set_lanes_;
-    strip_lanes_ = std::min(item_lanes_, kLanes / p.inner * p.inner);
+    strip_lanes_ = std::min(item_lanes_, most_lanes() / p.inner * p.inner);
     items_in_panel_ = (panel_lanes_ + item_lanes_ - 1) / item_lanes_;
   }
 
@@ -79,7 +79,7 @@ class ColumnSets {
 
   // Values that narrow rows are put together to: few are near each other when several rows are summed at a time, many have
   // no short loops.
-  static constexpr Index kSummed = kLanes / 16, kApplied = kLanes / 4;
+  static constexpr Index kSummed = kLanes / 32, kApplied = kLanes / 8;
 
   /// The two sums of each lane, of every piece that an item's rows are cut into.
   struct LaneSums {
@@ -109,9 +109,12 @@ class ColumnSets {
     return {p_.offset(first) + lane, lanes, sets, first + lane * groups, groups, group * channels, 0};
   }
 
+  /// Cells of several lanes are spread over rows far apart, so that the fewer lanes, the more of them stay near.
+  Index most_lanes() const { return p_.inner == 1 ? kLanes : kLanes / 2; }
+
   /// As many as fit a kernel call, in items of about one size that begin with a cache line.
   Index item_sets() const {
-    const Index sets = panel_lanes_ / set_lanes_, most = std::max<Index>(kLanes / set_lanes_, 1);
+    const Index sets = panel_lanes_ / set_lanes_, most = std::max<Index>(most_lanes() / set_lanes_, 1);
     if (sets <= most) return sets;
     const Index items = (sets + most - 1) / most, even = (sets + items - 1) / items;
     const Index whole = rows_of_whole_lines<Storage>(set_lanes_);

@@ -28,7 +28,7 @@ class WideRows {
     if (!follow || lanes >= enough) return;
     const Index whole = rows_of_whole_lines<Storage>(lanes), least = enough / lanes;
     copies_ = (least + whole - 1) / whole * whole;
-    if (copies_ * lanes > kernels::kLanes<ComputeOf<Storage>>) copies_ = least;
+    if (copies_ * lanes > kernels::kLanes<ComputeOf<Storage>> / 2) copies_ = least;
     lines_ = {1, 0, (rows_ + copies_ - 1) / copies_, width(), 1};
   }
 
