@@ -246,7 +246,7 @@ class ColumnSets {
   /// Rows are taken from all over, since neighbours may be alike.
   void guess_pivots(const Storage* x, Index lanes, Index width, Compute* pivots) const {
     using Kernel = kernels::ColumnPivots<Storage>;
-    const Index rows = std::min(rows_.count(), std::clamp<Index>(kPivotValues / width, 8, Kernel::kMaxRows));
+    const Index rows = std::min(rows_.count(), std::clamp<Index>(kPivotValues / width, 4, Kernel::kMaxRows));
     simd::run<Compute>(Kernel{x, rows_, rows, rows_.count() / rows, lanes, pivots});
     for (Index l = 0; width > 1 && l < lanes; l += width) pivots[l] = mean_of(pivots + l, width);
   }
