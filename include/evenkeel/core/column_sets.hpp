@@ -312,18 +312,18 @@ class ColumnSets {
                                  const Compute* beta) {
       const Pieces pieces = rows.pieces(Pieces::kMax);
       const auto apply_lines = [&](Index from, Index to, Index width) {
-        simd::run<Compute>(
-            kernels::ColumnApply<typename Task::Op, Storage>{task.x + offset,
-                                                             task.dy == nullptr ? nullptr : task.dy + offset,
-                                                             task.out + offset,
-                                                             task.streams(p_),
-                                                             rows.lines(),
-                                                             from,
-                                                             to,
-                                                             width,
-                                                             {c.mean(), c.scale(), c.shift(), c.slope()},
-                                                             gamma,
-                                                             beta});
+        simd::run<Compute>(kernels::ColumnApply<typename Task::Op, Storage, kElements>{
+            task.x + offset,
+            task.dy == nullptr ? nullptr : task.dy + offset,
+            task.out + offset,
+            task.streams(p_),
+            rows.lines(),
+            from,
+            to,
+            width,
+            {c.mean(), c.scale(), c.shift(), c.slope()},
+            gamma,
+            beta});
       };
       team.for_each(pieces.count, pieces.length * rows.width(), [&](Index i) {
         const Index begin = pieces.begin(pieces.count - 1 - i);

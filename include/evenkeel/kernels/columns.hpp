@@ -118,22 +118,30 @@ struct ColumnSums {
     for (int j = 0; j < kRows; ++j, cursor.next()) offsets[j] = cursor.offset();
     const Row<V> row0(*this, r, offsets[0]), row1(*this, r + kOther, offsets[kOther]),
         row2(*this, r + 2 * kOther, offsets[2 * kOther]), row3(*this, r + 3 * kOther, offsets[3 * kOther]);
-    const auto add = [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
-      const V center = V::load(centers + l, n, Compute(0));
+    const auto add = [&](Index l) EVENKEEL_INLINE_LAMBDA {
+      const V center = V::load(centers + l);
       V f = V::all(Compute(0)), s = f;
-      row0.add(l, n, center, f, s);
+      row0.add(l, L, center, f, s);
       if constexpr (kRows > 1) {
-        row1.add(l, n, center, f, s);
-        row2.add(l, n, center, f, s);
-        row3.add(l, n, center, f, s);
+        row1.add(l, L, center, f, s);
+        row2.add(l, L, center, f, s);
+        row3.add(l, L, center, f, s);
       }
-      if (more) f = f + V::load(sums.first + l), s = s + V::load(sums.second + l);
-      f.store(sums.first + l);
-      s.store(sums.second + l);
+      keep(f, s, l, more, sums);
     };
     Index l = 0;
-    for (; l + L <= lanes; l += L) add(l, L);
-    if (l < lanes) add(l, lanes - l);
+    for (; l + L <= lanes; l += L) add(l);
+    if (l == lanes) return;
+    const V center = V::load(centers + l, lanes - l, Compute(0));
+    V f = V::all(Compute(0)), s = f;
+    for (int j = 0; j < kRows; ++j) Row<V>(*this, r + j, offsets[j]).add(l, lanes - l, center, f, s);
+    keep(f, s, l, more, sums);
+  }
+
+  template <typename V>
+  EVENKEEL_INLINE static void keep(const V& first, const V& second, Index l, bool more, ShortSums& sums) {
+    (more ? first + V::load(sums.first + l) : first).store(sums.first + l);
+    (more ? second + V::load(sums.second + l) : second).store(sums.second + l);
   }
 
   /// One row on its way.
@@ -224,10 +232,11 @@ struct ColumnParamSums {
   }
 };
 
-/// out = Op(x, dy, gamma[r], beta[r]) over rows [begin, end); without gamma it is 1, without beta 0.
+/// out = Op(x, dy), or with kElements Op(x, dy, gamma[r], beta[r]), over rows [begin, end); without gamma it is 1, without
+/// beta 0.
 ///
 /// A lane has one value of each coefficient. What limits it is memory.
-template <typename Op, typename Storage>
+template <typename Op, typename Storage, bool kElements>
 struct ColumnApply {
   using Compute = ComputeOf<Storage>;
 
@@ -257,8 +266,8 @@ struct ColumnApply {
   EVENKEEL_INLINE void apply() const {
     LineCursor row(rows, begin, end);
     for (Index r = begin; r < end; ++r, row.next()) {
-      const V vgamma = V::all(gamma == nullptr ? Compute(1) : gamma[r]);
-      const V vbeta = V::all(beta == nullptr ? Compute(0) : beta[r]);
+      const V vgamma = V::all(kElements && gamma != nullptr ? gamma[r] : Compute(1));
+      const V vbeta = V::all(kElements && beta != nullptr ? beta[r] : Compute(0));
       const Storage* row_x = x + row.offset();
       const Storage* row_dy = Op::kInputs > 1 ? dy + row.offset() : nullptr;
       write_line<V, kStream>(out + row.offset(), lanes, [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
@@ -266,7 +275,7 @@ struct ColumnApply {
         load_coefficients<Op>(coefficients, l, n, c);
         V vx = V::load(row_x + l, n, Compute(0)), vdy = vx;
         if constexpr (Op::kInputs > 1) vdy = V::load(row_dy + l, n, Compute(0));
-        return Op::apply(vx, vdy, c, vgamma, vbeta);
+        return kElements ? Op::apply(vx, vdy, c, vgamma, vbeta) : Op::apply(vx, vdy, c);
       });
     }
   }

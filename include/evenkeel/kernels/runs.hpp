@@ -102,7 +102,7 @@ struct RunSums {
     constexpr int L = V::kLanes;
     const Index n = end - begin;
     simd::Two<V> sums;
-    if (n % L == 0 && n <= 8 * L && count == L) {
+    if (Terms::kInputs == 1 && n % L == 0 && n <= 8 * L && count == L) {
       sums = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA {
         const V center = V::all(centers[k + j]);
         const Index from = offsets[k + j] + begin;
