@@ -98,7 +98,7 @@ class Chart {
       svg_ << "<circle cx='" << x << "' cy='" << y << "' r='5.2' fill='#0072b2' stroke='white'/>\n";
     } else if (library == "oneDNN") {
       polygon("-3.6,-3.6 3.6,-3.6 3.6,3.6 -3.6,3.6", "#d55e00");
-    } else if (library == "oneDNN nChw16c") {
+    } else if (library.rfind(kBlockedOneDnn, 0) == 0) {
       polygon("0,-5 5,0 0,5 -5,0", "#cc79a7");
     } else if (library == "PyTorch") {
       polygon("0,-4.6 4.6,3.6 -4.6,3.6", "#009e73");

@@ -48,6 +48,9 @@ CallIn measure_call_in();
 
 Library eigen_library();
 
+/// How the name of oneDNN begins where channels lie in blocks, a layout of its own.
+inline constexpr const char* kBlockedOneDnn = "oneDNN nChw";
+
 /// What the module of a peer that the build has found exports by the name of kPeerFunction.
 using PeerFunction = void(std::vector<Library>& libraries);
 inline constexpr const char* kPeerFunction = "evenkeel_add_peer";

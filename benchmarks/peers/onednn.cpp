@@ -209,13 +209,19 @@ std::optional<Pass> prepare(Problem<float>& p, Tag tag) {
   return std::nullopt;
 }
 
-/// Channels in blocks of 16: what oneDNN likes best, but for group norm, which it computes there by its
+/// Channels in blocks of one vector: what oneDNN likes best, but for group norm, which it computes there by its
 /// reference. Reordering to it takes time, which is not counted.
+int channels_in_block() {
+  constexpr int kAvx512 = static_cast<int>(dnnl::cpu_isa::avx512_core);
+  return (static_cast<int>(dnnl::get_effective_cpu_isa()) & kAvx512) == kAvx512 ? 16 : 8;
+}
+
 std::optional<Pass> prepare_blocked(Problem<float>& p) {
   const Case& c = p.test;
-  if (c.norm != Norm::kBatch || c.layout != Layout::kChannelsFirst || c.channels % 16 != 0)
+  const int block = channels_in_block();
+  if (c.norm != Norm::kBatch || c.layout != Layout::kChannelsFirst || c.channels % block != 0)
     return std::nullopt;
-  return prepare(p, Tag::nChw16c);
+  return prepare(p, block == 16 ? Tag::nChw16c : Tag::nChw8c);
 }
 
 std::optional<Pass> no_double(Problem<double>&) { return std::nullopt; }
@@ -230,5 +236,6 @@ void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries) {
       std::to_string(v.major) + "." + std::to_string(v.minor) + "." + std::to_string(v.patch);
   const auto plain = [](Problem<float>& p) { return prepare(p, Tensors::tag_of(p.test)); };
   libraries.push_back({"oneDNN", version, plain, no_double});
-  libraries.push_back({"oneDNN nChw16c", version, prepare_blocked, no_double});
+  const std::string blocked = kBlockedOneDnn + std::to_string(channels_in_block()) + "c";
+  libraries.push_back({blocked, version, prepare_blocked, no_double});
 }

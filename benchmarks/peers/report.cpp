@@ -103,7 +103,7 @@ std::string rounded(double value) {
 std::string Setting::versions() const {
   std::vector<std::string> parts;
   for (const Library& library : libraries) {
-    const bool variant = library.name.find("nChw16c") != std::string::npos;
+    const bool variant = library.name.rfind(kBlockedOneDnn, 0) == 0;
     if (!variant) parts.push_back(library.name + " " + library.version);
   }
   return joined(parts);
