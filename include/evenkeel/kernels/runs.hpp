@@ -291,23 +291,23 @@ struct RunApply {
       part = streamed_part<V>(to, total);
       if (part.begin == part.end) return apply_span<V, false>();
     }
-    V c[Op::kCoefficients], next[Op::kCoefficients];
+    V c[Op::kCoefficients];
     spread_coefficients<Op>(coefficients, 0, c);
     Index i = 0;
     for (; i + L <= part.begin; i += L) value<V, kStream>(first + i, L, c).store(to + i);
     if (i < part.begin) value<V, kStream>(first + i, L, c).store_before(to + part.begin, part.begin - i);
     i = part.begin;
     for (Index k = 0; k < cells; ++k) {
+      spread_coefficients<Op>(coefficients, k, c);
       const Index stop = std::min((k + 1) * length, part.end);
       for (; i + L <= stop; i += L) put<kStream>(value<V, kStream>(first + i, L, c), to + i);
-      if (k + 1 == cells) break;
-      spread_coefficients<Op>(coefficients, k + 1, next);
-      if (i < stop) {
+      if (i < stop && k + 1 < cells) {
+        V next[Op::kCoefficients];
+        spread_coefficients<Op>(coefficients, k + 1, next);
         const V here = value<V, kStream>(first + i, L, c), beyond = value<V, kStream>(first + i, L, next);
         put<kStream>(first_lanes(here, stop - i, beyond), to + i);
         i += L;
       }
-      for (int j = 0; j < Op::kCoefficients; ++j) c[j] = next[j];
     }
     for (; i < total; i += L) value<V, kStream>(first + i, total - i, c).store(to + i, total - i);
   }
