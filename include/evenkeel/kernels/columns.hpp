@@ -139,9 +139,9 @@ struct ColumnSums {
   }
 
   template <typename V>
-  EVENKEEL_INLINE static void keep(const V& first, const V& second, Index l, bool more, ShortSums& sums) {
-    (more ? first + V::load(sums.first + l) : first).store(sums.first + l);
-    (more ? second + V::load(sums.second + l) : second).store(sums.second + l);
+  EVENKEEL_INLINE static void keep(const V& f, const V& s, Index l, bool more, ShortSums& sums) {
+    (more ? f + V::load(sums.first + l) : f).store(sums.first + l);
+    (more ? s + V::load(sums.second + l) : s).store(sums.second + l);
   }
 
   /// One row on its way.
@@ -157,10 +157,10 @@ struct ColumnSums {
       if constexpr (Terms::kInputs > 2) gamma = V::all(k.gamma[r]);
     }
 
-    EVENKEEL_INLINE void add(Index l, Index n, const V& center, V& first, V& second) const {
+    EVENKEEL_INLINE void add(Index l, Index n, const V& center, V& f, V& s) const {
       V vx = V::load(x + l, n, Compute(0)), vdy = vx;
       if constexpr (Terms::kInputs > 1) vdy = V::load(dy + l, n, Compute(0));
-      Terms::add(vx, vdy, gamma, center, first, second);
+      Terms::add(vx, vdy, gamma, center, f, s);
     }
   };
 };

@@ -101,8 +101,8 @@ struct WideSum<float, Lanes, double> {
   EVENKEEL_INLINE void add(const Vec<float, Lanes>& short_sum) {
     Vec<float, Lanes / 2> a, b;
     short_sum.halve(a, b);
-    low.value += __builtin_convertvector(a.value, typename Double::Register);
-    high.value += __builtin_convertvector(b.value, typename Double::Register);
+    low = low + Double::converted(a.value);
+    high = high + Double::converted(b.value);
   }
   EVENKEEL_INLINE double total() const { return (low + high).total(); }
   EVENKEEL_INLINE void store(double* p, Index n) const {

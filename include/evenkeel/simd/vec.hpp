@@ -152,6 +152,20 @@ struct NativeVec {
     return v;
   }
 
+  /// The values of as many lanes of another type.
+  template <typename Other>
+  static EVENKEEL_INLINE Vec<T, Lanes> converted(const Other& other) {
+#if defined(__x86_64__) && !defined(__clang__)  // g++ 12 widens in halves
+    if constexpr (sizeof(Register) > 16 && 2 * sizeof(Other) == sizeof(Register) &&
+                  std::is_same_v<std::decay_t<decltype(other[0])>, float>) {
+      Vec<T, Lanes> wide;
+      asm("vcvtps2pd %1, %0" : "=v"(wide.value) : "vm"(other));
+      return wide;
+    }
+#endif
+    return of(__builtin_convertvector(other, Register));
+  }
+
   template <typename Storage>
   static EVENKEEL_INLINE Vec<T, Lanes> load(const Storage* p) {
     if constexpr (std::is_same_v<Storage, T>) {
@@ -159,8 +173,9 @@ struct NativeVec {
       v.value = *reinterpret_cast<const Memory*>(p);
       return v;
     } else if constexpr (std::is_arithmetic_v<Storage>) {
-      return of(__builtin_convertvector(*reinterpret_cast<const typename Converted<Storage>::Memory*>(p),
-                                        Register));
+      const typename Converted<Storage>::Register other =
+          *reinterpret_cast<const typename Converted<Storage>::Memory*>(p);
+      return converted(other);
     } else {
       T lanes[Lanes];
       for (int i = 0; i < Lanes; ++i) lanes[i] = static_cast<T>(p[i]);
