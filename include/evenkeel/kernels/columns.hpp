@@ -244,6 +244,7 @@ struct ColumnApply {
   const Storage* dy;
   Storage* out;
   bool stream;  // past the caches
+  Index ahead;  // see prefetch()
   Lines rows;
   Index begin, end;
   Index lanes;
@@ -271,6 +272,7 @@ struct ColumnApply {
       const Storage* row_x = x + row.offset();
       const Storage* row_dy = Op::kInputs > 1 ? dy + row.offset() : nullptr;
       write_line<V, kStream>(out + row.offset(), lanes, [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
+        if constexpr (kStream && Op::kInputs == 1) prefetch(row_x + l, ahead);
         V c[Op::kCoefficients];
         load_coefficients<Op>(coefficients, l, n, c);
         V vx = V::load(row_x + l, n, Compute(0)), vdy = vx;
