@@ -293,7 +293,7 @@ bool untouched(const Buffer<float>& memory, Index offset, Index size) {
 // written past the caches, in planes that end inside a line of theirs.
 TYPED_TEST(EveryLayer, AlignmentDoesNotShow) {
   for (const Shape& s : {Shape{3, 6, 33}, Shape{2, 6, 7, 7}, Shape{33, 6}, Shape{2, 6, 4099},
-                         Shape{260, 6, 13, 13}, Shape{150, 6, 19, 16}}) {
+                         Shape{800, 6, 13, 13}, Shape{450, 6, 19, 16}}) {
     SCOPED_TRACE(to_string(s));
     const Index size = size_of(s);
     const std::vector<float> x = random_values<float>(size, 10, 1, 5),

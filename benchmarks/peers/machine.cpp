@@ -1,7 +1,5 @@
 #include "machine.hpp"
 
-#include <unistd.h>
-
 #include <fstream>
 #include <thread>
 
@@ -32,9 +30,12 @@ std::string mebibytes(long bytes) {
   return whole + (tenths % 10 == 0 ? "" : "." + std::to_string(tenths % 10)) + " MiB";
 }
 
-long system_value(int name) {
-  const long value = sysconf(name);
-  return value > 0 ? value : 0;
+/// Bytes of the first core's cache of that level, as Linux tells them in KiB; 0 where it does not. What sysconf() says of
+/// the third level may be that of all sockets.
+long cache_bytes(int level) {
+  std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
+  long kibibytes = 0;
+  return file >> kibibytes ? kibibytes << 10 : 0;
 }
 
 }  // namespace
@@ -47,12 +48,8 @@ std::string Machine::text() const {
 }
 
 Machine this_machine() {
-  Machine machine{processor(), static_cast<int>(std::thread::hardware_concurrency()), 0, 0, compiler()};
-#ifdef _SC_LEVEL2_CACHE_SIZE
-  machine.l2_bytes = system_value(_SC_LEVEL2_CACHE_SIZE);
-  machine.l3_bytes = system_value(_SC_LEVEL3_CACHE_SIZE);
-#endif
-  return machine;
+  return {processor(), static_cast<int>(std::thread::hardware_concurrency()), cache_bytes(2), cache_bytes(3),
+          compiler()};
 }
 
 }  // namespace evenkeel::peers

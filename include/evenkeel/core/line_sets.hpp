@@ -246,7 +246,7 @@ class LineSets {
   template <typename Task>
   Index ahead(const Task& task, const Batch& batch) const {
     if (!task.reduces()) return 256;
-    if (task.bytes_read(batch.sets * p_.set_size()) > simd::caches().second_level / 2) return 0;
+    if (task.bytes_read(batch.sets * p_.set_size()) > (Index(1) << 20)) return 0;
     return batch.sets * (kRows ? p_.set_size() : p_.group.stride);
   }
 

@@ -8,21 +8,21 @@
 
 namespace evenkeel::simd {
 
-/// What is known of this machine's caches. It decides how work is cut where the cut does not show in the result.
+/// What is known of this machine's caches, in bytes. It decides only what does not show in a result.
 struct Caches {
-  Index second_level;  // bytes, of one core
+  Index second_level;  // of one core
   Index
-      streaming;  // bytes that a pass reads and writes in all, from which it had better write past the caches
+      streaming;  // what a pass reads and writes in all, from which its output had better go past the caches
 };
 
 inline Caches find_caches() {
   Caches caches{Index(2) << 20, Index(2) << 20};
 #if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
   unsigned eax, ebx, ecx = 0, edx;
-  if (__get_cpuid(0x80000006, &eax, &ebx, &ecx, &edx) != 0 && ecx >> 26 != 0) {  // 64 KiB and more
+  if (__get_cpuid(0x80000006, &eax, &ebx, &ecx, &edx) != 0 && ecx >> 16 >= 128) {  // KiB; some tell nothing
     caches.second_level = Index(ecx >> 16) << 10;
   }
-  // Measured: with a fast third level that few cores share, much later than where the second one ends.
+  // Measured: on an Intel Xeon where the second level ends, on an AMD EPYC, whose third level is nearer, later.
   if (__builtin_cpu_is("amd")) caches.streaming = Index(6) << 20;
 #endif
   return caches;
