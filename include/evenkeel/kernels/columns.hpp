@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "evenkeel/base/scratch.hpp"
 #include "evenkeel/kernels/lines.hpp"
 #include "evenkeel/kernels/terms.hpp"
 
@@ -97,8 +98,8 @@ struct ColumnSums {
         }
       }
       const auto widen = [&](Index l, Index n) EVENKEEL_INLINE_LAMBDA {
-        add_lanes(V::load(sums.first + l), first + l, n);
-        add_lanes(V::load(sums.second + l), second + l, n);
+        add_lanes(V::load(sums.first.data() + l), first + l, n);
+        add_lanes(V::load(sums.second.data() + l), second + l, n);
       };
       Index l = 0;
       for (; l + V::kLanes <= lanes; l += V::kLanes) widen(l, V::kLanes);
@@ -108,7 +109,7 @@ struct ColumnSums {
 
  private:
   struct ShortSums {
-    Compute first[kLanes<Compute>], second[kLanes<Compute>];
+    Scratch<Compute, kLanes<Compute>> first, second;
   };
 
   /// Of kRows rows from r on; to what there is if `more`.
@@ -142,8 +143,10 @@ struct ColumnSums {
 
   template <typename V>
   EVENKEEL_INLINE static void keep(const V& f, const V& s, Index l, bool more, ShortSums& sums) {
-    (more ? f + V::load(sums.first + l) : f).store(sums.first + l);
-    (more ? s + V::load(sums.second + l) : s).store(sums.second + l);
+    Compute* to_first = sums.first.data() + l;
+    Compute* to_second = sums.second.data() + l;
+    (more ? f + V::load(to_first) : f).store(to_first);
+    (more ? s + V::load(to_second) : s).store(to_second);
   }
 
   /// One row on its way.

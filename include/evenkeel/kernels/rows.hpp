@@ -131,7 +131,8 @@ struct RowGradients {
     constexpr int L = V::kLanes;
     const Index features = std::min<Index>(end - f, kShortSum * L),
                 count = std::min<Index>(rows - row, kShortSum);
-    constexpr int kAtOnce = simd::kRegisters < V >> 16 ? 4 : 2;
+    constexpr int kHeld = simd::kRegisters<V>;
+    constexpr int kAtOnce = kHeld >= 32 ? 4 : 2;
     Sums<V> sums;
     Index r = 0;
     for (; r + kAtOnce <= count; r += kAtOnce) add_rows<kAtOnce>(row, r, f, features, sums);
@@ -154,8 +155,8 @@ struct RowGradients {
   template <int kRows, typename V>
   EVENKEEL_INLINE void add_rows(Index row, Index r, Index f, Index features, Sums<V>& sums) const {
     constexpr int L = V::kLanes;
-    constexpr int k1 = kRows > 1, k2 = kRows > 2 ? 2 : 0,
-                  k3 = kRows > 2 ? 3 : 0;  // rows there are not: the first, unused
+    // Where there are fewer rows, the others are the first, and left alone.
+    constexpr int k1 = kRows > 1, k2 = kRows > 2 ? 2 : 0, k3 = kRows > 2 ? 3 : 0;
     Row<V> row0(*this, row + r, f), row1(*this, row + r + k1, f), row2(*this, row + r + k2, f),
         row3(*this, row + r + k3, f);
     const auto step = [&](Index i, bool more, const V& vgamma, const auto& load) EVENKEEL_INLINE_LAMBDA {

@@ -11,8 +11,7 @@ namespace evenkeel::simd {
 /// What is known of this machine's caches, in bytes. It decides only what does not show in a result.
 struct Caches {
   Index second_level;  // of one core
-  Index
-      streaming;  // what a pass reads and writes in all, from which its output had better go past the caches
+  Index streaming;  // of a pass's inputs and output: from there on its output had better go past the caches
 };
 
 inline Caches find_caches() {

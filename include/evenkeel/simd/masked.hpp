@@ -17,9 +17,8 @@ namespace evenkeel::simd {
 /// The first lanes, or the last ones.
 enum class Part { first, last };
 
-/// Masks of the first n lanes begin at 16 - n, of the last n at n, in lanes of four bytes.
-inline constexpr std::int32_t kLaneMasks[24] = {0,  0,  0,  0,  0, 0, 0, 0, -1, -1, -1, -1,
-                                                -1, -1, -1, -1, 0, 0, 0, 0, 0,  0,  0,  0};
+/// The mask of the first n lanes of four bytes begins at 8 - n.
+inline constexpr std::int32_t kLaneMasks[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
 template <Part kPart, int Bytes, typename T>
 EVENKEEL_INLINE auto lane_mask(Index n) {
@@ -28,8 +27,8 @@ EVENKEEL_INLINE auto lane_mask(Index n) {
     const std::uint32_t low = (std::uint32_t{1} << (kPart == Part::first ? n : kLanes - n)) - 1;
     return kPart == Part::first ? low : ~low;
   } else {
-    const Index words = n * static_cast<Index>(sizeof(T) / 4);
-    return kLaneMasks + (kPart == Part::first ? 16 - words : words);
+    static_assert(kPart == Part::first);
+    return kLaneMasks + 8 - n * static_cast<Index>(sizeof(T) / 4);
   }
 }
 
@@ -57,8 +56,7 @@ EVENKEEL_INLINE void load_masked(const T* from, T* to, Mask mask) {
   }
 }
 
-/// to[0 .. n) = from[0 .. n), of 4 to 31 bytes: two pieces that may overlap. AMD's masked stores of 32 bytes take ten times
-/// as long.
+/// to[0 .. n) = from[0 .. n), at most 31 bytes: in two pieces, which may overlap. AMD is slow to store by a mask.
 template <typename T>
 EVENKEEL_INLINE void copy_some(const T* from, T* to, Index n) {
   const std::size_t size = static_cast<std::size_t>(n) * sizeof(T);
