@@ -209,13 +209,13 @@ std::optional<Pass> prepare(Problem<float>& p, Tag tag) {
   return std::nullopt;
 }
 
-/// Channels in blocks of one vector: what oneDNN likes best, but for group norm, which it computes there by its
-/// reference. Reordering to it takes time, which is not counted.
 int channels_in_block() {
   constexpr int kAvx512 = static_cast<int>(dnnl::cpu_isa::avx512_core);
   return (static_cast<int>(dnnl::get_effective_cpu_isa()) & kAvx512) == kAvx512 ? 16 : 8;
 }
 
+/// Channels in blocks of one vector: what oneDNN likes best, but for group norm, which it computes there by its
+/// reference. Reordering to it takes time, which is not counted.
 std::optional<Pass> prepare_blocked(Problem<float>& p) {
   const Case& c = p.test;
   const int block = channels_in_block();

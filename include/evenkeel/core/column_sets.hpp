@@ -317,7 +317,7 @@ class ColumnSets {
             task.dy == nullptr ? nullptr : task.dy + offset,
             task.out + offset,
             task.streams(p_),
-            task.reduces() || p_.inner > 1 ? 0 : 256,
+            task.reduces() || p_.inner > 1 ? 0 : kernels::kFewLines,
             rows.lines(),
             from,
             to,

@@ -86,8 +86,9 @@ class LineSets {
   /// up to does not depend on the machine.
   Index few_rows() const {
     constexpr Index kShort = kernels::kShortSum;
-    const Index rows = simd::caches().second_level / 32 / p_.set_size() / kShort * kShort;
-    return std::clamp(rows, std::clamp<Index>(65536 / p_.set_size(), 1, kShort), kernels::kBatch);
+    constexpr Index kMost = 65536;  // elements: a row cut into pieces is alone
+    const Index near = std::min(simd::caches().second_level / 32, kMost) / p_.set_size() / kShort * kShort;
+    return std::clamp(near, std::clamp<Index>(kMost / p_.set_size(), 1, kShort), kernels::kBatch);
   }
 
   /// Sets that are worked on together, and where they begin; of rows, which are p_.batch.stride apart, the first.
@@ -98,7 +99,7 @@ class LineSets {
     Index set(Index k) const { return first + k * step; }
   };
 
-  /// Calls f(batch) for items [begin, end), at most `most` of them. Rows are taken group by group, so that a batch has the same
+  /// Calls f(batch) for items [begin, end), at most `most` in a batch. Rows are taken group by group, so that a batch has the same
   /// parameters; runs as they lie in memory.
   template <typename F>
   void for_each_batch(Index begin, Index end, Index most, const F& f) const {
@@ -245,8 +246,9 @@ class LineSets {
   /// find room, that batch.
   template <typename Task>
   Index ahead(const Task& task, const Batch& batch) const {
-    if (!task.reduces()) return 256;
-    if (task.bytes_read(batch.sets * p_.set_size()) > (Index(1) << 20)) return 0;
+    constexpr Index kRoom = Index(1) << 20;  // bytes
+    if (!task.reduces()) return kernels::kFewLines;
+    if (task.bytes_read(batch.sets * p_.set_size()) > kRoom) return 0;
     return batch.sets * (kRows ? p_.set_size() : p_.group.stride);
   }
 

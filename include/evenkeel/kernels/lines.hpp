@@ -140,6 +140,9 @@ EVENKEEL_INLINE void prefetch(const Storage* p, Index ahead) {
 #endif
 }
 
+/// Elements ahead that a pass asks for where it reads on and on: a few lines of the cache.
+constexpr Index kFewLines = 256;
+
 /// So many vectors are summed in the compute type before they join the wide sum.
 constexpr int kShortSum = 16;
 
