@@ -33,7 +33,7 @@ class LineSets {
   template <typename Device>
   void forward(const ForwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team) const {
     StatisticsTable<Statistic> statistics;
-    for_each_batch(begin, end, near_sets(), [&](Batch& batch) {
+    for_each_batch(begin, end, whole_rows() ? kernels::kBatch : near_sets(), [&](Batch& batch) {
       if constexpr (!kRows) {
         if (task.reduces()) {
           reduce(task, batch, team, statistics);
@@ -41,7 +41,7 @@ class LineSets {
           for (Index k = 0; k < batch.sets; ++k) statistics.set(k, task.known(batch.set(k)));
         }
         apply_cells(task, batch, team, statistics);
-      } else if (p_.set_size() <= kRunBlock) {
+      } else if (whole_rows()) {
         normalize_rows(task, batch, statistics);
       } else {
         reduce(task, batch, team, statistics);
@@ -75,6 +75,9 @@ class LineSets {
 
  private:
   static constexpr bool kRows = kCells == Cells::elements;
+
+  /// Rows of at most a block, whose statistics the kernel that applies them finds.
+  bool whole_rows() const { return kRows && p_.set_size() <= kRunBlock; }
 
   /// Sets that stay in the nearest cache, in whole vectors of statistics.
   Index near_sets() const {
@@ -252,13 +255,12 @@ class LineSets {
     return batch.sets * (kRows ? p_.set_size() : p_.group.stride);
   }
 
-  /// Rows of at most a block, statistics and all.
   void normalize_rows(const ForwardTask<Storage>& task, Batch& batch,
                       StatisticsTable<Statistic>& statistics) const {
     const Index param = p_.first_param(batch.first);
     simd::run<Compute>(kernels::NormalizeRows<Storage>{
-        task.x, task.out, task.streams(p_), ahead(task, batch), p_.set_size(), batch.sets, batch.offsets[0],
-        p_.batch.stride, task.gamma == nullptr ? nullptr : task.gamma + param,
+        task.x, task.out, task.streams(p_), p_.set_size(), batch.sets, batch.offsets[0], p_.batch.stride,
+        task.gamma == nullptr ? nullptr : task.gamma + param,
         task.beta == nullptr ? nullptr : task.beta + param, Statistic(task.epsilon), statistics.arrays()});
   }
 

@@ -37,6 +37,23 @@ struct RowApply {
     }
   }
 
+  /// Whether each row is parts of four whole vectors, all written in the same way.
+  template <typename V>
+  EVENKEEL_INLINE bool has_parts() const {
+    return (end - begin) % (4 * V::kLanes) == 0 && gamma != nullptr && (beta != nullptr || Op::kInputs > 1) &&
+           (!stream || in_lines());
+  }
+
+  /// Four vectors of row r from feature f on, where there are such parts.
+  template <typename V>
+  EVENKEEL_INLINE void part(Index r, Index f) const {
+    if (stream) {
+      part<V, true>(r, f);
+    } else {
+      part<V, false>(r, f);
+    }
+  }
+
  private:
   static constexpr Index kLongRow = 16 * kCacheLine<Storage>;  // worth two ends that cannot be streamed
 
@@ -51,6 +68,18 @@ struct RowApply {
     }
   }
 
+  template <typename V, bool kStream>
+  EVENKEEL_INLINE void part(Index r, Index f) const {
+    constexpr int L = V::kLanes;
+    V c[Op::kCoefficients];
+    spread_coefficients<Op>(coefficients, r, c);
+    const Index from = offset + r * stride + f;
+    put<kStream>(value<V, kStream, true>(from, f, L, c), out + from);
+    put<kStream>(value<V, kStream, true>(from + L, f + L, L, c), out + from + L);
+    put<kStream>(value<V, kStream, true>(from + 2 * L, f + 2 * L, L, c), out + from + 2 * L);
+    put<kStream>(value<V, kStream, true>(from + 3 * L, f + 3 * L, L, c), out + from + 3 * L);
+  }
+
   template <typename V, bool kStream, bool kHasAll>
   EVENKEEL_INLINE void apply() const {
     const Index n = end - begin;
@@ -59,22 +88,27 @@ struct RowApply {
       V c[Op::kCoefficients];
       spread_coefficients<Op>(coefficients, r, c);
       const Index from = offset + r * stride + begin;
-      const auto value = [&](Index i, Index m) EVENKEEL_INLINE_LAMBDA {
-        const Index f = begin + i;
-        if constexpr (kStream) prefetch((Op::kInputs > 1 ? dy : x) + from + i, ahead);
-        V vx = V::load(x + from + i, m, Compute(0)), vdy = vx;
-        if constexpr (Op::kInputs > 1) vdy = V::load(dy + from + i, m, Compute(0));
-        V vgamma = V::all(Compute(1)), vbeta = V::all(Compute(0));
-        if (kHasAll || gamma != nullptr) vgamma = V::load(gamma + f, m, Compute(1));
-        if (Op::kInputs == 1 && (kHasAll || beta != nullptr)) vbeta = V::load(beta + f, m, Compute(0));
-        return Op::apply(vx, vdy, c, vgamma, vbeta);
+      const auto at = [&](Index i, Index m) EVENKEEL_INLINE_LAMBDA {
+        return value<V, kStream, kHasAll>(from + i, begin + i, m, c);
       };
       if (whole) {
-        for (Index i = 0; i < n; i += V::kLanes) put<kStream>(value(i, V::kLanes), out + from + i);
+        for (Index i = 0; i < n; i += V::kLanes) put<kStream>(at(i, V::kLanes), out + from + i);
       } else {
-        write_line<V, kStream>(out + from, n, value);
+        write_line<V, kStream>(out + from, n, at);
       }
     }
+  }
+
+  /// Of m features from f on, which are at x + from.
+  template <typename V, bool kStream, bool kHasAll>
+  EVENKEEL_INLINE V value(Index from, Index f, Index m, const V* c) const {
+    if constexpr (kStream) prefetch((Op::kInputs > 1 ? dy : x) + from, ahead);
+    V vx = V::load(x + from, m, Compute(0)), vdy = vx;
+    if constexpr (Op::kInputs > 1) vdy = V::load(dy + from, m, Compute(0));
+    V vgamma = V::all(Compute(1)), vbeta = V::all(Compute(0));
+    if (kHasAll || gamma != nullptr) vgamma = V::load(gamma + f, m, Compute(1));
+    if (Op::kInputs == 1 && (kHasAll || beta != nullptr)) vbeta = V::load(beta + f, m, Compute(0));
+    return Op::apply(vx, vdy, c, vgamma, vbeta);
   }
 };
 
@@ -224,13 +258,13 @@ struct RowGradients {
 
     template <typename Load>
     EVENKEEL_INLINE void add(const Load& load, const V& vgamma, V& beta_sum, V& gamma_sum) {
-      const V centred = load(x, center) - mean;
+      const V centred = mean - load(x, center);
       const V vdy = load(dy, Compute(0));
       const V weighted = vdy * vgamma;
       sum_dy = sum_dy + weighted;
-      sum_dy_x = fma(weighted, centred, sum_dy_x);
+      sum_dy_x = fnma(weighted, centred, sum_dy_x);
       beta_sum = beta_sum + vdy;
-      gamma_sum = fma(vdy, fma(centred, scale, shift), gamma_sum);
+      gamma_sum = fma(vdy, fnma(centred, scale, shift), gamma_sum);
     }
 
     EVENKEEL_INLINE void keep(Sums<V>& sums, Index r) const {

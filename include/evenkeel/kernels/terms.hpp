@@ -12,8 +12,8 @@ struct Deviations {
 
   template <typename V>
   static EVENKEEL_INLINE void add(const V& x, const V&, const V&, const V& center, V& first, V& second) {
-    const V deviation = x - center;
-    first = first + deviation;
+    const V deviation = center - x;
+    first = first - deviation;
     second = fma(deviation, deviation, second);
   }
 };
@@ -25,7 +25,7 @@ struct Gradients {
   template <typename V>
   static EVENKEEL_INLINE void add(const V& x, const V& dy, const V&, const V& center, V& first, V& second) {
     first = first + dy;
-    second = fma(dy, x - center, second);
+    second = fnma(dy, center - x, second);
   }
 };
 
@@ -49,7 +49,7 @@ struct Normalize {
 
   template <typename V>
   static EVENKEEL_INLINE V apply(const V& x, const V&, const V* coefficients) {
-    return fma(x - coefficients[0], coefficients[1], coefficients[2]);
+    return fnma(coefficients[0] - x, coefficients[1], coefficients[2]);
   }
   template <typename V>
   static EVENKEEL_INLINE V apply(const V& x, const V& dy, const V* coefficients, const V& gamma,
@@ -65,7 +65,7 @@ struct InputGradient {
 
   template <typename V>
   static EVENKEEL_INLINE V apply(const V& x, const V& dy, const V* coefficients) {
-    return fma(dy, coefficients[1], fma(x - coefficients[0], coefficients[3], coefficients[2]));
+    return fma(dy, coefficients[1], fnma(coefficients[0] - x, coefficients[3], coefficients[2]));
   }
   template <typename V>
   static EVENKEEL_INLINE V apply(const V& x, const V& dy, const V* coefficients, const V& gamma, const V&) {

@@ -1,5 +1,8 @@
 #pragma once
 
+#ifndef NEAR
+#define NEAR 8192
+#endif
 #include "evenkeel/kernels/rows.hpp"
 #include "evenkeel/kernels/runs.hpp"
 #include "evenkeel/kernels/sets.hpp"
@@ -21,9 +24,8 @@ struct NormalizeRows {
   const Storage* x;
   Storage* out;
   bool stream;  // past the caches
-  Index ahead;  // see prefetch()
   Index n;
-  Index rows, offset, stride;
+  Index rows, offset, stride;  // rows: at most kBatch
   const Compute* gamma;
   const Compute* beta;
   Statistic epsilon;
@@ -31,26 +33,64 @@ struct NormalizeRows {
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
-    constexpr Index kAtOnce = 64;
+    using V = simd::VecOf<Compute, Bytes>;
     const Lines row{1, 0, 1, 0, n};
-    Index offsets[kAtOnce];
-    for (Index j = 0; j < kAtOnce; ++j) offsets[j] = j * stride;
-    Compute pivots[kAtOnce], means[kAtOnce], scales[kAtOnce], shifts[kAtOnce];
-    Statistic first[kAtOnce], second[kAtOnce];
-    for (Index r = 0; r < rows; r += kAtOnce) {
-      const Index some = std::min(kAtOnce, rows - r), begin = offset + r * stride;
-      CentredSums<Storage>{x + begin, row, 0, n, some, offsets, true, pivots, first, second}
-          .template operator()<Bytes>();
+    Index offsets[kBatch];
+    for (Index r = 0; r < rows; ++r) offsets[r] = r * stride;
+    Compute pivots[kBatch], means[kBatch], scales[kBatch], shifts[kBatch];
+    Statistic first[kBatch], second[kBatch];
+
+    const Index at_once = rows_at_once();
+    const auto apply = [&](Index from, Index some, Index ahead) EVENKEEL_INLINE_LAMBDA {
+      return RowApply<Normalize, Storage>{x,
+                                          nullptr,
+                                          out,
+                                          stream,
+                                          ahead,
+                                          0,
+                                          n,
+                                          some,
+                                          offset + from * stride,
+                                          stride,
+                                          {means + from, scales + from, shifts + from, nullptr},
+                                          gamma,
+                                          beta};
+    };
+    const bool side_by_side = n > 8 * V::kLanes && apply(0, rows, 0).template has_parts<V>();
+    const Index ahead = (side_by_side ? 2 : 1) * at_once * stride;
+    Index applied = 0;
+    for (Index r = 0; r < rows; r += at_once) {
+      const Index some = std::min(at_once, rows - r);
+      const CentredSums<Storage> sums{x + offset, row,  0,          n,         some,      offsets + r,
+                                      true,       pivots, first, second};
+      if (side_by_side && r > 0) {
+        const auto parts = apply(applied, some, ahead);
+        sums.template beside<Bytes>([parts](Index k, Index i) EVENKEEL_INLINE_LAMBDA {
+          parts.template part<V>(k, i);
+        });
+        applied += some;
+      } else {
+        sums.template operator()<Bytes>();
+      }
       const StatisticArrays<Statistic> to = statistics.from(r);
       FinishSums<Compute, Statistic>{some, pivots, first, second, from_count<Statistic>(n), epsilon, to}
           .template operator()<Bytes>();
-      NormalizeCoefficients<Compute, Statistic>{some, to.mean, to.mean_low, to.inv_std, means, scales, shifts}
+      NormalizeCoefficients<Compute, Statistic>{some,      to.mean,    to.mean_low, to.inv_std,
+                                                means + r, scales + r, shifts + r}
           .template operator()<Bytes>();
-      RowApply<Normalize, Storage>{
-          x,     nullptr, out, stream, ahead, 0, n, some, begin, stride, {means, scales, shifts, nullptr},
-          gamma, beta}
-          .template operator()<Bytes>();
+      const Index ready = side_by_side && r + some < rows ? applied : r + some;
+      if (applied < ready) {
+        apply(applied, ready - applied, ahead).template operator()<Bytes>();
+        applied = ready;
+      }
     }
+  }
+
+ private:
+  /// Rows that stay in the nearest cache, in whole vectors of statistics.
+  EVENKEEL_INLINE Index rows_at_once() const {
+    const Index near = std::clamp<Index>(NEAR / n, 1, kBatch / 2);
+    return near > 8 ? near / 8 * 8 : near;
   }
 };
 

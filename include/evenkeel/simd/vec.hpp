@@ -81,6 +81,9 @@ struct Vec {
   friend EVENKEEL_INLINE Vec fma(const Vec& a, const Vec& b, const Vec& c) {
     return {T(a.value * b.value + c.value)};
   }
+  friend EVENKEEL_INLINE Vec fnma(const Vec& a, const Vec& b, const Vec& c) {
+    return {T(c.value - a.value * b.value)};
+  }
 };
 
 #if EVENKEEL_HAS_VECTORS
@@ -301,6 +304,10 @@ struct NativeVec {
   friend EVENKEEL_INLINE Vec<T, Lanes> fma(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b,
                                            const Vec<T, Lanes>& c) {
     return NativeVec::of(a.value * b.value + c.value);
+  }
+  friend EVENKEEL_INLINE Vec<T, Lanes> fnma(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b,
+                                           const Vec<T, Lanes>& c) {
+    return NativeVec::of(c.value - a.value * b.value);
   }
   /// 1 / sqrt(a) for finite a > 0, to about a unit in the last place: Newton's iteration from a guess that halves and negates
   /// the exponent. Subnormal values are scaled first.
