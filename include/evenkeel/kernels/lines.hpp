@@ -114,19 +114,18 @@ EVENKEEL_INLINE void write_line(Storage* out, Index n, const F& value) {
     if (part.begin < part.end) {
       for (; i + L <= part.begin; i += L) value(i, L).store(out + i);
       if (i < part.begin) value(i, L).store_before(out + part.begin, part.begin - i);
+#pragma GCC unroll 2
       for (i = part.begin; i < part.end; i += L) put<true>(value(i, L), out + i);
       for (; i + L <= n; i += L) value(i, L).store(out + i);
       if (i < n) value(i, n - i).store(out + i, n - i);
       return;
     }
   }
-  if (n % L == 0) {
-    for (; i < n; i += L) value(i, L).store(out + i);
-  } else {
-    const V last = value(n - L, L);
-    for (; i + L <= n; i += L) value(i, L).store(out + i);
-    last.store(out + n - L);
-  }
+  const bool whole = n % L == 0;
+  const V last = whole ? V::all(0) : value(n - L, L);
+#pragma GCC unroll 2
+  for (; i + L <= n; i += L) value(i, L).store(out + i);
+  if (!whole) last.store(out + n - L);
 }
 
 /// Asks for what is worked on after this, `ahead` elements on, into the second-level cache. Where there is no such memory

@@ -83,7 +83,7 @@ struct RowApply {
   template <typename V, bool kStream, bool kHasAll>
   EVENKEEL_INLINE void apply() const {
     const Index n = end - begin;
-    const bool whole = kStream && in_lines();
+    const bool whole = kStream ? in_lines() : n % V::kLanes == 0;
     for (Index r = 0; r < rows; ++r) {
       V c[Op::kCoefficients];
       spread_coefficients<Op>(coefficients, r, c);
@@ -92,6 +92,7 @@ struct RowApply {
         return value<V, kStream, kHasAll>(from + i, begin + i, m, c);
       };
       if (whole) {
+#pragma GCC unroll 2
         for (Index i = 0; i < n; i += V::kLanes) put<kStream>(at(i, V::kLanes), out + from + i);
       } else {
         write_line<V, kStream>(out + from, n, at);

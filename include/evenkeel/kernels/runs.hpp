@@ -210,27 +210,43 @@ struct CentredSums {
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
-    beside<Bytes>(NoWork());
+    if (guess) guess_pivots<Bytes>();
+    for (bool again = false;; again = true) {
+      sums().template operator()<Bytes>();
+      if (again || !any_poor_pivot<Bytes>(n(), first, second, sets)) return;
+      improve_pivots();
+    }
   }
 
-  /// As RunSums, once.
+  /// As RunSums does. Returns whether the sums are done; where not, with the pivots as they are now, they will be.
   template <int Bytes, typename Work>
-  EVENKEEL_INLINE void beside(const Work& work) const {
-    const auto n = from_count<Statistic>(end - begin);
-    if (guess) {
-      const LineCursor start(lines, begin, end);
-      RunPivots<Storage>{x + start.offset(), start.length(), sets, offsets, pivots}
-          .template operator()<Bytes>();
-    }
-    const RunSums<Deviations, Storage> sums{x,       nullptr, lines,  begin, end,
-                                            sets, offsets, pivots, first, second};
-    sums.template beside<Bytes>(work);
-    if (!any_poor_pivot<Bytes>(n, first, second, sets)) return;
+  EVENKEEL_INLINE bool beside(const Work& work) const {
+    guess_pivots<Bytes>();
+    sums().template beside<Bytes>(work);
+    if (!any_poor_pivot<Bytes>(n(), first, second, sets)) return true;
+    improve_pivots();
+    return false;
+  }
+
+ private:
+  EVENKEEL_INLINE RunSums<Deviations, Storage> sums() const {
+    return {x, nullptr, lines, begin, end, sets, offsets, pivots, first, second};
+  }
+
+  EVENKEEL_INLINE Statistic n() const { return from_count<Statistic>(end - begin); }
+
+  template <int Bytes>
+  EVENKEEL_INLINE void guess_pivots() const {
+    const LineCursor start(lines, begin, end);
+    RunPivots<Storage>{x + start.offset(), start.length(), sets, offsets, pivots}.template operator()<Bytes>();
+  }
+
+  /// The mean in place of each poor pivot.
+  EVENKEEL_INLINE void improve_pivots() const {
     for (Index k = 0; k < sets; ++k) {
-      if (!is_poor_pivot(n, first[k], second[k])) continue;
-      pivots[k] = static_cast<Compute>(Statistic(Statistic(pivots[k]) + first[k] / n));
+      if (!is_poor_pivot(n(), first[k], second[k])) continue;
+      pivots[k] = static_cast<Compute>(Statistic(Statistic(pivots[k]) + first[k] / n()));
     }
-    sums.template operator()<Bytes>();
   }
 };
 

@@ -61,17 +61,18 @@ struct NormalizeRows {
     Index applied = 0;
     for (Index r = 0; r < rows; r += at_once) {
       const Index some = std::min(at_once, rows - r);
-      const CentredSums<Storage> sums{x + offset, row,  0,          n,         some,      offsets + r,
-                                      true,       pivots, first, second};
-      if (side_by_side && r > 0) {
+      const bool apply_beside = side_by_side && r > 0;
+      bool done = false;
+      CentredSums<Storage> sums{x + offset, row,           0,      n,     some,  offsets + r,
+                                !apply_beside, pivots, first, second};
+      if (apply_beside) {
         const auto parts = apply(applied, some, ahead);
-        sums.template beside<Bytes>([parts](Index k, Index i) EVENKEEL_INLINE_LAMBDA {
+        done = sums.template beside<Bytes>([parts](Index k, Index i) EVENKEEL_INLINE_LAMBDA {
           parts.template part<V>(k, i);
         });
         applied += some;
-      } else {
-        sums.template operator()<Bytes>();
       }
+      if (!done) sums.template operator()<Bytes>();
       const StatisticArrays<Statistic> to = statistics.from(r);
       FinishSums<Compute, Statistic>{some, pivots, first, second, from_count<Statistic>(n), epsilon, to}
           .template operator()<Bytes>();
