@@ -170,6 +170,13 @@ struct RowGradients {
     constexpr int kAtOnce = kHeld >= 32 ? 4 : 2;
     Sums<V> sums;
     Index r = 0;
+    if (features == L) {
+      add_narrow_rows<1>(row, count, f, sums);
+      r = count;
+    } else if (features == 2 * L) {
+      add_narrow_rows<2>(row, count, f, sums);
+      r = count;
+    }
     for (; r + kAtOnce <= count; r += kAtOnce) add_rows<kAtOnce>(row, r, f, features, sums);
     for (; r < count; ++r) add_rows<1>(row, r, f, features, sums);
     for (; r < kShortSum; ++r) sums.dy[r] = sums.dy_x[r] = V::all(Compute(0));
@@ -184,6 +191,34 @@ struct RowGradients {
     for (Index i = 0; i < features; i += L) {
       add_lanes(V::load(sums.beta + i), grad_beta + f + i, features - i);
       add_lanes(V::load(sums.gamma + i), grad_gamma + f + i, features - i);
+    }
+  }
+
+  /// All rows of one or two vectors: what is added up by feature stays in registers.
+  template <int kVectors, typename V>
+  EVENKEEL_INLINE void add_narrow_rows(Index row, Index count, Index f, Sums<V>& sums) const {
+    constexpr int L = V::kLanes, kLast = (kVectors - 1) * L;
+    const auto gamma_at = [&](Index i) EVENKEEL_INLINE_LAMBDA {
+      return gamma == nullptr ? V::all(Compute(1)) : V::load(gamma + f + i);
+    };
+    const V gamma0 = gamma_at(0), gamma1 = gamma_at(kLast);
+    V beta_sum0 = V::all(Compute(0)), gamma_sum0 = beta_sum0, beta_sum1 = beta_sum0, gamma_sum1 = beta_sum0;
+    for (Index r = 0; r < count; ++r) {
+      Row<V> one(*this, row + r, f);
+      if (ahead != 0) prefetch(one.x, ahead);
+      one.add([](const Storage* p, Compute) EVENKEEL_INLINE_LAMBDA { return V::load(p); }, gamma0, beta_sum0,
+              gamma_sum0);
+      if constexpr (kVectors > 1) {
+        one.add([](const Storage* p, Compute) EVENKEEL_INLINE_LAMBDA { return V::load(p + L); }, gamma1,
+                beta_sum1, gamma_sum1);
+      }
+      one.keep(sums, r);
+    }
+    beta_sum0.store(sums.beta);
+    gamma_sum0.store(sums.gamma);
+    if constexpr (kVectors > 1) {
+      beta_sum1.store(sums.beta + L);
+      gamma_sum1.store(sums.gamma + L);
     }
   }
 
