@@ -70,40 +70,52 @@ struct RowApply {
 
   template <typename V, bool kStream>
   EVENKEEL_INLINE void part(Index r, Index f) const {
-    constexpr int L = V::kLanes;
     V c[Op::kCoefficients];
     spread_coefficients<Op>(coefficients, r, c);
-    const Index from = offset + r * stride + f;
-    put<kStream>(value<V, kStream, true>(from, f, L, c), out + from);
-    put<kStream>(value<V, kStream, true>(from + L, f + L, L, c), out + from + L);
-    put<kStream>(value<V, kStream, true>(from + 2 * L, f + 2 * L, L, c), out + from + 2 * L);
-    put<kStream>(value<V, kStream, true>(from + 3 * L, f + 3 * L, L, c), out + from + 3 * L);
+    vectors<4, V, kStream, true>(offset + r * stride + f, f, c);
   }
 
   template <typename V, bool kStream, bool kHasAll>
   EVENKEEL_INLINE void apply() const {
+    constexpr int L = V::kLanes, kOfLine = kCacheLine<Storage> > L ? kCacheLine<Storage> / L : 1;
     const Index n = end - begin;
-    const bool whole = kStream ? in_lines() : n % V::kLanes == 0;
+    const bool whole = kStream ? in_lines() : n % L == 0;
     for (Index r = 0; r < rows; ++r) {
       V c[Op::kCoefficients];
       spread_coefficients<Op>(coefficients, r, c);
       const Index from = offset + r * stride + begin;
-      const auto at = [&](Index i, Index m) EVENKEEL_INLINE_LAMBDA {
-        return value<V, kStream, kHasAll>(from + i, begin + i, m, c);
-      };
-      if (whole) {
+      if (whole && kStream) {
+        for (Index i = 0; i < n; i += kOfLine * L) vectors<kOfLine, V, true, kHasAll>(from + i, begin + i, c);
+      } else if (whole) {
 #pragma GCC unroll 2
-        for (Index i = 0; i < n; i += V::kLanes) put<kStream>(at(i, V::kLanes), out + from + i);
+        for (Index i = 0; i < n; i += L) vectors<1, V, false, kHasAll>(from + i, begin + i, c);
       } else {
-        write_line<V, kStream>(out + from, n, at);
+        write_line<V, kStream>(out + from, n, [&](Index i, Index m) EVENKEEL_INLINE_LAMBDA {
+          if constexpr (kStream) ask_ahead(from + i);
+          return value<V, kHasAll>(from + i, begin + i, m, c);
+        });
       }
     }
   }
 
+  /// kCount vectors from feature f on, which are at x + from.
+  template <int kCount, typename V, bool kStream, bool kHasAll>
+  EVENKEEL_INLINE void vectors(Index from, Index f, const V* c) const {
+    constexpr int L = V::kLanes;
+#pragma GCC unroll 4
+    for (int j = 0; j < kCount; ++j) {
+      if (kStream) ask_ahead(from + j * L);
+      put<kStream>(value<V, kHasAll>(from + j * L, f + j * L, L, c), out + from + j * L);
+    }
+  }
+
+  EVENKEEL_INLINE void ask_ahead(Index from) const {
+    prefetch((Op::kInputs > 1 ? dy : x) + from, ahead);
+  }
+
   /// Of m features from f on, which are at x + from.
-  template <typename V, bool kStream, bool kHasAll>
+  template <typename V, bool kHasAll>
   EVENKEEL_INLINE V value(Index from, Index f, Index m, const V* c) const {
-    if constexpr (kStream) prefetch((Op::kInputs > 1 ? dy : x) + from, ahead);
     V vx = V::load(x + from, m, Compute(0)), vdy = vx;
     if constexpr (Op::kInputs > 1) vdy = V::load(dy + from, m, Compute(0));
     V vgamma = V::all(Compute(1)), vbeta = V::all(Compute(0));
