@@ -159,38 +159,48 @@ struct RowGradients {
     using V = simd::VecOf<Compute, Bytes>;
     std::fill(sum_dy, sum_dy + rows, Statistic(0));
     std::fill(sum_dy_x, sum_dy_x + rows, Statistic(0));
-    // Short sums: at most kShortSum rows for each feature, and kShortSum vectors of features for each row.
+    Compute ones[kWide * V::kLanes];
+    if (gamma == nullptr) std::fill(ones, ones + std::min<Index>(end - begin, kWide * V::kLanes), Compute(1));
     for (Index row = 0; row < rows; row += kShortSum) {
-      for (Index f = begin; f < end; f += kShortSum * V::kLanes) take<V>(row, f);
+      for (Index f = begin; f < end; f += kWide * V::kLanes) {
+        take<V>(row, f, gamma == nullptr ? ones : gamma + f);
+      }
     }
   }
 
  private:
-  /// Of at most kShortSum rows and kShortSum vectors of features.
+  static constexpr int kWide = 8 * kShortSum;
+
+  /// Of at most kShortSum rows and kWide vectors of features: for each feature, a short sum; for each row, of short sums.
   template <typename V>
   struct Sums {
-    Compute beta[kShortSum * V::kLanes], gamma[kShortSum * V::kLanes];
+    Compute beta[kWide * V::kLanes], gamma[kWide * V::kLanes];
     V dy[kShortSum], dy_x[kShortSum];
   };
 
   template <typename V>
-  EVENKEEL_INLINE void take(Index row, Index f) const {
+  EVENKEEL_INLINE void take(Index row, Index f, const Compute* weights) const {
     constexpr int L = V::kLanes;
-    const Index features = std::min<Index>(end - f, kShortSum * L),
+    const Index features = std::min<Index>(end - f, kWide * L),
                 count = std::min<Index>(rows - row, kShortSum);
     constexpr int kHeld = simd::kRegisters<V>;
     constexpr int kAtOnce = kHeld >= 32 ? 4 : 2;
     Sums<V> sums;
     Index r = 0;
     if (features == L) {
-      add_narrow_rows<1>(row, count, f, sums);
+      add_narrow_rows<1>(row, count, f, weights, sums);
       r = count;
     } else if (features == 2 * L) {
-      add_narrow_rows<2>(row, count, f, sums);
+      add_narrow_rows<2>(row, count, f, weights, sums);
       r = count;
+    } else if (count >= kAtOnce) {
+      add_rows<kAtOnce, true>(row, r, f, features, weights, sums);
+      for (r = kAtOnce; r + kAtOnce <= count; r += kAtOnce) {
+        add_rows<kAtOnce, false>(row, r, f, features, weights, sums);
+      }
     }
-    for (; r + kAtOnce <= count; r += kAtOnce) add_rows<kAtOnce>(row, r, f, features, sums);
-    for (; r < count; ++r) add_rows<1>(row, r, f, features, sums);
+    if (r == 0) add_rows<1, true>(row, r++, f, features, weights, sums);
+    for (; r < count; ++r) add_rows<1, false>(row, r, f, features, weights, sums);
     for (; r < kShortSum; ++r) sums.dy[r] = sums.dy_x[r] = V::all(Compute(0));
     for (r = 0; r < count; r += L) {
       const auto both = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA {
@@ -208,23 +218,21 @@ struct RowGradients {
 
   /// All rows of one or two vectors: what is added up by feature stays in registers.
   template <int kVectors, typename V>
-  EVENKEEL_INLINE void add_narrow_rows(Index row, Index count, Index f, Sums<V>& sums) const {
-    constexpr int L = V::kLanes, kLast = (kVectors - 1) * L;
-    const auto gamma_at = [&](Index i) EVENKEEL_INLINE_LAMBDA {
-      return gamma == nullptr ? V::all(Compute(1)) : V::load(gamma + f + i);
-    };
-    const V gamma0 = gamma_at(0), gamma1 = gamma_at(kLast);
+  EVENKEEL_INLINE void add_narrow_rows(Index row, Index count, Index f, const Compute* weights,
+                                       Sums<V>& sums) const {
+    constexpr int L = V::kLanes;
+    const V gamma0 = V::load(weights), gamma1 = V::load(weights + (kVectors - 1) * L);
     V beta_sum0 = V::all(Compute(0)), gamma_sum0 = beta_sum0, beta_sum1 = beta_sum0, gamma_sum1 = beta_sum0;
     for (Index r = 0; r < count; ++r) {
       Row<V> one(*this, row + r, f);
-      if (ahead != 0) prefetch(one.x, ahead);
+      prefetch(one.x, ahead);
       one.add([](const Storage* p, Compute) EVENKEEL_INLINE_LAMBDA { return V::load(p); }, gamma0, beta_sum0,
               gamma_sum0);
       if constexpr (kVectors > 1) {
         one.add([](const Storage* p, Compute) EVENKEEL_INLINE_LAMBDA { return V::load(p + L); }, gamma1,
                 beta_sum1, gamma_sum1);
       }
-      one.keep(sums, r);
+      one.keep(sums, r, false);
     }
     beta_sum0.store(sums.beta);
     gamma_sum0.store(sums.gamma);
@@ -234,20 +242,19 @@ struct RowGradients {
     }
   }
 
-  template <int kRows, typename V>
-  EVENKEEL_INLINE void add_rows(Index row, Index r, Index f, Index features, Sums<V>& sums) const {
+  template <int kRows, bool kFirst, typename V>
+  EVENKEEL_INLINE void add_rows(Index row, Index r, Index f, Index features, const Compute* weights,
+                                Sums<V>& sums) const {
     constexpr int L = V::kLanes;
     // Where there are fewer rows, the others are the first, and left alone.
     constexpr int k1 = kRows > 1, k2 = kRows > 2 ? 2 : 0, k3 = kRows > 2 ? 3 : 0;
     Row<V> row0(*this, row + r, f), row1(*this, row + r + k1, f), row2(*this, row + r + k2, f),
         row3(*this, row + r + k3, f);
     const auto step = [&](Index i, bool more, const V& vgamma, const auto& load) EVENKEEL_INLINE_LAMBDA {
-      if (ahead != 0) {
-        prefetch(row0.x + i, ahead);
-        if constexpr (kRows > 1) prefetch(row1.x + i, ahead);
-        if constexpr (kRows > 2) prefetch(row2.x + i, ahead);
-        if constexpr (kRows > 2) prefetch(row3.x + i, ahead);
-      }
+      prefetch(row0.x + i, ahead);
+      if constexpr (kRows > 1) prefetch(row1.x + i, ahead);
+      if constexpr (kRows > 2) prefetch(row2.x + i, ahead);
+      if constexpr (kRows > 2) prefetch(row3.x + i, ahead);
       V beta_sum = V::all(Compute(0)), gamma_sum = beta_sum;
       if (more) beta_sum = V::load(sums.beta + i), gamma_sum = V::load(sums.gamma + i);
       row0.add(load, vgamma, beta_sum, gamma_sum);
@@ -263,27 +270,31 @@ struct RowGradients {
       beta_sum.store(sums.beta + i);
       gamma_sum.store(sums.gamma + i);
     };
-    const auto gamma_at = [&](Index i, Index n) EVENKEEL_INLINE_LAMBDA {
-      return gamma == nullptr ? V::all(Compute(1)) : V::load(gamma + f + i, n, Compute(0));
+    const auto keep = [&](bool more) EVENKEEL_INLINE_LAMBDA {
+      row0.keep(sums, r, more);
+      if constexpr (kRows > 1) row1.keep(sums, r + 1, more);
+      if constexpr (kRows > 2) row2.keep(sums, r + 2, more);
+      if constexpr (kRows > 2) row3.keep(sums, r + 3, more);
     };
     Index i = 0;
-    for (; i + L <= features; i += L) {
-      step(i, r > 0, gamma_at(i, L),
-           [&](const Storage* p, Compute) EVENKEEL_INLINE_LAMBDA { return V::load(p + i); });
+    for (Index last = 0;; keep(last > kShortSum * L)) {
+      last = std::min(features, last + kShortSum * L);
+      for (; i + L <= last; i += L) {
+        step(i, !kFirst, V::load(weights + i),
+             [&](const Storage* p, Compute) EVENKEEL_INLINE_LAMBDA { return V::load(p + i); });
+      }
+      if (last == features) break;
     }
     if (i < features && features < L) {
-      step(0, r > 0, gamma_at(0, features),
+      step(0, !kFirst, V::load(weights, features, Compute(0)),
            [&](const Storage* p, Compute fill) EVENKEEL_INLINE_LAMBDA { return V::load(p, features, fill); });
     } else if (i < features) {
-      if (r == 0) V::all(Compute(0)).store(sums.beta + i), V::all(Compute(0)).store(sums.gamma + i);
-      step(features - L, true, gamma_at(features - L, L),
+      if (kFirst) V::all(Compute(0)).store(sums.beta + i), V::all(Compute(0)).store(sums.gamma + i);
+      step(features - L, true, V::load(weights + features - L),
            [&](const Storage* p, Compute fill)
                EVENKEEL_INLINE_LAMBDA { return V::load_end(p + features, features - i, fill); });
     }
-    row0.keep(sums, r);
-    if constexpr (kRows > 1) row1.keep(sums, r + 1);
-    if constexpr (kRows > 2) row2.keep(sums, r + 2);
-    if constexpr (kRows > 2) row3.keep(sums, r + 3);
+    keep(features > kShortSum * L);
   }
 
   /// One row on its way.
@@ -315,9 +326,11 @@ struct RowGradients {
       gamma_sum = fma(vdy, fnma(centred, scale, shift), gamma_sum);
     }
 
-    EVENKEEL_INLINE void keep(Sums<V>& sums, Index r) const {
-      sums.dy[r] = sum_dy;
-      sums.dy_x[r] = sum_dy_x;
+    /// To what there is if `more`.
+    EVENKEEL_INLINE void keep(Sums<V>& sums, Index r, bool more) {
+      sums.dy[r] = more ? sums.dy[r] + sum_dy : sum_dy;
+      sums.dy_x[r] = more ? sums.dy_x[r] + sum_dy_x : sum_dy_x;
+      sum_dy = sum_dy_x = V::all(Compute(0));
     }
   };
 };
