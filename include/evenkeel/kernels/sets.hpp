@@ -167,11 +167,14 @@ struct SumBlocks {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Statistic, Bytes>;
-    for (Index i = 0; i < count; i += V::kLanes) {
-      V sum = V::load(sums + i, count - i, Statistic(0));
-      for (Index b = 1; b < blocks; ++b) sum = sum + V::load(sums + b * stride + i, count - i, Statistic(0));
-      sum.store(out + i, count - i);
-    }
+    const auto add_up = [&](Index i, Index n) EVENKEEL_INLINE_LAMBDA {
+      V sum = V::load(sums + i, n, Statistic(0));
+      for (Index b = 1; b < blocks; ++b) sum = sum + V::load(sums + b * stride + i, n, Statistic(0));
+      sum.store(out + i, n);
+    };
+    Index i = 0;
+    for (; i + V::kLanes <= count; i += V::kLanes) add_up(i, V::kLanes);
+    if (i < count) add_up(i, count - i);
   }
 };
 
