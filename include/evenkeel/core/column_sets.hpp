@@ -302,6 +302,14 @@ class ColumnSets {
     });
   }
 
+  /// How far ahead an apply pass asks for x: cells of several lanes are short lines, rows apart, so that the next item's is
+  /// asked for; without sums before, a few lines.
+  template <typename Task>
+  Index ahead(const Task& task, const WideRows<Storage>& rows) const {
+    if (p_.inner > 1) return rows.width();
+    return task.reduces() ? 0 : kernels::kFewLines;
+  }
+
   /// Goes backwards, so that what was summed last, and is still near, comes first.
   template <typename Task, typename Device>
   void apply(const Task& task, const Item& item, const Team<Device>& team,
@@ -317,7 +325,7 @@ class ColumnSets {
             task.dy == nullptr ? nullptr : task.dy + offset,
             task.out + offset,
             task.streams(p_),
-            task.reduces() || p_.inner > 1 ? 0 : kernels::kFewLines,
+            ahead(task, rows),
             rows.lines(),
             from,
             to,
