@@ -89,6 +89,28 @@ TYPED_TEST(LayerNormNumbers, LargeSetWithDriftAndOutlier) {
   }
 }
 
+/// Rows of whole vectors, each written while a later one is summed, and some summed twice: those whose first values are no
+/// likeness of the rest.
+TYPED_TEST(LayerNormNumbers, ManyRowsOfWholeVectors) {
+  using Scalar = typename TypeParam::Scalar;
+  constexpr int kOrder = TypeParam::kOrder;
+  if constexpr (!std::is_same_v<Scalar, long double>) {
+    for (const Shape& shape : {Shape{300, 256}, Shape{139, 768}, Shape{1030, 768}, Shape{21, 4096}}) {
+      SCOPED_TRACE("rows of " + std::to_string(shape[1]));
+      ek::LayerNorm<Scalar> layer = layer_of<Scalar>(shape, 1, 1);
+      const IndexMap map = layer_norm_map(shape, kOrder, 1);
+      std::vector<Scalar> x = random_values<Scalar>(map.size(), 100, 1, 1);
+      for (Index row = 5; row < shape[0]; row += 7) {
+        for (Index i = 0; i < 16; ++i) {
+          const Index at = kOrder == Eigen::RowMajor ? row * shape[1] + i : i * shape[0] + row;
+          x[static_cast<std::size_t>(at)] += Scalar(1e5);
+        }
+      }
+      expect_contract<kOrder>(layer, map, shape, x, random_values<Scalar>(map.size(), 0.5, 1, 2));
+    }
+  }
+}
+
 TYPED_TEST(LayerNormNumbers, TheLastAxesAreTheDefault) {
   using Scalar = typename TypeParam::Scalar;
   constexpr int kOrder = TypeParam::kOrder;

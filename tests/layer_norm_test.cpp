@@ -5,7 +5,9 @@
 #include <cmath>
 #include <evenkeel/layer_norm.hpp>
 #include <optional>
+#include <string>
 #include <unsupported/Eigen/CXX11/Tensor>
+#include <utility>
 #include <vector>
 
 #include "support/contract.hpp"
@@ -51,6 +53,20 @@ TEST(LayerNorm, NormalizesEachColumnOfAMatrixOnAxisZero) {
   layer.forward(x, y);
   EXPECT_EQ(y, expected);
   EXPECT_EQ(to_real(layer.saved_mean()), (std::vector<Real>{2, 4, 7}));
+}
+
+// Such rows are written while later ones are summed.
+TEST(LayerNorm, WritesManyRowsInPlaceWithTheSameBits) {
+  for (const Index features : {256, 768, 2048}) {
+    SCOPED_TRACE(std::to_string(features) + " features");
+    const Shape shape = {170, features};
+    std::vector<float> x = random_values<float>(size_of(shape), 3, 2, 1), y(x.size());
+    ek::LayerNorm<float> layer(features);
+    layer.forward(view<Eigen::RowMajor>(std::as_const(x).data(), shape),
+                  view<Eigen::RowMajor>(y.data(), shape));
+    layer.forward(view<Eigen::RowMajor>(x.data(), shape), view<Eigen::RowMajor>(x.data(), shape));
+    EXPECT_TRUE(same_bits(x, y));
+  }
 }
 
 // The ConvNeXt one: the channels of each pixel of N, C, H, W.

@@ -324,7 +324,7 @@ class ColumnSets {
             task.x + offset,
             task.dy == nullptr ? nullptr : task.dy + offset,
             task.out + offset,
-            task.streams(p_),
+            task.streams,
             ahead(task, rows),
             rows.lines(),
             from,

@@ -230,7 +230,7 @@ class LineSets {
           task.x, task.dy, task.gamma == nullptr ? nullptr : task.gamma + param, from, to, batch.sets,
           batch.offsets[0], p_.batch.stride, xhat.mean(), xhat.scale(), xhat.shift(), row_dy, row_dy_x,
           wanted ? grad_gamma + param : nullptr, wanted ? grad_beta + param : nullptr,
-          task.streams(p_) ? ahead(task, batch) : 0});
+          task.streams ? ahead(task, batch) : 0});
     };
     if (set_pieces_.count == 1) {
       sum(0, p_.set_size(), dy.data(), dy_x.data());
@@ -259,7 +259,7 @@ class LineSets {
                       StatisticsTable<Statistic>& statistics) const {
     const Index param = p_.first_param(batch.first);
     simd::run<Compute>(kernels::NormalizeRows<Storage>{
-        task.x, task.out, task.streams(p_), p_.set_size(), batch.sets, batch.offsets[0], p_.batch.stride,
+        task.x, task.out, task.streams, p_.set_size(), batch.sets, batch.offsets[0], p_.batch.stride,
         task.gamma == nullptr ? nullptr : task.gamma + param,
         task.beta == nullptr ? nullptr : task.beta + param, Statistic(task.epsilon), statistics.arrays()});
   }
@@ -273,7 +273,7 @@ class LineSets {
           kernels::RowApply<typename Task::Op, Storage>{task.x,
                                                         task.dy,
                                                         task.out,
-                                                        task.streams(p_),
+                                                        task.streams,
                                                         ahead(task, batch),
                                                         set_pieces_.begin(i),
                                                         set_pieces_.end(i),
@@ -303,7 +303,7 @@ class LineSets {
               task.x,
               task.dy,
               task.out,
-              task.streams(p_),
+              task.streams,
               ahead(task, batch),
               cell_lines_,
               begin,

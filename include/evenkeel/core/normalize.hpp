@@ -30,8 +30,9 @@ void with_walk(const P& p, const F& f) {
 
 /// y = (x - mean) inv_std gamma + beta over every set of a partition that is not empty.
 template <typename Device, typename P, typename Storage>
-void normalize(const Device& device, const P& p, const ForwardTask<Storage>& task) {
+void normalize(const Device& device, const P& p, ForwardTask<Storage> task) {
   const Team<Device> team(device, p.size());
+  task.streams = goes_past_caches(p, task, team.threads());
   with_walk<Storage>(p, [&](const auto& walk) {
     walk.blocks().for_each(team, [&](Index, Index begin, Index end, const Team<Device>& of_block) {
       walk.forward(task, begin, end, of_block);
@@ -52,8 +53,9 @@ Index backward_sums(const P& p) {
 
 /// dx, and the gradients of gamma and beta, over a partition that is not empty.
 template <typename Device, typename P, typename Storage>
-void normalize_backward(const Device& device, const P& p, const BackwardTask<Storage>& task) {
+void normalize_backward(const Device& device, const P& p, BackwardTask<Storage> task) {
   const Team<Device> team(device, p.size());
+  task.streams = goes_past_caches(p, task, team.threads());
   with_walk<Storage>(p, [&](const auto& walk) {
     const Blocks blocks = walk.blocks();
     const BlockSums<Storage> block_sums{p.params(), blocks.count, task.sums};

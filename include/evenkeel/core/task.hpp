@@ -37,13 +37,13 @@ class CoefficientTable {
   Scratch<Compute, kSize> mean_, scale_, shift_, slope_;
 };
 
-/// Whether an output goes past the caches: a pass is too large for it to be found there later, and it is not
+/// Whether the output of a task goes past the caches: the pass is too large for it to be found there later, and it is not
 /// written over an input, whose lines are there already.
-template <typename Storage>
-bool goes_past_caches(const Partition& p, const Storage* out, const Storage* x, const Storage* dy) {
-  const Index arrays = dy == nullptr ? 2 : 3;
-  return arrays * p.size() * static_cast<Index>(sizeof(Storage)) >= simd::caches().streaming && out != x &&
-         out != dy;
+template <typename Task>
+bool goes_past_caches(const Partition& p, const Task& task, int threads) {
+  const Index arrays = task.dy == nullptr ? 2 : 3, bytes = static_cast<Index>(sizeof(*task.out));
+  return arrays * p.size() * bytes >= simd::caches().streaming_on(threads) && task.out != task.x &&
+         task.out != task.dy;
 }
 
 /// A pass forward: y = (x - mean) inv_std gamma + beta.
@@ -61,6 +61,7 @@ struct ForwardTask {
   Moments<Statistic>* moments;  // written; may be null
   const Compute* known_mean;    // not null: the statistics are given, one a set, and none are computed
   const Compute* known_variance;
+  bool streams = false;  // see goes_past_caches()
   static constexpr const Storage* dy = nullptr;
 
   using SetResult = SetStatistics<Statistic>;
@@ -97,10 +98,6 @@ struct ForwardTask {
     if (moments->keeps_variance) copy(s.variance.data(), moments->variance);
   }
 
-  bool streams(const Partition& p) const {
-    return goes_past_caches(p, static_cast<const Storage*>(out), x, dy);
-  }
-
   /// The rounding error of the mean goes back in through the shift.
   Coefficients<Compute> of_cell(const SetResult& s, Index param) const {
     Statistic scale = s.inv_std;
@@ -134,9 +131,10 @@ struct BackwardTask {
   const Compute* gamma;  // may be null
   const Compute* beta;   // null: backward has no use for it
   const Moments<Statistic>& moments;
-  Compute* grad_gamma;  // may be null
-  Compute* grad_beta;   // may be null
-  Statistic* sums;      // where the passes leave what the gradients of gamma and beta are made of
+  Compute* grad_gamma;   // may be null
+  Compute* grad_beta;    // may be null
+  Statistic* sums;       // where the passes leave what the gradients of gamma and beta are made of
+  bool streams = false;  // see goes_past_caches()
 
   struct SetResult {
     Compute mean;
@@ -146,10 +144,6 @@ struct BackwardTask {
   static constexpr bool reduces() { return true; }
   static constexpr Index bytes_read(Index elements) {
     return 2 * elements * static_cast<Index>(sizeof(Storage));
-  }
-
-  bool streams(const Partition& p) const {
-    return goes_past_caches(p, static_cast<const Storage*>(out), x, dy);
   }
 
   /// The mean that is subtracted in the compute type, and what it lacks.

@@ -37,14 +37,14 @@ struct RowApply {
     }
   }
 
-  /// Whether each row is parts of four whole vectors, all written in the same way.
+  /// Whether a row can be written in parts of four vectors.
   template <typename V>
   EVENKEEL_INLINE bool has_parts() const {
     return (end - begin) % (4 * V::kLanes) == 0 && gamma != nullptr && (beta != nullptr || Op::kInputs > 1) &&
            (!stream || in_lines());
   }
 
-  /// Four vectors of row r from feature f on, where there are such parts.
+  /// The part of row r that begins at feature f.
   template <typename V>
   EVENKEEL_INLINE void part(Index r, Index f) const {
     if (stream) {
@@ -77,7 +77,7 @@ struct RowApply {
 
   template <typename V, bool kStream, bool kHasAll>
   EVENKEEL_INLINE void apply() const {
-    constexpr int L = V::kLanes, kOfLine = kCacheLine<Storage> > L ? kCacheLine<Storage> / L : 1;
+    constexpr int L = V::kLanes, kOfLine = std::max(1, static_cast<int>(kCacheLine<Storage>) / L);
     const Index n = end - begin;
     const bool whole = kStream ? in_lines() : n % L == 0;
     for (Index r = 0; r < rows; ++r) {
@@ -109,9 +109,7 @@ struct RowApply {
     }
   }
 
-  EVENKEEL_INLINE void ask_ahead(Index from) const {
-    prefetch((Op::kInputs > 1 ? dy : x) + from, ahead);
-  }
+  EVENKEEL_INLINE void ask_ahead(Index from) const { prefetch((Op::kInputs > 1 ? dy : x) + from, ahead); }
 
   /// Of m features from f on, which are at x + from.
   template <typename V, bool kHasAll>
@@ -159,7 +157,7 @@ struct RowGradients {
     using V = simd::VecOf<Compute, Bytes>;
     std::fill(sum_dy, sum_dy + rows, Statistic(0));
     std::fill(sum_dy_x, sum_dy_x + rows, Statistic(0));
-    Compute ones[kWide * V::kLanes];
+    Compute ones[kWide * V::kLanes];  // for gamma
     if (gamma == nullptr) std::fill(ones, ones + std::min<Index>(end - begin, kWide * V::kLanes), Compute(1));
     for (Index row = 0; row < rows; row += kShortSum) {
       for (Index f = begin; f < end; f += kWide * V::kLanes) {
@@ -171,7 +169,8 @@ struct RowGradients {
  private:
   static constexpr int kWide = 8 * kShortSum;
 
-  /// Of at most kShortSum rows and kWide vectors of features: for each feature, a short sum; for each row, of short sums.
+  /// Of at most kShortSum rows and kWide vectors of features: a short sum for each feature, a few short sums added up for
+  /// each row.
   template <typename V>
   struct Sums {
     Compute beta[kWide * V::kLanes], gamma[kWide * V::kLanes];
@@ -216,7 +215,7 @@ struct RowGradients {
     }
   }
 
-  /// All rows of one or two vectors: what is added up by feature stays in registers.
+  /// All `count` rows, of kVectors vectors: what is added up by feature stays in registers.
   template <int kVectors, typename V>
   EVENKEEL_INLINE void add_narrow_rows(Index row, Index count, Index f, const Compute* weights,
                                        Sums<V>& sums) const {
@@ -317,7 +316,7 @@ struct RowGradients {
 
     template <typename Load>
     EVENKEEL_INLINE void add(const Load& load, const V& vgamma, V& beta_sum, V& gamma_sum) {
-      const V centred = mean - load(x, center);
+      const V centred = difference(mean, load(x, center));
       const V vdy = load(dy, Compute(0));
       const V weighted = vdy * vgamma;
       sum_dy = sum_dy + weighted;

@@ -53,6 +53,10 @@ struct RunPivots {
   }
 };
 
+struct NoWork {
+  EVENKEEL_INLINE void operator()(Index, Index) const {}
+};
+
 /// first[k], second[k] = the Terms' sums over elements [begin, end) of set k.
 ///
 /// Set k is `lines` from x + offsets[k] on, and has one center.
@@ -61,9 +65,6 @@ struct RunPivots {
 /// (three operations a vector) while the data is near, by bandwidth beyond. Measured with RunApply, as a batch norm of
 /// N,C,H,W that trains, with 512-bit vectors: 1.5 times the floor inside the second-level cache, 1.4 beyond; backward 1.5
 /// and 1.3 to 1.55. With 256-bit ones, on an AMD EPYC: 1.8 to 2.1, backward 1.45 to 1.6.
-struct NoWork {
-  EVENKEEL_INLINE void operator()(Index, Index) const {}
-};
 template <typename Terms, typename Storage>
 struct RunSums {
   using Compute = ComputeOf<Storage>;
@@ -84,8 +85,7 @@ struct RunSums {
     beside<Bytes>(NoWork());
   }
 
-  /// Calls work(k, i) when four vectors from element i of set k on have been summed: something that waits for memory while
-  /// this adds.
+  /// The same, and work(k, i) after every four vectors: those from element i of a line of set k on.
   template <int Bytes, typename Work>
   EVENKEEL_INLINE void beside(const Work& work) const {
     using V = simd::VecOf<Compute, Bytes>;
@@ -123,7 +123,8 @@ struct RunSums {
       });
     } else {
       V f[L], s[L];
-      for (Index j = 0; j < count; ++j) sum_short_line(k + j, begin, offsets[k + j] + begin, n, f[j], s[j], work);
+      for (Index j = 0; j < count; ++j)
+        sum_short_line(k + j, begin, offsets[k + j] + begin, n, f[j], s[j], work);
       for (Index j = count; j < L; ++j) f[j] = s[j] = V::all(Compute(0));
       sums = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA { return simd::Two<V>{f[j], s[j]}; });
     }
@@ -134,7 +135,7 @@ struct RunSums {
     wide_second.store(second + k, count);
   }
 
-  /// Of n elements of set k, from element `at` of a line on.
+  /// Of n elements of set k, the first of which is element `at` of a line.
   template <typename V, typename Work>
   EVENKEEL_INLINE void sum_short_line(Index k, Index at, Index from, Index n, V& to_first, V& to_second,
                                       const Work& work) const {
@@ -172,7 +173,8 @@ struct RunSums {
     for (; !line.done(); line.next()) {
       for (Index i = 0; i < line.length(); i += kShort<V>) {
         V f, s;
-        sum_short_line(k, i, offsets[k] + line.offset() + i, std::min(line.length() - i, kShort<V>), f, s, work);
+        sum_short_line(k, i, offsets[k] + line.offset() + i, std::min(line.length() - i, kShort<V>), f, s,
+                       work);
         wide_first.add(f);
         wide_second.add(s);
       }
@@ -218,7 +220,7 @@ struct CentredSums {
     }
   }
 
-  /// As RunSums does. Returns whether the sums are done; where not, with the pivots as they are now, they will be.
+  /// About guessed pivots, once, with work as RunSums has it. Returns whether that will do; if not, pivots are good now.
   template <int Bytes, typename Work>
   EVENKEEL_INLINE bool beside(const Work& work) const {
     guess_pivots<Bytes>();
@@ -238,7 +240,8 @@ struct CentredSums {
   template <int Bytes>
   EVENKEEL_INLINE void guess_pivots() const {
     const LineCursor start(lines, begin, end);
-    RunPivots<Storage>{x + start.offset(), start.length(), sets, offsets, pivots}.template operator()<Bytes>();
+    RunPivots<Storage>{x + start.offset(), start.length(), sets, offsets, pivots}
+        .template operator()<Bytes>();
   }
 
   /// The mean in place of each poor pivot.

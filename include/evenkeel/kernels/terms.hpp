@@ -4,6 +4,9 @@
 
 namespace evenkeel::kernels {
 
+// What the passes add up and write. x is taken from the center, not the center from x, so that an instruction can take x
+// from memory.
+
 // What the passes add up. `center` is the pivot or the mean; lanes that are absent hold x = center, dy = 0.
 
 /// first += x - center, second += (x - center)^2
@@ -12,7 +15,7 @@ struct Deviations {
 
   template <typename V>
   static EVENKEEL_INLINE void add(const V& x, const V&, const V&, const V& center, V& first, V& second) {
-    const V deviation = center - x;
+    const V deviation = difference(center, x);
     first = first - deviation;
     second = fma(deviation, deviation, second);
   }
@@ -25,7 +28,7 @@ struct Gradients {
   template <typename V>
   static EVENKEEL_INLINE void add(const V& x, const V& dy, const V&, const V& center, V& first, V& second) {
     first = first + dy;
-    second = fnma(dy, center - x, second);
+    second = fnma(dy, difference(center, x), second);
   }
 };
 
@@ -49,7 +52,7 @@ struct Normalize {
 
   template <typename V>
   static EVENKEEL_INLINE V apply(const V& x, const V&, const V* coefficients) {
-    return fnma(coefficients[0] - x, coefficients[1], coefficients[2]);
+    return fnma(difference(coefficients[0], x), coefficients[1], coefficients[2]);
   }
   template <typename V>
   static EVENKEEL_INLINE V apply(const V& x, const V& dy, const V* coefficients, const V& gamma,
@@ -65,7 +68,7 @@ struct InputGradient {
 
   template <typename V>
   static EVENKEEL_INLINE V apply(const V& x, const V& dy, const V* coefficients) {
-    return fma(dy, coefficients[1], fnma(coefficients[0] - x, coefficients[3], coefficients[2]));
+    return fma(dy, coefficients[1], fnma(difference(coefficients[0], x), coefficients[3], coefficients[2]));
   }
   template <typename V>
   static EVENKEEL_INLINE V apply(const V& x, const V& dy, const V* coefficients, const V& gamma, const V&) {

@@ -1,8 +1,5 @@
 #pragma once
 
-#ifndef NEAR
-#define NEAR 8192
-#endif
 #include "evenkeel/kernels/rows.hpp"
 #include "evenkeel/kernels/runs.hpp"
 #include "evenkeel/kernels/sets.hpp"
@@ -10,12 +7,13 @@
 namespace evenkeel::kernels {
 
 /// y = (x - mean) inv_std gamma[f] + beta[f] of each row, and the row's statistics: CentredSums, FinishSums,
-/// NormalizeCoefficients and RowApply for a few rows at a time, so that arithmetic and memory work side by side.
+/// NormalizeCoefficients and RowApply for a few rows at a time. Rows of whole vectors are written while the next few are
+/// summed, since sums wait for arithmetic and writing for memory.
 ///
 /// Row r begins at x + offset + r stride and has n features; gamma and beta may be null. Statistics are written at
 /// the row's number. Limited by the ports that shuffle and add vectors for rows of one vector, by bandwidth beyond.
-/// Measured, as layer norm, with 512-bit vectors: 1.35 times the floor for rows of 768 (1.7 inside the second-level cache),
-/// 1.7 for 64, 2.6 for 16; with 256-bit ones, on an AMD EPYC: 1.5 (2.3 to 3.1), 1.9 and 4.8.
+/// Measured, as layer norm, with 512-bit vectors, before rows were written beside sums: 1.35 times the floor for rows of 768
+/// (1.7 inside the second-level cache), 1.7 for 64, 2.6 for 16; with 256-bit ones, on an AMD EPYC: MEASURED.
 template <typename Storage>
 struct NormalizeRows {
   using Compute = ComputeOf<Storage>;
@@ -40,7 +38,6 @@ struct NormalizeRows {
     Compute pivots[kBatch], means[kBatch], scales[kBatch], shifts[kBatch];
     Statistic first[kBatch], second[kBatch];
 
-    const Index at_once = rows_at_once();
     const auto apply = [&](Index from, Index some, Index ahead) EVENKEEL_INLINE_LAMBDA {
       return RowApply<Normalize, Storage>{x,
                                           nullptr,
@@ -56,21 +53,20 @@ struct NormalizeRows {
                                           gamma,
                                           beta};
     };
-    const bool side_by_side = n > 8 * V::kLanes && apply(0, rows, 0).template has_parts<V>();
-    const Index ahead = (side_by_side ? 2 : 1) * at_once * stride;
-    Index applied = 0;
+    const bool in_parts = n > 8 * V::kLanes && apply(0, rows, 0).template has_parts<V>();
+    const Index at_once = rows_at_once(), ahead = (in_parts ? 2 : 1) * at_once * stride;
+    Index written = 0;
     for (Index r = 0; r < rows; r += at_once) {
       const Index some = std::min(at_once, rows - r);
-      const bool apply_beside = side_by_side && r > 0;
+      const bool beside = in_parts && r > 0;
+      const CentredSums<Storage> sums{x + offset,  row,     0,      n,     some,
+                                      offsets + r, !beside, pivots, first, second};
       bool done = false;
-      CentredSums<Storage> sums{x + offset, row,           0,      n,     some,  offsets + r,
-                                !apply_beside, pivots, first, second};
-      if (apply_beside) {
-        const auto parts = apply(applied, some, ahead);
-        done = sums.template beside<Bytes>([parts](Index k, Index i) EVENKEEL_INLINE_LAMBDA {
-          parts.template part<V>(k, i);
-        });
-        applied += some;
+      if (beside) {
+        const auto before = apply(written, some, ahead);
+        done = sums.template beside<Bytes>([before](Index k, Index i)
+                                               EVENKEEL_INLINE_LAMBDA { before.template part<V>(k, i); });
+        written += some;
       }
       if (!done) sums.template operator()<Bytes>();
       const StatisticArrays<Statistic> to = statistics.from(r);
@@ -79,18 +75,16 @@ struct NormalizeRows {
       NormalizeCoefficients<Compute, Statistic>{some,      to.mean,    to.mean_low, to.inv_std,
                                                 means + r, scales + r, shifts + r}
           .template operator()<Bytes>();
-      const Index ready = side_by_side && r + some < rows ? applied : r + some;
-      if (applied < ready) {
-        apply(applied, ready - applied, ahead).template operator()<Bytes>();
-        applied = ready;
-      }
+      if (in_parts && r + some < rows) continue;
+      apply(written, r + some - written, ahead).template operator()<Bytes>();
+      written = r + some;
     }
   }
 
  private:
   /// Rows that stay in the nearest cache, in whole vectors of statistics.
   EVENKEEL_INLINE Index rows_at_once() const {
-    const Index near = std::clamp<Index>(NEAR / n, 1, kBatch / 2);
+    const Index near = std::clamp<Index>(8192 / n, 1, kBatch / 2);
     return near > 8 ? near / 8 * 8 : near;
   }
 };

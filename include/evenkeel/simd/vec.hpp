@@ -81,6 +81,7 @@ struct Vec {
   friend EVENKEEL_INLINE Vec fma(const Vec& a, const Vec& b, const Vec& c) {
     return {T(a.value * b.value + c.value)};
   }
+  /// c - a b
   friend EVENKEEL_INLINE Vec fnma(const Vec& a, const Vec& b, const Vec& c) {
     return {T(c.value - a.value * b.value)};
   }
@@ -306,7 +307,7 @@ struct NativeVec {
     return NativeVec::of(a.value * b.value + c.value);
   }
   friend EVENKEEL_INLINE Vec<T, Lanes> fnma(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b,
-                                           const Vec<T, Lanes>& c) {
+                                            const Vec<T, Lanes>& c) {
     return NativeVec::of(c.value - a.value * b.value);
   }
   /// 1 / sqrt(a) for finite a > 0, to about a unit in the last place: Newton's iteration from a guess that halves and negates
@@ -360,6 +361,18 @@ EVENKEEL_VEC(double, 8);
 #undef EVENKEEL_VEC
 
 #endif  // EVENKEEL_HAS_VECTORS
+
+/// a - b, which a caller's -ffast-math may not take apart: (a - b) c as a c - b c loses what is small in a - b.
+template <typename T, int Lanes>
+EVENKEEL_INLINE Vec<T, Lanes> difference(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b) {
+  Vec<T, Lanes> d = a - b;
+#if defined(__FAST_MATH__) && defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) asm("" : "+x"(d.value));
+#elif defined(__FAST_MATH__) && defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) asm("" : "+w"(d.value));
+#endif
+  return d;
+}
 
 /// Orders what was streamed before what is stored after.
 EVENKEEL_INLINE void fence() {
