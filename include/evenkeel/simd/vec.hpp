@@ -366,10 +366,18 @@ EVENKEEL_VEC(double, 8);
 template <typename T, int Lanes>
 EVENKEEL_INLINE Vec<T, Lanes> difference(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b) {
   Vec<T, Lanes> d = a - b;
-#if defined(__FAST_MATH__) && defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) asm("" : "+x"(d.value));
-#elif defined(__FAST_MATH__) && defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
-  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) asm("" : "+w"(d.value));
+#ifdef __FAST_MATH__
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+#if defined(__clang__)
+#if __has_builtin(__arithmetic_fence)
+    d.value = __arithmetic_fence(d.value);
+#endif
+#elif defined(__GNUC__) && defined(__x86_64__)
+    asm("" : "+v"(d.value));
+#elif defined(__GNUC__) && defined(__aarch64__)
+    asm("" : "+w"(d.value));
+#endif
+  }
 #endif
   return d;
 }
