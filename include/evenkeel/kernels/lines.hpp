@@ -122,7 +122,7 @@ EVENKEEL_INLINE void write_line(Storage* out, Index n, const F& value) {
     }
   }
   const bool whole = n % L == 0;
-  const V last = whole ? V::all(0) : value(n - L, L);
+  const V last = whole ? V::all(typename V::Scalar(0)) : value(n - L, L);
 #pragma GCC unroll 2
   for (; i + L <= n; i += L) value(i, L).store(out + i);
   if (!whole) last.store(out + n - L);

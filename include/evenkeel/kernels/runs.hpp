@@ -53,6 +53,7 @@ struct RunPivots {
   }
 };
 
+/// Nothing, beside RunSums.
 struct NoWork {
   EVENKEEL_INLINE void operator()(Index, Index) const {}
 };

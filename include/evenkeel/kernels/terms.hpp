@@ -4,8 +4,7 @@
 
 namespace evenkeel::kernels {
 
-// What the passes add up and write. x is taken from the center, not the center from x, so that an instruction can take x
-// from memory.
+// center - x, not x - center: so one instruction loads x and subtracts it.
 
 // What the passes add up. `center` is the pivot or the mean; lanes that are absent hold x = center, dy = 0.
 
