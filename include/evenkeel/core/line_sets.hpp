@@ -79,11 +79,7 @@ class LineSets {
   /// Rows of at most a block, whose statistics the kernel that applies them finds.
   bool whole_rows() const { return kRows && p_.set_size() <= kRunBlock; }
 
-  /// Sets that stay in the nearest cache, in whole vectors of statistics.
-  Index near_sets() const {
-    const Index sets = std::clamp<Index>(8192 / p_.set_size(), 1, kernels::kBatch);
-    return sets > 8 ? sets / 8 * 8 : sets;
-  }
+  Index near_sets() const { return kernels::near_sets(p_.set_size(), kernels::kBatch); }
 
   /// Rows that stay in the second-level cache, and are enough to add up by feature: whole short sums, so that what they add
   /// up to does not depend on the machine.

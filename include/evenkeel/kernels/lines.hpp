@@ -151,4 +151,10 @@ constexpr Index kBatch = 128;
 template <typename Compute>
 constexpr Index kLanes = sizeof(Compute) <= 4 ? 2048 : 1024;
 
+/// How many sets of so many elements stay in the nearest cache, at most `most`: whole vectors of statistics.
+EVENKEEL_INLINE Index near_sets(Index set_size, Index most) {
+  const Index sets = std::clamp<Index>(8192 / set_size, 1, most);
+  return sets > 8 ? sets / 8 * 8 : sets;
+}
+
 }  // namespace evenkeel::kernels

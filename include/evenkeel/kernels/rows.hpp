@@ -40,8 +40,7 @@ struct RowApply {
   /// Whether a row can be written in parts of four vectors.
   template <typename V>
   EVENKEEL_INLINE bool has_parts() const {
-    return (end - begin) % (4 * V::kLanes) == 0 && gamma != nullptr && (beta != nullptr || Op::kInputs > 1) &&
-           (!stream || in_lines());
+    return (end - begin) % (4 * V::kLanes) == 0 && has_all() && (!stream || in_lines());
   }
 
   /// The part of row r that begins at feature f.
@@ -59,9 +58,12 @@ struct RowApply {
 
   EVENKEEL_INLINE bool in_lines() const { return lines_only(out + offset + begin, end - begin, stride); }
 
+  /// The parameters that Op takes.
+  EVENKEEL_INLINE bool has_all() const { return gamma != nullptr && (beta != nullptr || Op::kInputs > 1); }
+
   template <typename V, bool kStream>
   EVENKEEL_INLINE void choose() const {
-    if (gamma != nullptr && (beta != nullptr || Op::kInputs > 1)) {
+    if (has_all()) {
       apply<V, kStream, true>();
     } else {
       apply<V, kStream, false>();

@@ -55,7 +55,7 @@ struct NormalizeRows {
                                           beta};
     };
     const bool in_parts = n > 8 * V::kLanes && apply(0, rows, 0).template has_parts<V>();
-    const Index at_once = rows_at_once(), ahead = (in_parts ? 2 : 1) * at_once * stride;
+    const Index at_once = near_sets(n, kBatch / 2), ahead = (in_parts ? 2 : 1) * at_once * stride;
     Index written = 0;
     for (Index r = 0; r < rows; r += at_once) {
       const Index some = std::min(at_once, rows - r);
@@ -80,13 +80,6 @@ struct NormalizeRows {
       apply(written, r + some - written, ahead).template operator()<Bytes>();
       written = r + some;
     }
-  }
-
- private:
-  /// Rows that stay in the nearest cache, in whole vectors of statistics.
-  EVENKEEL_INLINE Index rows_at_once() const {
-    const Index near = std::clamp<Index>(8192 / n, 1, kBatch / 2);
-    return near > 8 ? near / 8 * 8 : near;
   }
 };
 
