@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
 #include <evenkeel/layer_norm.hpp>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unsupported/Eigen/CXX11/Tensor>
@@ -66,6 +68,51 @@ TEST(LayerNorm, WritesManyRowsInPlaceWithTheSameBits) {
                   view<Eigen::RowMajor>(y.data(), shape));
     layer.forward(view<Eigen::RowMajor>(x.data(), shape), view<Eigen::RowMajor>(x.data(), shape));
     EXPECT_TRUE(same_bits(x, y));
+  }
+}
+
+/// The first element of a line of the cache: 15 more are wanted than used.
+float* on_a_line(std::vector<float>& memory) {
+  void* first = memory.data();
+  std::size_t size = memory.size() * sizeof(float);
+  return static_cast<float*>(std::align(64, 1, first, size));
+}
+
+// Rows of one, two and four vectors, and of three: so many that they are written past the caches, and a few at a time, that
+// are not.
+TEST(LayerNorm, ManyShortRowsHaveTheBitsOfAFewOfThem) {
+  for (const Index features : {4, 8, 16, 32, 64, 24}) {
+    for (const bool affine : {true, false}) {
+      SCOPED_TRACE(std::to_string(features) + " features" + (affine ? "" : ", no parameters"));
+      ek::LayerNormOptions options;
+      options.affine = affine;
+      ek::LayerNorm<float> all(features, options);
+      for (Index f = 0; affine && f < features; ++f) {
+        all.gamma()[f] = static_cast<float>(f) - 1.5f;
+        all.beta()[f] = 0.1f * static_cast<float>(f);
+      }
+      ek::LayerNorm<float> few = all;
+      const Index rows = 1200000 / features, some = 96;
+      const Shape shape = {rows, features};
+      const std::vector<float> x = random_values<float>(rows * features, 3, 2, 1),
+                               dy = random_values<float>(rows * features, 0.5, 1, 2);
+      std::vector<float> y(x.size() + 15), dx(x.size() + 15), few_y(x.size() + 15), few_dx(x.size() + 15);
+      const auto run = [&](ek::LayerNorm<float>& layer, Index first, Index count, float* to, float* to_dx) {
+        const auto part = [&](auto* p) {
+          return view<Eigen::RowMajor>(p + first * features, {count, features});
+        };
+        layer.forward(part(x.data()), part(to));
+        layer.backward(part(x.data()), part(dy.data()), part(to_dx));
+      };
+      run(all, 0, rows, on_a_line(y), on_a_line(dx));
+      for (Index r = 0; r < rows; r += some)
+        run(few, r, std::min(some, rows - r), on_a_line(few_y), on_a_line(few_dx));
+      const auto values = [&](std::vector<float>& memory) {
+        return std::vector<float>(on_a_line(memory), on_a_line(memory) + x.size());
+      };
+      EXPECT_TRUE(same_bits(values(y), values(few_y)));
+      EXPECT_TRUE(same_bits(values(dx), values(few_dx)));
+    }
   }
 }
 

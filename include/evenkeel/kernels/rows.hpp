@@ -63,7 +63,14 @@ struct RowApply {
 
   template <typename V, bool kStream>
   EVENKEEL_INLINE void choose() const {
-    if (has_all()) {
+    const Index n = end - begin;
+    if (n == V::kLanes) {
+      few_vectors<1, V, kStream>();
+    } else if (n == 2 * V::kLanes) {
+      few_vectors<2, V, kStream>();
+    } else if (n == 4 * V::kLanes) {
+      few_vectors<4, V, kStream>();
+    } else if (has_all()) {
       apply<V, kStream, true>();
     } else {
       apply<V, kStream, false>();
@@ -96,6 +103,35 @@ struct RowApply {
           if constexpr (kStream) ask_ahead(from + i);
           return value<V, kHasAll>(from + i, begin + i, m, c);
         });
+      }
+    }
+  }
+
+  /// Rows of kVectors vectors, whose gamma and beta stay in registers. Members are copied, or they would be read again after
+  /// every store.
+  template <int kVectors, typename V, bool kStream>
+  EVENKEEL_INLINE void few_vectors() const {
+    constexpr int L = V::kLanes;
+    V vgamma[kVectors], vbeta[kVectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      vgamma[j] = gamma != nullptr ? V::load(gamma + begin + j * L) : V::all(Compute(1));
+      vbeta[j] = Op::kInputs == 1 && beta != nullptr ? V::load(beta + begin + j * L) : V::all(Compute(0));
+    }
+    const Compute* const of_row[4] = {coefficients[0], coefficients[1], coefficients[2], coefficients[3]};
+    const Storage *from = x + offset + begin, *from_dy = Op::kInputs > 1 ? dy + offset + begin : from;
+    Storage* to = out + offset + begin;
+    const Index step = stride, further = ahead, count = rows;
+#pragma GCC unroll 2
+    for (Index r = 0; r < count; ++r, from += step, from_dy += step, to += step) {
+      V c[Op::kCoefficients];
+      spread_coefficients<Op>(of_row, r, c);
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) {
+        if (kStream && j * L % kCacheLine<Storage> == 0)
+          prefetch((Op::kInputs > 1 ? from_dy : from) + j * L, further);
+        const V vx = V::load(from + j * L), vdy = Op::kInputs > 1 ? V::load(from_dy + j * L) : vx;
+        put<kStream>(Op::apply(vx, vdy, c, vgamma[j], vbeta[j]), to + j * L);
       }
     }
   }

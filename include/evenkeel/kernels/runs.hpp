@@ -113,21 +113,28 @@ struct RunSums {
   EVENKEEL_INLINE void sum_short(Index k, Index count, const Work& work) const {
     constexpr int L = V::kLanes;
     const Index n = end - begin;
+    const bool few_vectors = Terms::kInputs == 1 && n % L == 0 && n <= 8 * L;
+    const auto sum_few_vectors = [&](Index j) EVENKEEL_INLINE_LAMBDA {
+      const V center = V::all(centers[k + j]);
+      const Index from = offsets[k + j] + begin;
+      simd::Two<V> set{V::all(Compute(0)), V::all(Compute(0))};
+      for (Index i = 0; i < n; i += L) add(k + j, from + i, L, center, set.first, set.second);
+      return set;
+    };
     simd::Two<V> sums;
-    if (Terms::kInputs == 1 && n % L == 0 && n <= 8 * L && count == L) {
-      sums = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA {
-        const V center = V::all(centers[k + j]);
-        const Index from = offsets[k + j] + begin;
-        simd::Two<V> set{V::all(Compute(0)), V::all(Compute(0))};
-        for (Index i = 0; i < n; i += L) add(k + j, from + i, L, center, set.first, set.second);
-        return set;
-      });
+    if (few_vectors && count == L) {
+      sums = simd::totals(sum_few_vectors);
     } else {
-      V f[L], s[L];
-      for (Index j = 0; j < count; ++j)
-        sum_short_line(k + j, begin, offsets[k + j] + begin, n, f[j], s[j], work);
-      for (Index j = count; j < L; ++j) f[j] = s[j] = V::all(Compute(0));
-      sums = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA { return simd::Two<V>{f[j], s[j]}; });
+      simd::Two<V> each[L];
+      for (Index j = 0; j < count; ++j) {
+        if (few_vectors) {
+          each[j] = sum_few_vectors(j);
+        } else {
+          sum_short_line(k + j, begin, offsets[k + j] + begin, n, each[j].first, each[j].second, work);
+        }
+      }
+      for (Index j = count; j < L; ++j) each[j].first = each[j].second = V::all(Compute(0));
+      sums = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA { return each[j]; });
     }
     simd::WideSum<Compute, L, Statistic> wide_first, wide_second;
     wide_first.add(sums.first);

@@ -34,10 +34,11 @@ struct NormalizeRows {
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Compute, Bytes>;
     const Lines row{1, 0, 1, 0, n};
-    Index offsets[kBatch];
-    for (Index r = 0; r < rows; ++r) offsets[r] = r * stride;
-    Compute pivots[kBatch], means[kBatch], scales[kBatch], shifts[kBatch];
-    Statistic first[kBatch], second[kBatch];
+    const Index at_once = std::min(rows, near_sets(n, kMost));
+    Index offsets[kMost];
+    for (Index r = 0; r < at_once; ++r) offsets[r] = r * stride;
+    Compute pivots[kMost], means[kBatch], scales[kBatch], shifts[kBatch];
+    Statistic first[kMost], second[kMost];
 
     const auto apply = [&](Index from, Index some, Index ahead) EVENKEEL_INLINE_LAMBDA {
       return RowApply<Normalize, Storage>{x,
@@ -55,13 +56,13 @@ struct NormalizeRows {
                                           beta};
     };
     const bool in_parts = n > 8 * V::kLanes && apply(0, rows, 0).template has_parts<V>();
-    const Index at_once = near_sets(n, kBatch / 2), ahead = (in_parts ? 2 : 1) * at_once * stride;
+    const Index ahead = (in_parts ? 2 : 1) * at_once * stride;
     Index written = 0;
     for (Index r = 0; r < rows; r += at_once) {
       const Index some = std::min(at_once, rows - r);
       const bool beside = in_parts && r > 0;
-      const CentredSums<Storage> sums{x + offset,  row,     0,      n,     some,
-                                      offsets + r, !beside, pivots, first, second};
+      const CentredSums<Storage> sums{
+          x + offset + r * stride, row, 0, n, some, offsets, !beside, pivots, first, second};
       bool done = false;
       if (beside) {
         const auto before = apply(written, some, ahead);
@@ -81,6 +82,9 @@ struct NormalizeRows {
       written = r + some;
     }
   }
+
+ private:
+  static constexpr Index kMost = kBatch / 2;  // rows at a time
 };
 
 }  // namespace evenkeel::kernels

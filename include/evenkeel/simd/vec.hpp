@@ -247,10 +247,26 @@ struct NativeVec {
                                             const Vec<T, Lanes>& c) {
     return NativeVec::of(c.value - a.value * b.value);
   }
-  /// 1 / sqrt(a) for finite a > 0, to about a unit in the last place: Newton's iteration from a guess that halves and negates
-  /// the exponent. Subnormal values are scaled first.
+  /// 1 / sqrt(a) for a > 0, to about a unit in the last place. With registers of 64 bytes and on AArch64 not by dividing,
+  /// which takes longer there, but by Newton's iteration from a guess that halves and negates the exponent; a is finite then,
+  /// and subnormal values are scaled first.
   friend EVENKEEL_INLINE Vec<T, Lanes> inverse_root(const Vec<T, Lanes>& a) {
     static_assert(std::is_same_v<T, double>);
+#ifdef __x86_64__
+    if constexpr (sizeof(Register) <= 32) {
+      Vec<T, Lanes> root;
+      if constexpr (sizeof(Register) == 16) {
+        asm("sqrtpd %1, %0" : "=x"(root.value) : "x"(a.value));
+      } else {
+#ifdef __clang__  // by way of memory, as in masked.hpp
+        asm("vsqrtpd %1, %%ymm0\n\tvmovupd %%ymm0, %0" : "=m"(root.value) : "m"(a.value) : "xmm0");
+#else
+        asm("vsqrtpd %1, %0" : "=x"(root.value) : "xm"(a.value));
+#endif
+      }
+      return NativeVec::of(1 / root.value);
+    }
+#endif
     typedef std::int64_t Bits __attribute__((vector_size(sizeof(Register))));
     const Vec<T, Lanes> tiny = all(0x1p-900), one = all(1), half = all(0.5);
     const Vec<T, Lanes> halved = a * if_less(a, tiny, all(0x1p199), half);
