@@ -63,7 +63,7 @@ struct ColumnSpread {
 /// registers, and kShortSum such sums in the nearest cache: with more rows at once there would be more streams than the
 /// hardware fetches ahead. Limited by memory from the second-level cache on. Measured with ColumnApply, as a batch norm of
 /// N,H,W,C, with 512-bit vectors: 2.2 times the floor inside that cache, 1.6 to 1.8 beyond, backward 1.7 and 1.8 to 2; with
-/// 256-bit ones, on an AMD EPYC: 2.9 and 1.8 to 2.5, backward 2.4 and 1.8 to 2.3.
+/// 256-bit ones, on an AMD EPYC: 2.5 and 1.8 to 2.8, backward 1.95 and 2 to 2.3.
 template <typename Terms, typename Storage>
 struct ColumnSums {
   using Compute = ComputeOf<Storage>;

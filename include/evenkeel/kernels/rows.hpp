@@ -170,7 +170,7 @@ struct RowApply {
 /// grad_beta, both together. A few rows at a time, as registers allow, share the loads and stores of what belongs to a
 /// feature. Limited by the two ports that multiply vectors: seven operations a vector. Measured with RowApply, as layer
 /// norm's backward, with 512-bit vectors: 2.8 times the floor inside the second-level cache (clang++: 2.4), 1.7 beyond, 2.4
-/// for rows of 16; with 256-bit ones, on an AMD EPYC: 4, 1.8 (2.7 inside the third-level cache), and 5.2.
+/// for rows of 16; with 256-bit ones, on an AMD EPYC: 3.7, 1.65 to 1.9 (2.4 inside the third-level cache), and 3.8.
 template <typename Storage>
 struct RowGradients {
   using Compute = ComputeOf<Storage>;

@@ -65,7 +65,7 @@ struct NoWork {
 /// Short sets are summed one after the other and folded together, one a lane. Limited by the two ports that add vectors
 /// (three operations a vector) while the data is near, by bandwidth beyond. Measured with RunApply, as a batch norm of
 /// N,C,H,W that trains, with 512-bit vectors: 1.5 times the floor inside the second-level cache, 1.4 beyond; backward 1.5
-/// and 1.3 to 1.55. With 256-bit ones, on an AMD EPYC: 1.8 to 2.1, backward 1.45 to 1.6.
+/// and 1.3 to 1.55. With 256-bit ones, on an AMD EPYC: 1.5 to 1.9, backward 1.4 to 1.8.
 template <typename Terms, typename Storage>
 struct RunSums {
   using Compute = ComputeOf<Storage>;
