@@ -93,7 +93,6 @@ TEST(LayerNorm, ManyShortRowsHaveTheBitsOfAFewOfThem) {
       }
       ek::LayerNorm<float> few = all;
       const Index rows = 1200000 / features, some = 96;
-      const Shape shape = {rows, features};
       const std::vector<float> x = random_values<float>(rows * features, 3, 2, 1),
                                dy = random_values<float>(rows * features, 0.5, 1, 2);
       std::vector<float> y(x.size() + 15), dx(x.size() + 15), few_y(x.size() + 15), few_dx(x.size() + 15);
