@@ -66,11 +66,12 @@ std::vector<float> loaded(const std::vector<Storage>& values) {
 }
 
 template <typename Storage, typename Layer>
-void expect_rounded_once(Layer& layer, const IndexMap& map, const Shape& shape) {
+void expect_rounded_once(Layer& layer, const IndexMap& map, const Shape& shape, double mean = 8,
+                         double std = 1) {
   static_assert(std::is_same_v<std::decay_t<decltype(layer.gamma()[0])>, float>,
                 "parameters are kept in float");
   randomize_parameters(layer);
-  const auto x = stored<Storage>(random_values<float>(map.size(), 8, 1, 1));
+  const auto x = stored<Storage>(random_values<float>(map.size(), mean, std, 1));
   const auto dy = stored<Storage>(random_values<float>(map.size(), 0.5, 1, 2));
   std::vector<Storage> y(x.size()), dx(x.size());
   layer.forward(ek::view(x.data(), shape), ek::view(y.data(), shape));
@@ -105,10 +106,46 @@ TYPED_TEST(StorageTypes, RowsOfLayerNorm) {
   }
 }
 
+TYPED_TEST(StorageTypes, LargeValues) {
+  const double size = std::is_same_v<TypeParam, Eigen::half> ? 1e4 : 1e30;
+  const Shape rows = {9, 33}, planes = {4, 3, 50};
+  ek::LayerNorm<TypeParam> layer_norm(33);
+  expect_rounded_once<TypeParam>(layer_norm, layer_norm_map(rows, Eigen::RowMajor, 1), rows, 0, size);
+  ek::BatchNorm<TypeParam> batch_norm(3);
+  expect_rounded_once<TypeParam>(batch_norm, batch_norm_map(planes, Eigen::RowMajor, 1), planes, 0, size);
+}
+
 TYPED_TEST(StorageTypes, GroupNorm) {
   const Shape shape = {3, 6, 5, 7};
   ek::GroupNorm<TypeParam> layer(2, 6);
   expect_rounded_once<TypeParam>(layer, group_norm_map(shape, Eigen::RowMajor, 2), shape);
+}
+
+// DeepSpeed#581: with an epsilon of 1e-12 a constant row, as padding is, gave NaN where the variance was rounded to 16 bits.
+template <typename Scalar>
+void expect_constant_rows_with_little_epsilon() {
+  ek::LayerNormOptions options;
+  options.epsilon = 1e-12;
+  ek::LayerNorm<Scalar> layer(64, options);
+  Eigen::Tensor<Scalar, 2, Eigen::RowMajor> x(3, 64), dy(3, 64);
+  for (Index i = 0; i < 64; ++i) {
+    x(0, i) = Scalar(0);
+    x(1, i) = Scalar(1.5);
+    x(2, i) = Scalar(static_cast<float>(i % 2));
+    dy(0, i) = dy(1, i) = dy(2, i) = Scalar(static_cast<float>(i % 3));
+  }
+  const auto y = layer.forward(x);
+  const auto dx = layer.backward(x, dy);
+  for (Index i = 0; i < 64; ++i) {
+    EXPECT_EQ(static_cast<float>(y(0, i)), 0);
+    EXPECT_EQ(static_cast<float>(y(1, i)), 0);
+    EXPECT_NEAR(static_cast<float>(y(2, i)), i % 2 == 0 ? -1 : 1, 1e-6);
+    for (Index row = 0; row < 3; ++row) EXPECT_FALSE(std::isnan(static_cast<float>(dx(row, i))));
+  }
+}
+TEST(PublishedFailures, DeepSpeed581AnEpsilonOf1e12) {
+  expect_constant_rows_with_little_epsilon<Eigen::half>();
+  expect_constant_rows_with_little_epsilon<Eigen::bfloat16>();
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ class Shape {
   }
 
   /// "[32, 64, 56, 56]"
-  std::string text() const {
+  EVENKEEL_COLD std::string text() const {
     std::string list = "[";
     for (int axis = 0; axis < rank_; ++axis) list += (axis > 0 ? ", " : "") + std::to_string((*this)[axis]);
     return list + "]";

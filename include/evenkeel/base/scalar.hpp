@@ -54,6 +54,12 @@ T from_count(Index n) {
   }
 }
 
+inline std::uint64_t bits_of(double value) {
+  std::uint64_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
 /// Neither NaN nor infinite, asked of the bits where the type is known, so that -ffast-math cannot answer for
 /// it.
 template <typename T>
@@ -63,9 +69,7 @@ bool is_finite(const T& value) {
     std::memcpy(&bits, &value, sizeof bits);
     return (bits & 0x7f800000u) != 0x7f800000u;
   } else if constexpr (std::is_same_v<T, double>) {
-    std::uint64_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    return (bits & 0x7ff0000000000000u) != 0x7ff0000000000000u;
+    return (bits_of(value) & 0x7ff0000000000000u) != 0x7ff0000000000000u;
   } else {
     return value <= (std::numeric_limits<T>::max)() && value >= std::numeric_limits<T>::lowest();
   }

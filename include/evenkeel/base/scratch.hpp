@@ -12,7 +12,9 @@ template <typename T, std::ptrdiff_t N, bool kOnStack = std::is_trivially_copyab
 class Scratch {
  public:
   T* data() { return values_; }
+  const T* data() const { return values_; }
   T& operator[](std::ptrdiff_t i) { return values_[i]; }
+  const T& operator[](std::ptrdiff_t i) const { return values_[i]; }
 
  private:
   alignas(64) T values_[N];
@@ -22,7 +24,9 @@ template <typename T, std::ptrdiff_t N>
 class Scratch<T, N, false> {
  public:
   T* data() { return values_.get(); }
+  const T* data() const { return values_.get(); }
   T& operator[](std::ptrdiff_t i) { return values_[static_cast<std::size_t>(i)]; }
+  const T& operator[](std::ptrdiff_t i) const { return values_[static_cast<std::size_t>(i)]; }
 
  private:
   std::unique_ptr<T[]> values_{new T[N]};

@@ -11,7 +11,7 @@ namespace evenkeel {
 // What every norm's calls have in common, once the norm has said how its tensor is partitioned.
 
 /// "3 channels on axis 1 of [2, 3, 4]"
-inline std::string on_axis(const Shape& shape, int axis, const char* noun) {
+EVENKEEL_COLD inline std::string on_axis(const Shape& shape, int axis, const char* noun) {
   return counted(shape[axis], noun) + " on axis " + std::to_string(axis) + " of " + shape.text();
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "evenkeel/core/parallel.hpp"
-#include "evenkeel/core/task.hpp"
+#include "evenkeel/core/rescue.hpp"
 #include "evenkeel/core/wide_rows.hpp"
 #include "evenkeel/kernels/columns.hpp"
 
@@ -52,7 +52,10 @@ class ColumnSets {
       } else {
         reduce(task, item, team, statistics.data());
       }
-      apply(task, item, team, statistics.data());
+      for_each_in_range(
+          item, [&](Index k) { return task.in_range(statistics[k]); },
+          [&](const Item& some, Index first) { apply(task, some, team, &statistics[first]); },
+          [&](Index k) { rescue(task, p_, item.set(k)); });
     }
   }
 
@@ -61,8 +64,7 @@ class ColumnSets {
                 Statistic* grad_gamma, Statistic* grad_beta) const {
     Scratch<typename BackwardTask<Storage>::SetResult, kLanes> results;
     const CellSums<Storage> sums(p_, task.sums);
-    for (Index i = begin; i < end; ++i) {
-      const Item item = item_at(i);
+    const auto all = [&](const Item& item, Index) {
       if constexpr (kElements) {
         reduce_elements(task, item, team, results.data(), grad_gamma, grad_beta);
       } else {
@@ -70,6 +72,12 @@ class ColumnSets {
         for (Index k = 0; k < item.sets; ++k) results[k] = sums.finish(task, item.set(k));
       }
       apply(task, item, team, results.data());
+    };
+    for (Index i = begin; i < end; ++i) {
+      const Item item = item_at(i);
+      for_each_in_range(
+          item, [&](Index k) { return task.in_range(item.set(k)); }, all,
+          [&](Index k) { rescue(task, p_, item.set(k), grad_gamma, grad_beta); });
     }
   }
 
@@ -107,6 +115,26 @@ class ColumnSets {
     }
     const Index group = panel % groups, first = panel / groups * p_.batch.extent * groups + group;
     return {p_.offset(first) + lane, lanes, sets, first + lane * groups, groups, group * channels, 0};
+  }
+
+  /// Calls pass(part of the item, its first set) for neighbouring sets that are in range, and rescue(set) for the others.
+  template <typename InRange, typename Pass, typename Rescue>
+  void for_each_in_range(const Item& item, const InRange& in_range, const Pass& pass,
+                         const Rescue& rescue) const {
+    for (Index k = 0; k < item.sets;) {
+      const Index first = k;
+      while (k < item.sets && in_range(k)) ++k;
+      if (first < k) {
+        Item part = item;
+        part.offset += first * set_lanes_;
+        part.lanes = (k - first) * set_lanes_;
+        part.sets = k - first;
+        part.first_set = item.set(first);
+        part.first_param = item.param(first, 0);
+        pass(part, first);
+      }
+      if (k < item.sets) rescue(k++);
+    }
   }
 
   /// Cells of several lanes are spread over rows far apart, so that the fewer lanes, the more of them stay near.
@@ -251,7 +279,7 @@ class ColumnSets {
     for (Index l = 0; width > 1 && l < lanes; l += width) pivots[l] = mean_of(pivots + l, width);
   }
 
-  /// The two sums of each cell of an item.
+  /// The sums of dy and of dy (x - center) of each cell of an item.
   template <typename Device>
   void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, const Item& item,
                     const Team<Device>& team) const {
@@ -267,7 +295,7 @@ class ColumnSets {
       for_each_cell(first_channel, lane, lanes, [&](Index l, Index set, Index channel) {
         const Index cell = item.set(set) * p_.channel.extent + channel;
         sums.dy[cell] = p_.inner == 1 ? lane_sums.first[l] : total(&lane_sums.first[l], p_.inner);
-        sums.dy_x[cell] = p_.inner == 1 ? lane_sums.second[l] : total(&lane_sums.second[l], p_.inner);
+        sums.dy_xhat[cell] = p_.inner == 1 ? lane_sums.second[l] : total(&lane_sums.second[l], p_.inner);
       });
     });
   }
@@ -291,7 +319,9 @@ class ColumnSets {
       sum<kernels::WeightedGradients>(x, dy, task.gamma + param, rows, xhat.mean(), team, sums);
     }
     for (Index l = 0; l < item.lanes; ++l) {
-      results[l] = task.finish(item.set(l), p_.set_size(), sums.first[l], sums.second[l]);
+      const Index set = item.set(l);
+      results[l] = task.finish(set, p_.set_size(), sums.first[l],
+                               task.sum_dy_xhat(set, sums.first[l], sums.second[l]));
     }
     if (!task.wants_params()) return;
     const Pieces pieces = rows.pieces(Pieces::kMax);

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "evenkeel/core/parallel.hpp"
-#include "evenkeel/core/task.hpp"
+#include "evenkeel/core/rescue.hpp"
 #include "evenkeel/kernels/whole_rows.hpp"
 
 namespace evenkeel {
@@ -32,45 +32,15 @@ class LineSets {
 
   template <typename Device>
   void forward(const ForwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team) const {
-    StatisticsTable<Statistic> statistics;
-    for_each_batch(begin, end, whole_rows() ? kernels::kBatch : near_sets(), [&](Batch& batch) {
-      if constexpr (!kRows) {
-        if (task.reduces()) {
-          reduce(task, batch, team, statistics);
-        } else {
-          for (Index k = 0; k < batch.sets; ++k) statistics.set(k, task.known(batch.set(k)));
-        }
-        apply_cells(task, batch, team, statistics);
-      } else if (whole_rows()) {
-        normalize_rows(task, batch, statistics);
-      } else {
-        reduce(task, batch, team, statistics);
-        CoefficientTable<Compute> c;
-        simd::run<Statistic>(kernels::NormalizeCoefficients<Compute, Statistic>{
-            batch.sets, statistics.mean.data(), statistics.mean_low.data(), statistics.inv_std.data(),
-            c.mean(), c.scale(), c.shift()});
-        apply_rows(task, batch, team, c);
-      }
-      if (task.reduces()) task.save(batch.first, batch.step, batch.sets, statistics);
-    });
+    for_each_batch(begin, end, whole_rows() ? kernels::kBatch : near_sets(),
+                   [&](const Batch& batch) { forward(task, batch, team); });
   }
 
   template <typename Device>
   void backward(const BackwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team,
                 Statistic* grad_gamma, Statistic* grad_beta) const {
-    const CellSums<Storage> sums(p_, task.sums);
-    for_each_batch(begin, end, kRows ? few_rows() : near_sets(), [&](Batch& batch) {
-      if constexpr (kRows) {
-        CoefficientTable<Compute> c;
-        reduce_rows(task, batch, team, c, grad_gamma, grad_beta);
-        apply_rows(task, batch, team, c);
-      } else {
-        Scratch<typename BackwardTask<Storage>::SetResult, kernels::kBatch> results;
-        reduce_cells(task, sums, batch, team);
-        for (Index k = 0; k < batch.sets; ++k) results[k] = sums.finish(task, batch.set(k));
-        apply_cells(task, batch, team, results);
-      }
-    });
+    for_each_batch(begin, end, kRows ? few_rows() : near_sets(),
+                   [&](const Batch& batch) { backward(task, batch, team, grad_gamma, grad_beta); });
   }
 
  private:
@@ -97,6 +67,60 @@ class LineSets {
 
     Index set(Index k) const { return first + k * step; }
   };
+
+  /// Calls f(batch) for each of a batch's sets from `begin` on, alone: some are out of range.
+  template <typename F>
+  void for_each_alone(const Batch& batch, Index begin, const F& f) const {
+    Batch alone;
+    alone.step = batch.step;
+    alone.sets = 1;
+    for (Index k = begin; k < batch.sets; ++k) {
+      alone.first = batch.set(k);
+      alone.offsets[0] = p_.offset(alone.first);
+      f(alone);
+    }
+  }
+
+  template <typename Device>
+  void forward(const ForwardTask<Storage>& task, const Batch& batch, const Team<Device>& team) const {
+    StatisticsTable<Statistic> statistics;
+    Index done = batch.sets;
+    if (whole_rows()) {
+      done = normalize_rows(task, batch, statistics);
+    } else {
+      if (task.reduces()) {
+        reduce(task, batch, team, statistics);
+      } else {
+        for (Index k = 0; k < batch.sets; ++k) statistics.set(k, task.known(batch.set(k)));
+      }
+      if (!apply(task, batch, team, statistics)) done = 0;
+    }
+    if (task.reduces()) task.save(batch.first, batch.step, done, statistics);
+    if (done == batch.sets) return;
+    if (batch.sets == 1) return rescue(task, p_, batch.first);
+    for_each_alone(batch, done, [&](const Batch& alone) { forward(task, alone, team); });
+  }
+
+  template <typename Device>
+  void backward(const BackwardTask<Storage>& task, const Batch& batch, const Team<Device>& team,
+                Statistic* grad_gamma, Statistic* grad_beta) const {
+    if constexpr (kRows) {
+      CoefficientTable<Compute> c;
+      if (reduce_rows(task, batch, team, c, grad_gamma, grad_beta)) return apply_rows(task, batch, team, c);
+    } else {
+      bool in_range = true;
+      for (Index k = 0; k < batch.sets; ++k) in_range &= task.in_range(batch.set(k));
+      if (in_range) {
+        const CellSums<Storage> sums(p_, task.sums);
+        Scratch<typename BackwardTask<Storage>::SetResult, kernels::kBatch> results;
+        reduce_cells(task, sums, batch, team);
+        for (Index k = 0; k < batch.sets; ++k) results[k] = sums.finish(task, batch.set(k));
+        return apply_cells(task, batch, team, results);
+      }
+    }
+    if (batch.sets == 1) return rescue(task, p_, batch.first, grad_gamma, grad_beta);
+    for_each_alone(batch, 0, [&](const Batch& alone) { backward(task, alone, team, grad_gamma, grad_beta); });
+  }
 
   /// Calls f(batch) for items [begin, end), at most `most` in a batch. Rows are taken group by group, so that a batch has the same
   /// parameters; runs as they lie in memory.
@@ -150,7 +174,7 @@ class LineSets {
 
   /// Statistics of a batch's sets. Only one set alone can be larger than a block, or be cut.
   template <typename Device>
-  void reduce(const ForwardTask<Storage>& task, Batch& batch, const Team<Device>& team,
+  void reduce(const ForwardTask<Storage>& task, const Batch& batch, const Team<Device>& team,
               StatisticsTable<Statistic>& statistics) const {
     if (p_.set_size() <= kRunBlock) {
       run_statistics(task.x, set_lines_, batch.offsets.data(), batch.sets, p_.set_size(), task.epsilon,
@@ -167,9 +191,9 @@ class LineSets {
     statistics.set(0, finish(moments, task.epsilon));
   }
 
-  /// The two sums of each cell of a batch.
+  /// The sums of dy and of dy (x - center) of each cell of a batch.
   template <typename Device>
-  void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, Batch& batch,
+  void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, const Batch& batch,
                     const Team<Device>& team) const {
     const Index cells_of_batch = batch.sets * p_.channel.extent, before = batch.first * p_.channel.extent;
     const auto sum = [&](Index cell, Index cells, Index from, Index to, Statistic* dy, Statistic* dy_x) {
@@ -187,7 +211,7 @@ class LineSets {
     };
     if (cell_pieces_.count == 1) {
       for_each_cell(0, cells_of_batch, team, [&](Index cell, Index cells, Index from, Index to, Index) {
-        sum(cell, cells, from, to, sums.dy + before + cell, sums.dy_x + before + cell);
+        sum(cell, cells, from, to, sums.dy + before + cell, sums.dy_xhat + before + cell);
       });
       return;
     }
@@ -197,13 +221,14 @@ class LineSets {
         sum(cell, 1, from, to, &dy[piece], &dy_x[piece]);
       });
       sums.dy[before + cell] = total(dy.data(), cell_pieces_.count);
-      sums.dy_x[before + cell] = total(dy_x.data(), cell_pieces_.count);
+      sums.dy_xhat[before + cell] = total(dy_x.data(), cell_pieces_.count);
     }
   }
 
-  /// What backward applies to each row, and what the rows add to the gradients of gamma and beta.
+  /// What backward applies to each row, and what the rows add to the gradients of gamma and beta; nothing, and false, if one
+  /// is out of range.
   template <typename Device>
-  void reduce_rows(const BackwardTask<Storage>& task, Batch& batch, const Team<Device>& team,
+  bool reduce_rows(const BackwardTask<Storage>& task, const Batch& batch, const Team<Device>& team,
                    CoefficientTable<Compute>& c, Statistic* grad_gamma, Statistic* grad_beta) const {
     Scratch<Statistic, kernels::kBatch> some_means, some_lows, some_inv_stds;
     const auto of_batch = [&](const Vector<Statistic>& all, auto& some) -> const Statistic* {
@@ -216,8 +241,10 @@ class LineSets {
         of_batch(task.moments.mean_low, some_lows);  // none if there is no room for it
     const Statistic* inv_std = of_batch(task.moments.inv_std, some_inv_stds);
     CoefficientTable<Compute> xhat;
+    bool in_range;
     simd::run<Statistic>(kernels::NormalizeCoefficients<Compute, Statistic>{
-        batch.sets, mean, mean_low, inv_std, xhat.mean(), xhat.scale(), xhat.shift()});
+        batch.sets, mean, mean_low, inv_std, xhat.mean(), xhat.scale(), xhat.shift(), &in_range});
+    if (!in_range) return false;
     const Index param = p_.first_param(batch.first);
     const bool wanted = task.wants_params();
     Scratch<Statistic, kernels::kBatch> dy, dy_x;
@@ -239,6 +266,7 @@ class LineSets {
     simd::run<Statistic>(kernels::GradientCoefficients<Compute, Statistic>{
         batch.sets, mean, mean_low, inv_std, dy.data(), dy_x.data(), from_count<Statistic>(p_.set_size()),
         c.mean(), c.scale(), c.shift(), c.slope()});
+    return true;
   }
 
   /// How far ahead an apply pass asks for its inputs: a few lines; if a pass over the next batch comes before, and both
@@ -251,17 +279,41 @@ class LineSets {
     return batch.sets * (kRows ? p_.set_size() : p_.group.stride);
   }
 
-  void normalize_rows(const ForwardTask<Storage>& task, Batch& batch,
-                      StatisticsTable<Statistic>& statistics) const {
-    const Index param = p_.first_param(batch.first);
-    simd::run<Compute>(kernels::NormalizeRows<Storage>{
-        task.x, task.out, task.streams, p_.set_size(), batch.sets, batch.offsets[0], p_.batch.stride,
-        task.gamma == nullptr ? nullptr : task.gamma + param,
-        task.beta == nullptr ? nullptr : task.beta + param, Statistic(task.epsilon), statistics.arrays()});
+  /// Returns how many rows it wrote before one that is out of range.
+  Index normalize_rows(const ForwardTask<Storage>& task, const Batch& batch,
+                       StatisticsTable<Statistic>& statistics) const {
+    Index written = 0;
+    if constexpr (kRows) {
+      const Index param = p_.first_param(batch.first);
+      simd::run<Compute>(kernels::NormalizeRows<Storage>{
+          task.x, task.out, task.streams, p_.set_size(), batch.sets, batch.offsets[0], p_.batch.stride,
+          task.gamma == nullptr ? nullptr : task.gamma + param,
+          task.beta == nullptr ? nullptr : task.beta + param, Statistic(task.epsilon), statistics.arrays(),
+          &written});
+    }
+    return written;
+  }
+
+  /// Writes a batch whose statistics are all in range, and returns whether they are.
+  template <typename Device>
+  bool apply(const ForwardTask<Storage>& task, const Batch& batch, const Team<Device>& team,
+             StatisticsTable<Statistic>& statistics) const {
+    bool in_range = true;
+    if constexpr (kRows) {
+      CoefficientTable<Compute> c;
+      simd::run<Statistic>(kernels::NormalizeCoefficients<Compute, Statistic>{
+          batch.sets, statistics.mean.data(), statistics.mean_low.data(), statistics.inv_std.data(), c.mean(),
+          c.scale(), c.shift(), &in_range});
+      if (in_range) apply_rows(task, batch, team, c);
+    } else {
+      for (Index k = 0; k < batch.sets; ++k) in_range &= task.in_range(statistics[k]);
+      if (in_range) apply_cells(task, batch, team, statistics);
+    }
+    return in_range;
   }
 
   template <typename Task, typename Device>
-  void apply_rows(const Task& task, Batch& batch, const Team<Device>& team,
+  void apply_rows(const Task& task, const Batch& batch, const Team<Device>& team,
                   CoefficientTable<Compute>& c) const {
     const Index param = p_.first_param(batch.first);
     team.for_each(set_pieces_.count, set_pieces_.length * batch.sets, [&](Index i) {
@@ -283,7 +335,7 @@ class LineSets {
   }
 
   template <typename Task, typename Results, typename Device>
-  void apply_cells(const Task& task, Batch& batch, const Team<Device>& team, Results& results) const {
+  void apply_cells(const Task& task, const Batch& batch, const Team<Device>& team, Results& results) const {
     for_each_cell(
         0, batch.sets * p_.channel.extent, team, [&](Index cell, Index cells, Index begin, Index end, Index) {
           Scratch<Index, kernels::kBatch> offsets;

@@ -104,7 +104,9 @@ struct StatisticsTable {
   kernels::StatisticArrays<Statistic> arrays() {
     return {mean.data(), mean_low.data(), variance.data(), inv_std.data()};
   }
-  SetStatistics<Statistic> operator[](Index k) { return {mean[k], mean_low[k], variance[k], inv_std[k]}; }
+  SetStatistics<Statistic> operator[](Index k) const {
+    return {mean[k], mean_low[k], variance[k], inv_std[k]};
+  }
 };
 
 /// 1 / sqrt(variance + epsilon); 0 where both are 0, so that values that do not differ give beta.
@@ -115,10 +117,24 @@ Statistic inverse_std(const Statistic& variance, double epsilon) {
   return Statistic(1) / Statistic(sqrt(Statistic(variance + Statistic(epsilon))));
 }
 
+/// Whether there is a range that the passes are right in; see kernels::InvStdRange.
+template <typename Storage>
+constexpr bool is_bounded() {
+  return kernels::InvStdRange<ComputeOf<Storage>>::kBounded;
+}
+
+/// Whether a set with this 1 / standard deviation lies in that range; not if it is NaN. Asked of the bits, so that -ffast-math
+/// cannot answer for it.
+template <typename Storage, typename Statistic>
+bool is_in_range(const Statistic& inv_std) {
+  using Range = kernels::InvStdRange<ComputeOf<Storage>>;
+  if constexpr (Range::kBounded) {
+    return bits_of(Range::kLow) < bits_of(inv_std) && bits_of(inv_std) < bits_of(Range::kHigh);
+  }
+  return true;
+}
+
 /// A set's statistics from all its values.
-///
-/// The door for the range rescue: here a variance that is not finite, or is 0 or subnormal over values that
-/// differ, tells that the set has to be summed again with its values scaled.
 template <typename Statistic>
 SetStatistics<Statistic> finish(const BlockMoments<Statistic>& m, double epsilon) {
   const Statistic variance = m.m2 / m.count;

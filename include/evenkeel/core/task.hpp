@@ -74,6 +74,15 @@ struct ForwardTask {
     return {Statistic(known_mean[set]), Statistic(0), variance, inverse_std(variance, epsilon)};
   }
 
+  /// Whether the passes are right for a set with these statistics; see rescue.hpp. A mean that is given may be anything.
+  bool in_range(const SetResult& s) const {
+    if constexpr (is_bounded<Storage>()) {
+      constexpr double kFar = kernels::InvStdRange<Compute>::kHigh * kernels::InvStdRange<Compute>::kHigh;
+      if (!reduces() && !(std::fabs(s.mean) < kFar)) return false;
+    }
+    return is_in_range<Storage>(s.inv_std);
+  }
+
   void save(Index set, const SetResult& s) const {
     if (moments == nullptr) return;
     moments->mean[set] = s.mean;
@@ -83,7 +92,7 @@ struct ForwardTask {
   }
 
   /// Those of `count` sets, `step` apart.
-  void save(Index first, Index step, Index count, StatisticsTable<Statistic>& s) const {
+  void save(Index first, Index step, Index count, const StatisticsTable<Statistic>& s) const {
     if (moments == nullptr) return;
     const bool stream = step == 1 && 4 * moments->size() * static_cast<Index>(sizeof(Statistic)) >=
                                          simd::caches().second_level / 2;
@@ -146,18 +155,25 @@ struct BackwardTask {
     return 2 * elements * static_cast<Index>(sizeof(Storage));
   }
 
+  /// Whether the passes are right for a set; see rescue.hpp.
+  bool in_range(Index set) const { return is_in_range<Storage>(moments.inv_std[set]); }
+
   /// The mean that is subtracted in the compute type, and what it lacks.
   Compute center(Index set) const { return Compute(moments.mean[set]); }
   Statistic center_low(Index set) const {
     return Statistic(moments.mean[set] - Statistic(center(set))) + moments.low(set);
   }
 
-  /// From sum_dy = sum of gamma dy and sum_dy_x = sum of gamma dy (x - center), over n values.
-  SetResult finish(Index set, Index n, const Statistic& sum_dy, const Statistic& sum_dy_x) const {
-    const Statistic inv_std = moments.inv_std[set], low = center_low(set), count = from_count<Statistic>(n);
-    const Statistic covariance = Statistic(sum_dy_x - low * sum_dy) / count;
-    const Statistic slope = -(inv_std * inv_std * inv_std * covariance);
-    return {center(set), inv_std, Statistic(-(inv_std * sum_dy / count) - slope * low), slope};
+  /// The sum of dy xhat, from sum_dy = sum of dy and sum_dy_x = sum of dy (x - center).
+  Statistic sum_dy_xhat(Index set, const Statistic& sum_dy, const Statistic& sum_dy_x) const {
+    return moments.inv_std[set] * Statistic(sum_dy_x - center_low(set) * sum_dy);
+  }
+
+  /// From sum_dy = sum of gamma dy and sum_dy_xhat = sum of gamma dy xhat, over n values.
+  SetResult finish(Index set, Index n, const Statistic& sum_dy, const Statistic& sum_dy_xhat) const {
+    const Statistic inv_std = moments.inv_std[set], count = from_count<Statistic>(n);
+    const Statistic slope = -(inv_std * inv_std * Statistic(sum_dy_xhat / count));
+    return {center(set), inv_std, Statistic(-(inv_std * sum_dy / count) - slope * center_low(set)), slope};
   }
 
   Coefficients<Compute> of_cell(const SetResult& s, Index param) const {
@@ -184,7 +200,7 @@ struct BackwardTask {
   }
 };
 
-/// Sums over each cell, cell = set * channels + channel: of dy, and of dy (x - center).
+/// Sums over each cell, cell = set * channels + channel: of dy, and of dy xhat.
 ///
 /// A set's sums and its parameters' gradients are made of them.
 template <typename Storage>
@@ -193,24 +209,26 @@ struct CellSums {
 
   const Partition& p;
   Statistic* dy;
-  Statistic* dy_x;
+  Statistic* dy_xhat;
 
   static Index values_needed(const Partition& p) { return 2 * p.sets() * p.channel.extent; }
 
   CellSums(const Partition& partition, Statistic* sums)
-      : p(partition), dy(sums), dy_x(sums + p.sets() * p.channel.extent) {}
+      : p(partition), dy(sums), dy_xhat(sums + p.sets() * p.channel.extent) {}
 
+  /// Where dy_xhat holds the sums of dy (x - center) of a set's cells.
   typename BackwardTask<Storage>::SetResult finish(const BackwardTask<Storage>& task, Index set) const {
-    Statistic set_dy(0), set_dy_x(0);
+    Statistic set_dy(0), set_dy_xhat(0);
     const Index first_param = p.first_param(set);
     for (Index channel = 0; channel < p.channel.extent; ++channel) {
       const Index cell = set * p.channel.extent + channel;
       const Statistic gamma(task.gamma == nullptr ? ComputeOf<Storage>(1)
                                                   : task.gamma[first_param + channel]);
+      dy_xhat[cell] = task.sum_dy_xhat(set, dy[cell], dy_xhat[cell]);
       set_dy += gamma * dy[cell];
-      set_dy_x += gamma * dy_x[cell];
+      set_dy_xhat += gamma * dy_xhat[cell];
     }
-    return task.finish(set, p.set_size(), set_dy, set_dy_x);
+    return task.finish(set, p.set_size(), set_dy, set_dy_xhat);
   }
 
   /// grad_beta = sum of dy, grad_gamma = sum of dy xhat, over the cells of parameters [begin, end): at most kMaxParams.
@@ -223,11 +241,10 @@ struct CellSums {
       count = std::min(end - param, channels - channel);
       for (Index k = 0; k < count; ++k) param_dy[k] = param_dy_xhat[k] = Statistic(0);
       for (Index set = group; set < p.sets(); set += p.group.extent) {
-        const Statistic inv_std = task.moments.inv_std[set], low = task.center_low(set);
         const Index cell = set * channels + channel;
         for (Index k = 0; k < count; ++k) {
           param_dy[k] += dy[cell + k];
-          param_dy_xhat[k] += inv_std * Statistic(dy_x[cell + k] - low * dy[cell + k]);
+          param_dy_xhat[k] += dy_xhat[cell + k];
         }
       }
       for (Index k = 0; k < count; ++k) task.write_params(param + k, param_dy[k], param_dy_xhat[k]);

@@ -16,6 +16,23 @@ EVENKEEL_INLINE void two_sum(const T& a, const T& b, T& high, T& low) {
   high = sum;
 }
 
+/// The 1 / standard deviation with which Compute holds the squares of deviations, and what backward makes of them, without
+/// overflow and with all digits. Other types have no bounds.
+template <typename Compute>
+struct InvStdRange {
+  static constexpr bool kBounded = false;
+};
+template <>
+struct InvStdRange<float> {
+  static constexpr bool kBounded = true;
+  static constexpr double kLow = 0x1p-50, kHigh = 0x1p50;
+};
+template <>
+struct InvStdRange<double> {
+  static constexpr bool kBounded = true;
+  static constexpr double kLow = 0x1p-400, kHigh = 0x1p400;
+};
+
 /// The pivot was not close enough: squares about it lose more than one bit to cancellation.
 template <typename T>
 EVENKEEL_INLINE bool is_poor_pivot(const T& n, const T& first, const T& second) {
@@ -81,7 +98,8 @@ struct FinishSums {
   }
 };
 
-/// xhat = (x - mean) scale + shift of each set. The rounding error of the mean goes back in through the shift.
+/// xhat = (x - mean) scale + shift of each set. The rounding error of the mean goes back in through the shift. in_range is
+/// written: whether each set's inv_std lies in InvStdRange, and is not NaN.
 template <typename Compute, typename Statistic>
 struct NormalizeCoefficients {
   Index sets;
@@ -91,19 +109,28 @@ struct NormalizeCoefficients {
   Compute* mean;
   Compute* scale;
   Compute* shift;
+  bool* in_range;
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Statistic, Bytes>;
+    using Range = InvStdRange<Compute>;
+    V outside = V::all(Statistic(0));
     for (Index k = 0; k < sets; k += V::kLanes) {
       const Index m = sets - k;
       const V exact = V::load(set_mean + k, m, Statistic(0)),
               low = V::load(set_mean_low + k, m, Statistic(0));
-      const V slope = V::load(inv_std + k, m, Statistic(0));
+      const V slope = V::load(inv_std + k, m, Statistic(1));
+      if constexpr (Range::kBounded) {
+        const V one = V::all(1);
+        outside =
+            if_less(V::all(Range::kLow), slope, if_less(slope, V::all(Range::kHigh), outside, one), one);
+      }
       exact.store(mean + k, m);
       slope.store(scale + k, m);
       ((V::load(mean + k, m, Statistic(0)) - exact - low) * slope).store(shift + k, m);
     }
+    *in_range = !(Statistic(0) < outside.total());
   }
 };
 
@@ -151,8 +178,10 @@ struct StreamCopy {
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<T, Bytes>;
-    write_line<V, true>(to, count,
-                        [&](Index i, Index n) EVENKEEL_INLINE_LAMBDA { return V::load(from + i, n, T(0)); });
+    const StreamedPart part = streamed_part<V>(to, count);
+    std::copy(from, from + part.begin, to);
+    for (Index i = part.begin; i < part.end; i += V::kLanes) put<true>(V::load(from + i), to + i);
+    std::copy(from + part.end, from + count, to + part.end);
   }
 };
 
