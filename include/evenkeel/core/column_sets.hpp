@@ -64,19 +64,21 @@ class ColumnSets {
                 Statistic* grad_gamma, Statistic* grad_beta) const {
     Scratch<typename BackwardTask<Storage>::SetResult, kLanes> results;
     const CellSums<Storage> sums(p_, task.sums);
-    const auto all = [&](const Item& item, Index) {
+    for (Index i = begin; i < end; ++i) {
+      const Item item = item_at(i);
+      CoefficientTable<Compute, kElements ? kLanes : 1> xhat;
       if constexpr (kElements) {
-        reduce_elements(task, item, team, results.data(), grad_gamma, grad_beta);
+        reduce_elements(task, item, team, xhat, results.data());
       } else {
         reduce_cells(task, sums, item, team);
         for (Index k = 0; k < item.sets; ++k) results[k] = sums.finish(task, item.set(k));
       }
-      apply(task, item, team, results.data());
-    };
-    for (Index i = begin; i < end; ++i) {
-      const Item item = item_at(i);
       for_each_in_range(
-          item, [&](Index k) { return task.in_range(item.set(k)); }, all,
+          item, [&](Index k) { return task.in_range(item.set(k)); },
+          [&](const Item& some, Index first) {
+            if constexpr (kElements) add_params(task, some, first, team, xhat, grad_gamma, grad_beta);
+            apply(task, some, team, &results[first]);
+          },
           [&](Index k) { rescue(task, p_, item.set(k), grad_gamma, grad_beta); });
     }
   }
@@ -300,35 +302,41 @@ class ColumnSets {
     });
   }
 
-  /// What backward needs of each lane, from its sums weighted by gamma; and what the lanes add to the
-  /// gradients of gamma and beta.
+  /// What backward needs of each lane, from its sums weighted by gamma.
   template <typename Device>
   void reduce_elements(const BackwardTask<Storage>& task, const Item& item, const Team<Device>& team,
-                       typename BackwardTask<Storage>::SetResult* results, Statistic* grad_gamma,
-                       Statistic* grad_beta) const {
+                       CoefficientTable<Compute, kLanes>& xhat,
+                       typename BackwardTask<Storage>::SetResult* results) const {
     const WideRows<Storage> rows(rows_, item.lanes, 1);
     LaneSums sums;
-    CoefficientTable<Compute, kLanes> xhat;
     for (Index l = 0; l < item.lanes; ++l) xhat.set(l, task.of_xhat(item.set(l)));
     const Storage* x = task.x + item.offset;
     const Storage* dy = task.dy + item.offset;
-    const Index param = item.param(0, 0);
     if (task.gamma == nullptr) {
       sum<kernels::Gradients>(x, dy, nullptr, rows, xhat.mean(), team, sums);
     } else {
-      sum<kernels::WeightedGradients>(x, dy, task.gamma + param, rows, xhat.mean(), team, sums);
+      sum<kernels::WeightedGradients>(x, dy, task.gamma + item.param(0, 0), rows, xhat.mean(), team, sums);
     }
     for (Index l = 0; l < item.lanes; ++l) {
       const Index set = item.set(l);
       results[l] = task.finish(set, p_.set_size(), sums.first[l],
                                task.sum_dy_xhat(set, sums.first[l], sums.second[l]));
     }
+  }
+
+  /// What an item adds to the gradients of gamma and beta; its lanes begin with xhat's lane `first`.
+  template <typename Device>
+  void add_params(const BackwardTask<Storage>& task, const Item& item, Index first, const Team<Device>& team,
+                  CoefficientTable<Compute, kLanes>& xhat, Statistic* grad_gamma,
+                  Statistic* grad_beta) const {
     if (!task.wants_params()) return;
-    const Pieces pieces = rows.pieces(Pieces::kMax);
+    const Pieces pieces = WideRows<Storage>(rows_, item.lanes, 1).pieces(Pieces::kMax);
+    const Index param = item.param(0, 0);
     team.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
       simd::run<Compute>(kernels::ColumnParamSums<Storage>{
-          x, dy, rows_, pieces.begin(i), pieces.end(i), item.lanes, xhat.mean(), xhat.scale(), xhat.shift(),
-          grad_gamma + param, grad_beta + param});
+          task.x + item.offset, task.dy + item.offset, rows_, pieces.begin(i), pieces.end(i), item.lanes,
+          xhat.mean() + first, xhat.scale() + first, xhat.shift() + first, grad_gamma + param,
+          grad_beta + param});
     });
   }
 
