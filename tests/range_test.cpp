@@ -1,11 +1,20 @@
 // Values so large or so small that their squares, or what backward makes of them, leave the range of the type.
+#define EIGEN_USE_THREADS
+
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <evenkeel/evenkeel.hpp>
+#include <limits>
 #include <random>
+#include <string>
+#include <type_traits>
+#include <unsupported/Eigen/CXX11/Tensor>
+#include <utility>
 #include <vector>
 
 #include "support/contract.hpp"
+#include "support/same.hpp"
 
 namespace ek_test {
 namespace {
@@ -30,6 +39,8 @@ std::vector<Kind> kinds() {
             {"1e-30 with an epsilon of its size", 1e-30, 1e-60, 1},
             {"1e-20, whose squares are subnormal", 1e-20, 0, 1},
             {"1e-40, subnormal", 1e-40, 0, 1e-5},
+            {"1e14, just in range", 1e14, 1e-5, 1},
+            {"1e-14, just in range", 1e-14, 0, 1},
             {"usual, dy of 1e30", 1, 1e-5, 1e30},
             {"usual, dy of 1e-30", 1, 1e-5, 1e-30}};
   } else {
@@ -40,17 +51,24 @@ std::vector<Kind> kinds() {
             {"1e-300 with epsilon", 1e-300, 1e-5, 1},
             {"1e-300 with an epsilon near", 1e-300, 1e-307, 1},
             {"1e-160", 1e-160, 0, 1},
+            {"1e115, just in range", 1e115, 1e-5, 1},
+            {"1e105, in range", 1e105, 1e-5, 1},
+            {"1e-105, in range", 1e-105, 0, 1},
+            {"1e-115, just in range", 1e-115, 0, 1},
             {"usual, dy of 1e250", 1, 1e-5, 1e250},
             {"usual, dy of 1e-250", 1, 1e-5, 1e-250}};
   }
 }
 
-/// All sets of a kind, or every third one; the others are usual.
+/// All sets of a kind, or some in no order; the others are usual.
 template <typename Scalar>
 std::vector<Scalar> values_of(const Kind& kind, const IndexMap& map, bool all) {
   std::vector<Scalar> x = random_values<Scalar>(map.size(), 0, 1, 5);
+  std::mt19937 generator(3);
+  std::vector<bool> chosen(at(map.sets));
+  for (std::size_t set = 0; set < chosen.size(); ++set) chosen[set] = all || generator() % 3 == 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    if (!all && map.set[i] % 3 != 1) continue;
+    if (!chosen[at(map.set[i])]) continue;
     const auto normal = static_cast<double>(x[i]);
     const double end = normal < 0 ? kind.low_end : kind.high_end;
     x[i] = static_cast<Scalar>(kind.size > 0 ? kind.size * normal : end);
@@ -145,18 +163,85 @@ TYPED_TEST(Range, GroupNorm) {
   }
 }
 
+/// A row out of range that is not the first of its batch: those before it and after it are what they are without it.
+TYPED_TEST(Range, OneLateRow) {
+  using Scalar = typename TypeParam::Scalar;
+  constexpr int order = TypeParam::kOrder;
+  for (const Shape& shape : {Shape{139, 256}, Shape{139, 33}, Shape{139, 16}, Shape{700, 4}}) {
+    const IndexMap map = layer_norm_map(shape, order, 1);
+    const std::vector<Scalar> clean = random_values<Scalar>(map.size(), 0, 1, 5),
+                              dy = random_values<Scalar>(map.size(), 0.5, 1, 2);
+    std::vector<Scalar> x = clean;
+    const auto is_large = [](Index row) { return row == 70 || row == 127; };
+    for (std::size_t i = 0; i < x.size(); ++i)
+      if (is_large(map.set[i])) x[i] *= static_cast<Scalar>(kinds<Scalar>().front().size);
+    ek::LayerNorm<Scalar> layer(shape[1]);
+    expect_contract<order>(layer, map, shape, x, dy);
+    const auto run = [&](const std::vector<Scalar>& input) {
+      std::vector<Scalar> y(x.size()), dx(x.size());
+      layer.forward(view<order>(input.data(), shape), view<order>(y.data(), shape));
+      layer.backward(view<order>(input.data(), shape), view<order>(dy.data(), shape),
+                     view<order>(dx.data(), shape));
+      return std::make_pair(y, dx);
+    };
+    const auto expected = run(clean), got = run(x);
+    Index changed = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      if (is_large(map.set[i])) continue;
+      changed += (got.first[i] != expected.first[i]) + (got.second[i] != expected.second[i]);
+    }
+    EXPECT_EQ(changed, 0) << to_string(shape);
+  }
+}
+
+/// Shapes that are cut among threads, and sets that are cut in pieces.
+TYPED_TEST(Range, SameOnEveryDevice) {
+  using Scalar = typename TypeParam::Scalar;
+  constexpr int order = TypeParam::kOrder;
+  const Kind kind = kinds<Scalar>().front();
+  for (const Shape& shape : {Shape{40, 5, 2000}, Shape{1, 3, 100003}, Shape{9001, 33}, Shape{3, 100003}}) {
+    const IndexMap map = batch_norm_map(shape, order);
+    const std::vector<Scalar> x = values_of<Scalar>(kind, map, false),
+                              dy = random_values<Scalar>(map.size(), 0.5, 1, 2);
+    const auto run = [&](const auto& device, auto layer) {
+      std::vector<Scalar> y(x.size()), dx(x.size());
+      layer.forward(device, view<order>(x.data(), shape), view<order>(y.data(), shape));
+      layer.backward(device, view<order>(x.data(), shape), view<order>(dy.data(), shape),
+                     view<order>(dx.data(), shape));
+      y.insert(y.end(), dx.begin(), dx.end());
+      for (Index c = 0; c < layer.grad_gamma().size(); ++c) y.push_back(layer.grad_gamma()[c]);
+      return y;
+    };
+    ek::LayerNormOptions last;
+    last.axis = static_cast<Index>(shape.size()) - 1;
+    const ek::BatchNorm<Scalar> batch_norm(shape[1]);
+    const ek::LayerNorm<Scalar> layer_norm(shape.back(), last);
+    for (int threads : {2, 5}) {
+      Eigen::ThreadPool pool(threads);
+      const Eigen::ThreadPoolDevice device(&pool, threads);
+      EXPECT_TRUE(same_bits(run(device, batch_norm), run(Eigen::DefaultDevice(), batch_norm)));
+      EXPECT_TRUE(same_bits(run(device, layer_norm), run(Eigen::DefaultDevice(), layer_norm)));
+    }
+  }
+}
+
 /// With statistics that are given, of every size.
 TYPED_TEST(Range, BatchNormInference) {
   using Scalar = typename TypeParam::Scalar;
   constexpr int order = TypeParam::kOrder;
-  const double large = std::is_same_v<Scalar, float> ? 3e38 : 1.7e308,
-               small = std::is_same_v<Scalar, float> ? 1e-38 : 1e-308;
+  constexpr bool is_float = std::is_same_v<Scalar, float>;
+  const double large = is_float ? 3e38 : 1.6e308, small = is_float ? 1e-38 : 1e-300;
   struct Channel {
-    double mean, variance, x;
+    double mean, variance, x, spread;
   };
-  const Channel channels[] = {{0, 1, 1},           {-large, large, large}, {large, 1e-10, large},
-                              {0, large, large},   {0, small, small},      {large, large, -large},
-                              {small, small, 1e-9}};
+  const double far = is_float ? 1e35 : 1e307;
+  const Channel channels[] = {{0, 1, 0, 1},
+                              {-large, large, large, 0},  // x - mean overflows
+                              {far, 1e-10, far, 0},       // beta
+                              {far, is_float ? 1e38 : 1e300, far, is_float ? 1e30 : 1e300},
+                              {0, large, 0, std::sqrt(large)},
+                              {0, small, 0, std::sqrt(small)},
+                              {0, 0, 0, small}};
   const Index count = std::size(channels);
   for (const Shape& shape : {Shape{5, count}, Shape{3, count, 5}, Shape{2, count, 400}}) {
     const IndexMap map = batch_norm_map(shape, order);
@@ -164,14 +249,16 @@ TYPED_TEST(Range, BatchNormInference) {
     options.epsilon = 0;
     ek::BatchNorm<Scalar> layer(count, options);
     randomize_parameters(layer);
-    std::vector<Scalar> x;
     for (Index c = 0; c < count; ++c) {
       layer.running_mean()[c] = static_cast<Scalar>(channels[c].mean);
       layer.running_var()[c] = static_cast<Scalar>(channels[c].variance);
     }
-    const std::vector<Scalar> factors = random_values<Scalar>(map.size(), 0.5, 0.1, 3);
-    for (std::size_t i = 0; i < map.set.size(); ++i)
-      x.push_back(static_cast<Scalar>(channels[map.set[i]].x * static_cast<double>(factors[i])));
+    const std::vector<double> normal = random_values<double>(map.size(), 0, 1, 3);
+    std::vector<Scalar> x;
+    for (std::size_t i = 0; i < map.set.size(); ++i) {
+      const Channel& c = channels[map.set[i]];
+      x.push_back(static_cast<Scalar>(static_cast<Scalar>(c.x) + static_cast<Scalar>(c.spread * normal[i])));
+    }
     Buffer<Scalar> input(x), y(map.size());
     auto vx = view<order>(input, shape), vy = view<order>(y, shape);
     layer.infer(vx, vy);
@@ -180,9 +267,12 @@ TYPED_TEST(Range, BatchNormInference) {
                         to_real(layer.running_var()), 0);
     const std::vector<Scalar> got = y.values();
     for (std::size_t i = 0; i < expected.size(); ++i) {
-      if (std::fabs(expected[i]) > static_cast<Real>(std::numeric_limits<Scalar>::max())) continue;
-      EXPECT_LE(std::fabs(static_cast<Real>(got[i]) - expected[i]),
-                Tolerance<Scalar>::y * std::max<Real>(1, std::fabs(expected[i])))
+      // Without a variance and epsilon the inverse of the standard deviation is 0 here.
+      const Real right =
+          channels[map.set[i]].variance > 0 ? expected[i] : static_cast<Real>(layer.beta()[map.set[i]]);
+      ASSERT_LE(std::fabs(right), static_cast<Real>(std::numeric_limits<Scalar>::max()));
+      EXPECT_LE(std::fabs(static_cast<Real>(got[i]) - right),
+                Tolerance<Scalar>::y * std::max<Real>(1, std::fabs(right)))
           << "channel " << map.set[i] << " of " << to_string(shape);
     }
   }
@@ -191,22 +281,27 @@ TYPED_TEST(Range, BatchNormInference) {
 TYPED_TEST(Range, ConstantSetsGiveBeta) {
   using Scalar = typename TypeParam::Scalar;
   constexpr int order = TypeParam::kOrder;
-  for (double epsilon : {0.0, 1e-5}) {
-    for (Scalar level : {std::numeric_limits<Scalar>::max(), std::numeric_limits<Scalar>::lowest(),
-                         std::numeric_limits<Scalar>::min(), std::numeric_limits<Scalar>::denorm_min()}) {
-      const Shape shape = {5, 3, 100};
-      const IndexMap map = batch_norm_map(shape, order);
-      ek::BatchNormOptions options;
-      options.epsilon = epsilon;
-      ek::BatchNorm<Scalar> layer(3, options);
-      randomize_parameters(layer);
-      Buffer<Scalar> x(std::vector<Scalar>(at(map.size()), level)), y(map.size());
-      auto vx = view<order>(x, shape), vy = view<order>(y, shape);
-      layer.forward(vx, vy);
-      const std::vector<Scalar> got = y.values();
-      for (std::size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], layer.beta()[map.set[i]]) << level;
+  using Limits = std::numeric_limits<Scalar>;
+  for (double epsilon : {0.0, 1e-5})
+    for (Scalar level : {Limits::max(), Limits::lowest(), Limits::min(), Limits::denorm_min()}) {
+      const auto expect_beta = [&](auto layer, const IndexMap& map, const Shape& shape) {
+        randomize_parameters(layer);
+        const std::vector<Scalar> x(at(map.size()), level);
+        std::vector<Scalar> y(x.size());
+        layer.forward(view<order>(x.data(), shape), view<order>(y.data(), shape));
+        for (std::size_t i = 0; i < y.size(); ++i)
+          ASSERT_EQ(y[i], layer.beta()[map.parameter[i]]) << level << " in " << to_string(shape);
+      };
+      ek::BatchNormOptions batch_options;
+      batch_options.epsilon = epsilon;
+      for (const Shape& shape : {Shape{5, 3, 100}, Shape{5, 3, 400}, Shape{400, 3, 5}})
+        expect_beta(ek::BatchNorm<Scalar>(3, batch_options), batch_norm_map(shape, order), shape);
+      ek::LayerNormOptions layer_options;
+      layer_options.epsilon = epsilon;
+      layer_options.axis = 1;
+      for (const Shape& shape : {Shape{9, 256}, Shape{9, 33}, Shape{3, 5, 7}})
+        expect_beta(ek::LayerNorm<Scalar>(shape[1], layer_options), layer_norm_map(shape, order, 1), shape);
     }
-  }
 }
 
 }  // namespace

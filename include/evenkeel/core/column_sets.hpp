@@ -281,7 +281,7 @@ class ColumnSets {
     for (Index l = 0; width > 1 && l < lanes; l += width) pivots[l] = mean_of(pivots + l, width);
   }
 
-  /// The sums of dy and of dy (x - center) of each cell of an item.
+  /// The sums of dy and of dy (x - center) of each cell of an item, for CellSums::finish.
   template <typename Device>
   void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, const Item& item,
                     const Team<Device>& team) const {

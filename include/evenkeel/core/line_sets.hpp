@@ -68,16 +68,18 @@ class LineSets {
     Index set(Index k) const { return first + k * step; }
   };
 
-  /// Calls f(batch) for each of a batch's sets from `begin` on, alone: some are out of range.
+  /// Calls f(batch) for a batch's sets from `begin` on, some of which are out of range: in whole short sums, so that what rows
+  /// add up to does not depend on how many there are in the batch, and of at most that many each alone.
   template <typename F>
-  void for_each_alone(const Batch& batch, Index begin, const F& f) const {
-    Batch alone;
-    alone.step = batch.step;
-    alone.sets = 1;
-    for (Index k = begin; k < batch.sets; ++k) {
-      alone.first = batch.set(k);
-      alone.offsets[0] = p_.offset(alone.first);
-      f(alone);
+  void for_each_part(const Batch& batch, Index begin, const F& f) const {
+    const Index most = batch.sets > kernels::kShortSum ? kernels::kShortSum : 1;
+    Batch part;
+    part.step = batch.step;
+    for (Index k = begin; k < batch.sets; k += part.sets) {
+      part.first = batch.set(k);
+      part.sets = std::min(most, batch.sets - k);
+      for (Index j = 0; j < part.sets; ++j) part.offsets[j] = p_.offset(part.set(j));
+      f(part);
     }
   }
 
@@ -98,7 +100,7 @@ class LineSets {
     if (task.reduces()) task.save(batch.first, batch.step, done, statistics);
     if (done == batch.sets) return;
     if (batch.sets == 1) return rescue(task, p_, batch.first);
-    for_each_alone(batch, done, [&](const Batch& alone) { forward(task, alone, team); });
+    for_each_part(batch, done, [&](const Batch& part) { forward(task, part, team); });
   }
 
   template <typename Device>
@@ -119,7 +121,7 @@ class LineSets {
       }
     }
     if (batch.sets == 1) return rescue(task, p_, batch.first, grad_gamma, grad_beta);
-    for_each_alone(batch, 0, [&](const Batch& alone) { backward(task, alone, team, grad_gamma, grad_beta); });
+    for_each_part(batch, 0, [&](const Batch& part) { backward(task, part, team, grad_gamma, grad_beta); });
   }
 
   /// Calls f(batch) for items [begin, end), at most `most` in a batch. Rows are taken group by group, so that a batch has the same
@@ -191,7 +193,7 @@ class LineSets {
     statistics.set(0, finish(moments, task.epsilon));
   }
 
-  /// The sums of dy and of dy (x - center) of each cell of a batch.
+  /// The sums of dy and of dy (x - center) of each cell of a batch, for CellSums::finish.
   template <typename Device>
   void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, const Batch& batch,
                     const Team<Device>& team) const {

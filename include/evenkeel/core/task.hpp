@@ -74,7 +74,8 @@ struct ForwardTask {
     return {Statistic(known_mean[set]), Statistic(0), variance, inverse_std(variance, epsilon)};
   }
 
-  /// Whether the passes are right for a set with these statistics; see rescue.hpp. A mean that is given may be anything.
+  /// Whether the passes are right for a set with these statistics; see rescue.hpp. A mean that is given may be so far away that
+  /// x - mean overflows.
   bool in_range(const SetResult& s) const {
     if constexpr (is_bounded<Storage>()) {
       constexpr double kFar = kernels::InvStdRange<Compute>::kHigh * kernels::InvStdRange<Compute>::kHigh;
@@ -216,7 +217,8 @@ struct CellSums {
   CellSums(const Partition& partition, Statistic* sums)
       : p(partition), dy(sums), dy_xhat(sums + p.sets() * p.channel.extent) {}
 
-  /// Where dy_xhat holds the sums of dy (x - center) of a set's cells.
+  /// What a set's cells add up to. Called once: dy_xhat, which holds the sums of dy (x - center) before, holds those of dy xhat
+  /// after.
   typename BackwardTask<Storage>::SetResult finish(const BackwardTask<Storage>& task, Index set) const {
     Statistic set_dy(0), set_dy_xhat(0);
     const Index first_param = p.first_param(set);

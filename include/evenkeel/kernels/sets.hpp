@@ -161,7 +161,7 @@ struct GradientCoefficients {
       exact.store(mean + k, m);
       rstd.store(scale + k, m);
       const V low = exact - V::load(mean + k, m, Statistic(0)) + V::load(set_mean_low + k, m, Statistic(0));
-      const V tilt = zero - rstd * rstd * rstd * ((dy_x - low * dy) * share);
+      const V tilt = zero - rstd * rstd * (rstd * ((dy_x - low * dy) * share));
       tilt.store(slope + k, m);
       (zero - rstd * dy * share - tilt * low).store(shift + k, m);
     }
