@@ -76,17 +76,15 @@ std::vector<Scalar> values_of(const Kind& kind, const IndexMap& map, bool all) {
   return x;
 }
 
-/// One way to lay sets out in memory.
-struct Place {
-  Shape shape;
-  Index axis;
-};
-
 template <typename C>
 class Range : public ::testing::Test {
  protected:
   using S = typename C::Scalar;
   static constexpr int kOrder = C::kOrder;
+
+  static void expect_batch_norm(const Shape& shape, Index axis);
+  static void expect_layer_norm(const Shape& shape, Index axis);
+  static void expect_group_norm(const Shape& shape, Index axis);  // 3 groups of 2 channels
 
   /// make(kind) is the layer.
   template <typename Make>
@@ -123,44 +121,64 @@ using RangeCases = ::testing::Types<Case<float, Eigen::RowMajor>, Case<float, Ei
                                     Case<double, Eigen::RowMajor>, Case<double, Eigen::ColMajor>>;
 TYPED_TEST_SUITE(Range, RangeCases, CaseName);
 
+template <typename C>
+void Range<C>::expect_batch_norm(const Shape& shape, Index axis) {
+  expect_right(shape, batch_norm_map(shape, kOrder, axis), [&](const Kind& kind) {
+    ek::BatchNormOptions options;
+    options.axis = axis;
+    options.epsilon = kind.epsilon;
+    return ek::BatchNorm<S>(shape[at(wrapped(axis, shape))], options);
+  });
+}
+
+template <typename C>
+void Range<C>::expect_layer_norm(const Shape& shape, Index axis) {
+  expect_right(shape, layer_norm_map(shape, kOrder, axis), [&](const Kind& kind) {
+    ek::LayerNormOptions options;
+    options.axis = axis;
+    options.epsilon = kind.epsilon;
+    return ek::LayerNorm<S>(shape[at(axis)], options);
+  });
+}
+
+template <typename C>
+void Range<C>::expect_group_norm(const Shape& shape, Index axis) {
+  expect_right(shape, group_norm_map(shape, kOrder, 3, axis), [&](const Kind& kind) {
+    ek::GroupNormOptions options;
+    options.axis = axis;
+    options.epsilon = kind.epsilon;
+    return ek::GroupNorm<S>(3, 6, options);
+  });
+}
+
 TYPED_TEST(Range, BatchNorm) {
-  for (const Place& place : {Place{{4, 5, 300}, 1}, Place{{40, 33}, 1}, Place{{3, 7, 7, 7}, 1},
-                             Place{{2, 5, 5, 35}, -1}, Place{{2, 3, 9001}, 1}, Place{{9001, 3}, 1}}) {
-    this->expect_right(place.shape, batch_norm_map(place.shape, TypeParam::kOrder, place.axis),
-                       [&](const Kind& kind) {
-                         ek::BatchNormOptions options;
-                         options.axis = place.axis;
-                         options.epsilon = kind.epsilon;
-                         return ek::BatchNorm<typename TypeParam::Scalar>(
-                             place.shape[at(wrapped(place.axis, place.shape))], options);
-                       });
-  }
+  this->expect_batch_norm({4, 5, 300}, 1);
+  this->expect_batch_norm({40, 33}, 1);
+  this->expect_batch_norm({3, 7, 7, 7}, 1);
+  this->expect_batch_norm({2, 5, 5, 35}, -1);
 }
 
 TYPED_TEST(Range, LayerNorm) {
-  for (const Place& place : {Place{{150, 16}, 1}, Place{{139, 256}, 1}, Place{{9, 33}, 1}, Place{{9, 33}, 0},
-                             Place{{2, 20, 7}, 1}, Place{{4, 9001}, 1}, Place{{9001, 4}, 0}}) {
-    this->expect_right(
-        place.shape, layer_norm_map(place.shape, TypeParam::kOrder, place.axis), [&](const Kind& kind) {
-          ek::LayerNormOptions options;
-          options.axis = place.axis;
-          options.epsilon = kind.epsilon;
-          return ek::LayerNorm<typename TypeParam::Scalar>(place.shape[at(place.axis)], options);
-        });
-  }
+  this->expect_layer_norm({150, 16}, 1);
+  this->expect_layer_norm({139, 256}, 1);
+  this->expect_layer_norm({9, 33}, 1);
+  this->expect_layer_norm({9, 33}, 0);
+  this->expect_layer_norm({2, 20, 7}, 1);
 }
 
 TYPED_TEST(Range, GroupNorm) {
-  for (const Place& place : {Place{{4, 6, 40}, 1}, Place{{4, 6, 5, 5}, 1}, Place{{4, 5, 5, 6}, -1},
-                             Place{{50, 6}, 1}, Place{{2, 6, 9001}, 1}}) {
-    this->expect_right(place.shape, group_norm_map(place.shape, TypeParam::kOrder, 3, place.axis),
-                       [&](const Kind& kind) {
-                         ek::GroupNormOptions options;
-                         options.axis = place.axis;
-                         options.epsilon = kind.epsilon;
-                         return ek::GroupNorm<typename TypeParam::Scalar>(3, 6, options);
-                       });
-  }
+  this->expect_group_norm({4, 6, 40}, 1);
+  this->expect_group_norm({4, 6, 5, 5}, 1);
+  this->expect_group_norm({4, 5, 5, 6}, -1);
+  this->expect_group_norm({50, 6}, 1);
+}
+
+TYPED_TEST(Range, LargeSets) {
+  this->expect_batch_norm({2, 3, 9001}, 1);
+  this->expect_batch_norm({9001, 3}, 1);
+  this->expect_layer_norm({4, 9001}, 1);
+  this->expect_layer_norm({9001, 4}, 0);
+  this->expect_group_norm({2, 6, 9001}, 1);
 }
 
 /// A row out of range that is not the first of its batch: those before it and after it are what they are without it.
@@ -195,7 +213,7 @@ TYPED_TEST(Range, OneLateRow) {
 }
 
 /// Shapes that are cut among threads, and sets that are cut in pieces.
-TYPED_TEST(Range, SameOnEveryDevice) {
+TYPED_TEST(Range, LargeSetsOnEveryDevice) {
   using Scalar = typename TypeParam::Scalar;
   constexpr int order = TypeParam::kOrder;
   const Kind kind = kinds<Scalar>().front();
