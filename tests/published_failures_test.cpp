@@ -113,7 +113,7 @@ TEST(PublishedFailures, Onnxruntime28463FourNeighboursOf40000) {
   for (float v : {40000.0f, 80000.0f}) expect_layer_norm({1, 4}, {v, v + 1, v + 2, v + 3});
 }
 
-// NaN for one row about 1449, with the values of the report.
+// NaN for one row about 1449; x is the row of the report, gamma and beta are not.
 TEST(PublishedFailures, Mlx2238ARowAbout1449) {
   const std::vector<float> x = {
       1449.570556640625f,  1448.8741455078125f, 1450.650390625f,     1449.2633056640625f,
@@ -150,7 +150,7 @@ TEST(PublishedFailures, Flax1491AVarianceIsNeverNegative) {
   }
 }
 
-// One value per channel: NaN in the running variance, n / (n - 1). Refused, and nothing has changed.
+// One value per channel: PyTorch refuses it, Flux had NaN in its running variance. Refused here, and nothing has changed.
 TEST(PublishedFailures, Pytorch7716AndFlux1992OneValuePerChannel) {
   ek::BatchNorm<float> layer(3);
   Eigen::Tensor<float, 4, Eigen::RowMajor> x(1, 3, 1, 1), y(1, 3, 1, 1);
@@ -167,7 +167,7 @@ TEST(PublishedFailures, Pytorch7716AndFlux1992OneValuePerChannel) {
   EXPECT_NEAR(y(0, 0, 0, 0), 1, 1e-5);
 }
 
-// Batch norm's results changed with the number of threads.
+// Training gave other results with another number of threads.
 TEST(PublishedFailures, Pytorch2201TheNumberOfThreads) {
   const Shape shape = {64, 5, 33, 61};  // large enough to be cut
   const std::vector<float> x = random_values<float>(size_of(shape), 10, 1, 1),
@@ -187,7 +187,7 @@ TEST(PublishedFailures, Pytorch2201TheNumberOfThreads) {
   }
 }
 
-// Backward over its own input read what it had written.
+// RMS norm's backward over its own input read what it had written.
 template <typename Layer>
 void expect_same_over_dy(Layer layer, const Shape& shape) {
   const std::vector<float> x = random_values<float>(size_of(shape), 1, 1, 1);
@@ -210,7 +210,7 @@ TEST(PublishedFailures, Ggml1491BackwardInPlace) {
   }
 }
 
-// A model that was saved and loaded predicted something else: the running statistics were not kept as they are.
+// A model that was saved and loaded predicted something else.
 TEST(PublishedFailures, Mlpack2561StateAfterReload) {
   const Shape shape = {8, 6, 10};
   const std::vector<float> x = random_values<float>(size_of(shape), 3, 2, 1);
