@@ -188,7 +188,8 @@ class ColumnSets {
 
   /// Gives a cell's lanes the value of its first one, and every row of a line the first row's values.
   static void spread(Compute* values, Index width, const WideRows<Storage>& rows) {
-    if (width > 1) simd::run<Compute>(kernels::ColumnSpread<Compute>{values, rows.lanes() / width, width});
+    if (width > 1)
+      simd::run_baseline<Compute>(kernels::ColumnSpread<Compute>{values, rows.lanes() / width, width});
     rows.repeat(values);
   }
 
@@ -223,7 +224,7 @@ class ColumnSets {
   }
 
   static void add_rows(const Statistic* values, Index rows, Index lanes, Statistic* sums) {
-    simd::run<Statistic>(kernels::ColumnTotals<Statistic>{values, rows, lanes, sums});
+    simd::run_baseline<Statistic>(kernels::ColumnTotals<Statistic>{values, rows, lanes, sums});
   }
 
   /// statistics[k] = those of the item's set k.

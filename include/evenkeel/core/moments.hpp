@@ -195,7 +195,7 @@ void run_statistics(const Storage* x, const kernels::Lines& lines, const Index* 
   using Statistic = StatisticOf<Storage>;
   PivotSums<Storage> sums;
   sums.sum(x, lines, offsets, sets, 0, elements, true);
-  simd::run<Statistic>(kernels::FinishSums<ComputeOf<Storage>, Statistic>{
+  simd::run_baseline<Statistic>(kernels::FinishSums<ComputeOf<Storage>, Statistic>{
       sets, sums.pivots.data(), sums.first.data(), sums.second.data(), from_count<Statistic>(elements),
       Statistic(epsilon), statistics.arrays()});
 }

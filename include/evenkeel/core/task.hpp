@@ -98,7 +98,8 @@ struct ForwardTask {
     const bool stream = step == 1 && 4 * moments->size() * static_cast<Index>(sizeof(Statistic)) >=
                                          simd::caches().second_level / 2;
     const auto copy = [&](const Statistic* from, Vector<Statistic>& to) {
-      if (stream) return simd::run<Statistic>(kernels::StreamCopy<Statistic>{from, &to[first], count});
+      if (stream)
+        return simd::run_baseline<Statistic>(kernels::StreamCopy<Statistic>{from, &to[first], count});
       if (step == 1) return static_cast<void>(std::copy(from, from + count, &to[first]));
       for (Index k = 0; k < count; ++k) to[first + k * step] = from[k];
     };
@@ -273,7 +274,7 @@ struct BlockSums {
   void finish_params(const BackwardTask<Storage>& task, Index begin, Index end) const {
     const auto sum = [&](const Statistic* of_first_block, ComputeOf<Storage>* out) {
       if (out == nullptr) return;
-      simd::run<Statistic>(kernels::SumBlocks<ComputeOf<Storage>, Statistic>{
+      simd::run_baseline<Statistic>(kernels::SumBlocks<ComputeOf<Storage>, Statistic>{
           end - begin, blocks, 2 * params, of_first_block + begin, out + begin});
     };
     sum(gamma(0), task.grad_gamma);

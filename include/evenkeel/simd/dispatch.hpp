@@ -74,20 +74,27 @@ inline int register_bytes() {
 #endif
 }
 
-/// Calls kernel.operator()<Bytes>() compiled for the machine's instruction set. T is what the kernel computes
-/// in.
+template <typename T>
+constexpr bool kHasVectors = EVENKEEL_HAS_VECTORS && (std::is_same_v<T, float> || std::is_same_v<T, double>);
+
+/// Calls kernel.operator()<Bytes>() compiled for what every machine of this kind has: for passes over so few numbers that
+/// speed is worth less than code. T is what the kernel computes in.
+template <typename T, typename Kernel>
+[[gnu::noinline]] void run_baseline(const Kernel& kernel) {
+  kernel.template operator()<kHasVectors<T> ? 16 : 0>();
+}
+
+/// The same, compiled for this machine's instruction set.
 template <typename T, typename Kernel>
 void run(const Kernel& kernel) {
-  if constexpr (EVENKEEL_HAS_VECTORS && (std::is_same_v<T, float> || std::is_same_v<T, double>)) {
 #if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
+  if constexpr (kHasVectors<T>) {
     const int bytes = register_bytes();
     if (bytes == 64) return run_avx512(kernel);
     if (bytes == 32) return run_avx2(kernel);
-#endif
-    kernel.template operator()<16>();
-  } else {
-    kernel.template operator()<0>();
   }
+#endif
+  run_baseline<T>(kernel);
 }
 
 }  // namespace evenkeel::simd
