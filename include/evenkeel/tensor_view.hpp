@@ -131,7 +131,7 @@ struct ArgumentTraits<Eigen::Tensor<Scalar_, Rank, Options, TensorIndex>>
     for (int axis = 0; axis < Rank; ++axis) {
       dimensions[static_cast<std::size_t>(axis)] = static_cast<TensorIndex>(shape[axis]);
     }
-    tensor.resize(dimensions);
+    tensor = Owning(dimensions);  // resize() would leave a broken tensor where there is no memory
   }
 };
 
@@ -199,20 +199,25 @@ struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
 
   static bool resizable_to(const Shape& shape) {
     if (!kOwns || shape.rank() != (kIsVector ? 1 : 2)) return false;
-    if (kIsVector) return T::SizeAtCompileTime == Eigen::Dynamic;
-    return fits(T::RowsAtCompileTime, shape[0]) && fits(T::ColsAtCompileTime, shape[1]);
+    if (kIsVector) return fits(T::SizeAtCompileTime, T::MaxSizeAtCompileTime, shape[0]);
+    return fits(T::RowsAtCompileTime, T::MaxRowsAtCompileTime, shape[0]) &&
+           fits(T::ColsAtCompileTime, T::MaxColsAtCompileTime, shape[1]);
   }
 
   static void resize([[maybe_unused]] T& dense, [[maybe_unused]] const Shape& shape) {
-    if constexpr (kOwns && kIsVector && T::SizeAtCompileTime == Eigen::Dynamic) {
-      dense.resize(shape[0]);
-    } else if constexpr (kOwns && !kIsVector) {
-      dense.resize(shape[0], shape[1]);
+    if constexpr (kOwns && T::SizeAtCompileTime == Eigen::Dynamic) {
+      if constexpr (kIsVector) {
+        dense = T(shape[0]);
+      } else {
+        dense = T(shape[0], shape[1]);
+      }
     }
   }
 
  private:
-  static constexpr bool fits(int fixed, Index extent) { return fixed == Eigen::Dynamic || fixed == extent; }
+  static constexpr bool fits(int fixed, int most, Index extent) {
+    return fixed == Eigen::Dynamic ? most == Eigen::Dynamic || extent <= most : fixed == extent;
+  }
 };
 
 template <typename T>

@@ -7,6 +7,8 @@
 // A caller may define before the first include:
 //   EVENKEEL_NO_SIMD         compute one element at a time, with no compiler extension
 //   EVENKEEL_FAIL(message)   what happens on bad input when exceptions are off; must not return
+//   EVENKEEL_EXTERN_KERNELS, EVENKEEL_COMPILE_KERNELS
+//                            kernels are compiled in one translation unit; see kernels/extern.hpp
 
 #if defined(__GNUC__) || defined(__clang__)
 #define EVENKEEL_INLINE inline __attribute__((always_inline))
@@ -16,4 +18,15 @@
 #define EVENKEEL_INLINE inline
 #define EVENKEEL_INLINE_LAMBDA
 #define EVENKEEL_COLD
+#endif
+
+// Without exceptions there is nothing to catch.
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define EVENKEEL_HAS_EXCEPTIONS 1
+#define EVENKEEL_TRY try
+#define EVENKEEL_CATCH_ALL catch (...)
+#else
+#define EVENKEEL_HAS_EXCEPTIONS 0
+#define EVENKEEL_TRY if (true)
+#define EVENKEEL_CATCH_ALL else
 #endif

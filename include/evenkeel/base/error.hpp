@@ -11,7 +11,7 @@
 #include "evenkeel/base/config.hpp"
 
 #ifndef EVENKEEL_FAIL
-#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#if EVENKEEL_HAS_EXCEPTIONS
 #define EVENKEEL_FAIL(message) throw std::invalid_argument(message)
 #else
 #define EVENKEEL_FAIL(message) (std::fprintf(stderr, "%s\n", (message).c_str()), std::abort())

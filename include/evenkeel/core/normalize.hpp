@@ -2,6 +2,7 @@
 
 #include "evenkeel/core/column_sets.hpp"
 #include "evenkeel/core/line_sets.hpp"
+#include "evenkeel/kernels/extern.hpp"
 
 namespace evenkeel {
 

@@ -68,7 +68,7 @@ class Team<Eigen::ThreadPoolDevice> {
   void for_each(Index count, Index elements, const F& f) const {
     if (threads_ > 1 && count > 1 && count * elements >= kShare) {
       if (crew_ == nullptr) call_in();
-      return crew_->run(count, f);
+      if (crew_ != nullptr) return crew_->run(count, f);
     }
     for (Index i = 0; i < count; ++i) f(i);
   }
@@ -76,22 +76,27 @@ class Team<Eigen::ThreadPoolDevice> {
  private:
   /// One more than will work. A pool wakes up a thread for each task, even if another that was awake takes it,
   /// and the one without a task would look for one on a core that has better things to do; it sleeps on in the
-  /// crew. And of those that have slept, the first to find a core are the ones that work.
+  /// crew. And of those that have slept, the first to find a core are the ones that work. Without the memory to call
+  /// them, whoever is there does all.
   void call_in() const {
-    crew_ = std::make_shared<Crew>(threads_);
+    EVENKEEL_TRY { crew_ = std::make_shared<Crew>(threads_); }
+    EVENKEEL_CATCH_ALL { return; }
     call_in(pool_, crew_, threads_);
   }
 
   /// Each calls in half of those that are left, for to wake up a thread takes longer than to start it.
   static void call_in(Eigen::ThreadPoolInterface* pool, const std::shared_ptr<Crew>& crew, int count) {
-    for (const int part : {count / 2, count - count / 2}) {
-      if (part == 0) continue;
-      pool->Schedule([=] {
-        if (crew->is_dismissed()) return;
-        call_in(pool, crew, part - 1);
-        crew->help();
-      });
+    EVENKEEL_TRY {
+      for (const int part : {count / 2, count - count / 2}) {
+        if (part == 0) continue;
+        pool->Schedule([=] {
+          if (crew->is_dismissed()) return;
+          call_in(pool, crew, part - 1);
+          crew->help();
+        });
+      }
     }
+    EVENKEEL_CATCH_ALL {}
   }
 
   Eigen::ThreadPoolInterface* pool_ = nullptr;
