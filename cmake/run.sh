@@ -21,11 +21,14 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
   compare [ARGUMENT...]
                        build and run the comparison with oneDNN, PyTorch and Eigen expressions,
                        e.g. compare --filter layer_norm; writes compare.md, .json and .svg there
+  errors [--output DIR]
+                       print the errors of the same libraries on inputs that are hard to
+                       normalize; writes errors.md to DIR, build/errors unless it is given
   help                 print this
 
 On Debian and Ubuntu the command first installs what it needs and does not find: a C++17
 compiler, CMake, Ninja, Eigen, and for the tests GoogleTest, for the benchmarks Google Benchmark,
-for the comparison nlohmann's JSON and, where there are such packages, oneDNN and PyTorch.
+for compare and errors nlohmann's JSON and, where there are such packages, oneDNN and PyTorch.
 Everything is built in build/COMMAND of the repository. A second run installs nothing and
 builds only what has changed.
 TEXT
@@ -118,13 +121,18 @@ bench() {
   exec "$root/build/bench/bin/evenkeel_benchmarks" "$@"
 }
 
-compare() {
+# Builds the target $2 in build/$1, beside the peers that there are packages of.
+build_with_peers() {
   local peer
   need g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev
   for peer in libdnnl-dev libtorch-dev; do
     (need "$peer") || say "Going on without $peer"
   done
-  build compare BENCHMARK_PEERS evenkeel_compare
+  build "$1" BENCHMARK_PEERS "$2"
+}
+
+compare() {
+  build_with_peers compare evenkeel_compare
   if [[ " $* " != *" --filter "* ]]; then
     say "Measuring what including the library costs"
     bash "$root/benchmarks/peers/cost_of_including.sh" >"$root/build/compare/including"
@@ -134,6 +142,12 @@ compare() {
   exec "$root/build/compare/bin/evenkeel_compare" --output "$root/build/compare" "$@"
 }
 
+errors() {
+  build_with_peers errors evenkeel_errors
+  say "Computing errors"
+  exec "$root/build/errors/bin/evenkeel_errors" --output "$root/build/errors" "$@"
+}
+
 command=${1:-help}
 [[ $# -eq 0 ]] || shift
 case $command in
@@ -141,6 +155,7 @@ case $command in
   test) run_tests "$@" ;;
   bench) bench "$@" ;;
   compare) compare "$@" ;;
+  errors) errors "$@" ;;
   install) need "$@" ;; # for .ci/run
   help | -h | --help) usage ;;
   *)

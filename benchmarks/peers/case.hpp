@@ -22,6 +22,7 @@ struct Case {
   Layout layout;
   Index batch, channels, side = 1;
   bool is_double = false;
+  double epsilon = kEpsilon;
 
   Index pixels() const { return side * side; }
   Index size() const { return batch * channels * pixels(); }

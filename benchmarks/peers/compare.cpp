@@ -1,48 +1,24 @@
 // Evenkeel, the floor and other libraries on the same cases, in one session.
 
-#include <dlfcn.h>
 #include <malloc.h>
-#include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "chart.hpp"
 #include "comparison.hpp"
 #include "options.hpp"
+#include "program.hpp"
 #include "report.hpp"
 #include "scaling.hpp"
+#include "setting.hpp"
 
 namespace evenkeel::peers {
 namespace {
-
-[[maybe_unused]] void load_peer(const char* module, std::vector<Library>& libraries) {
-  void* handle = dlopen(module, RTLD_NOW | RTLD_LOCAL);  // for good
-  if (handle == nullptr) throw std::runtime_error(dlerror());
-  reinterpret_cast<PeerFunction*>(dlsym(handle, kPeerFunction))(libraries);
-}
-
-Setting make_setting(const Options& options) {
-  Setting setting{this_machine(), evenkeel_instruction_set(), {evenkeel_library()}, {}, options.repetitions};
-#ifdef EVENKEEL_PEER_ONEDNN
-  load_peer(EVENKEEL_PEER_ONEDNN, setting.libraries);
-#else
-  setting.missing.push_back("oneDNN");
-#endif
-#ifdef EVENKEEL_PEER_PYTORCH
-  load_peer(EVENKEEL_PEER_PYTORCH, setting.libraries);
-#else
-  setting.missing.push_back("PyTorch");
-#endif
-  setting.libraries.push_back(eigen_library());
-  return setting;
-}
 
 /// Runs cases, says how far it is, and keeps what did not agree.
 class Session {
@@ -133,13 +109,6 @@ class Session {
   int done_ = 0, total_ = 0;
 };
 
-void write(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream file(path);
-  file << text;
-  file.close();
-  if (!file) throw std::runtime_error(path.string() + ": cannot be written");
-}
-
 ScalingModel make_model(const Options& options) {
   ScalingModel model{measure_call_in(), {}};
   if (options.memory_bandwidth) model.bytes_per_second = 1e9 * *options.memory_bandwidth;
@@ -171,7 +140,8 @@ std::vector<Including> read_including(const std::string& path) {
 }
 
 int run(const Options& options) {
-  const Setting setting = make_setting(options);
+  Setting setting = present_setting();
+  setting.repetitions = options.repetitions;
   Session session(options, setting);
   const std::vector<Row> floats = session.compared(false);
   std::vector<Section> sections = {
@@ -188,24 +158,15 @@ int run(const Options& options) {
 
   const std::string text = summary(floats, setting), report = markdown_report(text, sections);
   const std::filesystem::path directory = options.output;
-  std::filesystem::create_directories(directory);
-  write(directory / "compare.md", report);
-  write(directory / "compare.json", json_report(text, sections, setting).dump(2) + "\n");
-  write(directory / "compare.svg", chart(floats, setting));
+  write_file(directory / "compare.md", report);
+  write_file(directory / "compare.json", json_report(text, sections, setting).dump(2) + "\n");
+  write_file(directory / "compare.svg", chart(floats, setting));
   std::printf("\n%s\nThe report is in %s.\n", report.c_str(), (directory / "compare.md").c_str());
 
   for (const std::string& text_of_one : session.disagreements()) {
     std::fprintf(stderr, "evenkeel_compare: %s\n", text_of_one.c_str());
   }
   return session.disagreements().empty() ? 0 : 1;
-}
-
-/// OpenMP reads it before main begins.
-void restart_with_one_thread(char** argv) {
-  const char* threads = std::getenv("OMP_NUM_THREADS");
-  if (threads != nullptr && std::string_view(threads) == "1") return;
-  setenv("OMP_NUM_THREADS", "1", 1);
-  execv("/proc/self/exe", argv);
 }
 
 /// PyTorch and Eigen allocate results: memory that malloc keeps does not cost them fresh pages every time.

@@ -65,7 +65,7 @@ class Expressions {
   }
 
  private:
-  static constexpr Scalar epsilon() { return static_cast<Scalar>(kEpsilon); }
+  Scalar epsilon() const { return static_cast<Scalar>(case_.epsilon); }
 
   template <typename Reduced>
   static Dims without(Dims dims) {

@@ -33,15 +33,20 @@ Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>
 template <typename Device, typename Scalar>
 std::optional<Pass> prepare(const std::shared_ptr<Device>& device, Problem<Scalar>& p) {
   const Index axis = p.test.layout == Layout::kChannelsLast ? 3 : 1;
-  if (p.test.norm == Norm::kLayer)
-    return pass_of(device, std::make_shared<LayerNorm<Scalar>>(p.test.channels), p);
+  if (p.test.norm == Norm::kLayer) {
+    LayerNormOptions options;
+    options.epsilon = p.test.epsilon;
+    return pass_of(device, std::make_shared<LayerNorm<Scalar>>(p.test.channels, options), p);
+  }
   if (p.test.norm == Norm::kGroup) {
     GroupNormOptions options;
     options.axis = axis;
+    options.epsilon = p.test.epsilon;
     return pass_of(device, std::make_shared<GroupNorm<Scalar>>(kGroups, p.test.channels, options), p);
   }
   BatchNormOptions options;
   options.axis = axis;
+  options.epsilon = p.test.epsilon;
   auto layer = std::make_shared<BatchNorm<Scalar>>(p.test.channels, options);
   std::copy(p.running_mean.begin(), p.running_mean.end(), layer->running_mean().data());
   std::copy(p.running_var.begin(), p.running_var.end(), layer->running_var().data());

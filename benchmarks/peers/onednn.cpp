@@ -25,34 +25,33 @@ dnnl::stream& stream() {
 }
 
 const auto kScaleAndShift = dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift;
-constexpr float kFloatEpsilon = static_cast<float>(kEpsilon);
 
 #if DNNL_VERSION_MAJOR >= 3
 
 template <typename Forward, typename... Groups>
-auto forward_desc(dnnl::prop_kind kind, const memory::desc& x, dnnl::normalization_flags flags,
+auto forward_desc(dnnl::prop_kind kind, const memory::desc& x, float epsilon, dnnl::normalization_flags flags,
                   Groups... groups) {
-  return typename Forward::primitive_desc(cpu(), kind, x, x, groups..., kFloatEpsilon, flags);
+  return typename Forward::primitive_desc(cpu(), kind, x, x, groups..., epsilon, flags);
 }
 
 template <typename Backward, typename ForwardDesc, typename... Groups>
-auto backward_desc(const ForwardDesc& forward, const memory::desc& x, Groups... groups) {
-  return typename Backward::primitive_desc(cpu(), dnnl::prop_kind::backward, x, x, x, groups...,
-                                           kFloatEpsilon, kScaleAndShift, forward);
+auto backward_desc(const ForwardDesc& forward, const memory::desc& x, float epsilon, Groups... groups) {
+  return typename Backward::primitive_desc(cpu(), dnnl::prop_kind::backward, x, x, x, groups..., epsilon,
+                                           kScaleAndShift, forward);
 }
 
 #else
 
 template <typename Forward>
-auto forward_desc(dnnl::prop_kind kind, const memory::desc& x, dnnl::normalization_flags flags) {
-  return typename Forward::primitive_desc(typename Forward::desc(kind, x, kFloatEpsilon, flags), cpu());
+auto forward_desc(dnnl::prop_kind kind, const memory::desc& x, float epsilon,
+                  dnnl::normalization_flags flags) {
+  return typename Forward::primitive_desc(typename Forward::desc(kind, x, epsilon, flags), cpu());
 }
 
 template <typename Backward, typename ForwardDesc>
-auto backward_desc(const ForwardDesc& forward, const memory::desc& x) {
+auto backward_desc(const ForwardDesc& forward, const memory::desc& x, float epsilon) {
   return typename Backward::primitive_desc(
-      typename Backward::desc(dnnl::prop_kind::backward, x, x, kFloatEpsilon, kScaleAndShift), cpu(),
-      forward);
+      typename Backward::desc(dnnl::prop_kind::backward, x, x, epsilon, kScaleAndShift), cpu(), forward);
 }
 
 #endif
@@ -144,7 +143,9 @@ Pass pass_of(Problem<float>& p, Tag tag, Groups... groups) {
   const auto given_statistics = p.inference() && running ? dnnl::normalization_flags::use_global_stats
                                                          : dnnl::normalization_flags::none;
   const Tensors t(p, tag);
-  const auto desc = forward_desc<Forward>(kind, t.desc(), kScaleAndShift | given_statistics, groups...);
+  const float epsilon = static_cast<float>(p.test.epsilon);
+  const auto desc =
+      forward_desc<Forward>(kind, t.desc(), epsilon, kScaleAndShift | given_statistics, groups...);
   std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, t.x},
                                                {DNNL_ARG_DST, t.out},
                                                {DNNL_ARG_SCALE, vector_over(p.gamma)},
@@ -181,7 +182,7 @@ Pass pass_of(Problem<float>& p, Tag tag, Groups... groups) {
                     {DNNL_ARG_DIFF_SRC, t.out},
                     {DNNL_ARG_DIFF_SCALE, vector_over(p.grad_gamma)},
                     {DNNL_ARG_DIFF_SHIFT, vector_over(p.grad_beta)}});
-  return {[t, arguments, backward = Backward(backward_desc<Backward>(desc, t.desc(), groups...))] {
+  return {[t, arguments, backward = Backward(backward_desc<Backward>(desc, t.desc(), epsilon, groups...))] {
             backward.execute(stream(), arguments);
             stream().wait();
           },

@@ -53,13 +53,13 @@ Triple forward(Tensors<Scalar>& t) {
   switch (c.norm) {
     case Norm::kBatch:
       return at::native_batch_norm(t.x, t.gamma, t.beta, t.running_mean, t.running_var, training, kMomentum,
-                                   kEpsilon);
+                                   c.epsilon);
     case Norm::kLayer:
-      return at::native_layer_norm(t.x, {c.channels}, t.gamma, t.beta, kEpsilon);
+      return at::native_layer_norm(t.x, {c.channels}, t.gamma, t.beta, c.epsilon);
     case Norm::kGroup:
       break;
   }
-  return at::native_group_norm(t.x, t.gamma, t.beta, c.batch, c.channels, c.pixels(), kGroups, kEpsilon);
+  return at::native_group_norm(t.x, t.gamma, t.beta, c.batch, c.channels, c.pixels(), kGroups, c.epsilon);
 }
 
 /// dx, dgamma, dbeta.
@@ -69,7 +69,7 @@ Triple backward(Tensors<Scalar>& t, const at::Tensor& mean, const at::Tensor& in
   switch (c.norm) {
     case Norm::kBatch:
       return at::native_batch_norm_backward(t.dy, t.x, t.gamma, t.running_mean, t.running_var, mean, inv_std,
-                                            true, kEpsilon, kAllGradients);
+                                            true, c.epsilon, kAllGradients);
     case Norm::kLayer:
       return at::native_layer_norm_backward(t.dy, t.x, {c.channels}, mean, inv_std, t.gamma, t.beta,
                                             kAllGradients);

@@ -13,12 +13,6 @@ constexpr Norm kNorms[] = {Norm::kBatch, Norm::kLayer, Norm::kGroup};
 
 std::string caption(const Case& c) { return text_of(c.direction) + " " + c.layout_text() + " " + c.shape(); }
 
-std::string joined(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
-  return text;
-}
-
 template <typename Of>
 double geometric_mean(const std::vector<Row>& rows, const Of& of) {
   double sum = 0;
@@ -85,28 +79,12 @@ Json json_of(const Row& row) {
   return json;
 }
 
-std::string setting_text(const Setting& s) {
-  std::string text = s.machine.text() + "; " + s.machine.compiler + ", Evenkeel at plain -O2 and with " +
-                     s.instruction_set + "; " + s.versions() + ".";
-  if (!s.missing.empty()) text += " Not found when this was built: " + joined(s.missing) + ".";
-  return text;
-}
-
 }  // namespace
 
 std::string rounded(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.*f", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value);
   return text;
-}
-
-std::string Setting::versions() const {
-  std::vector<std::string> parts;
-  for (const Library& library : libraries) {
-    const bool variant = library.name.rfind(kBlockedOneDnn, 0) == 0;
-    if (!variant) parts.push_back(library.name + " " + library.version);
-  }
-  return joined(parts);
 }
 
 Section comparison_section(const std::string& key, const std::string& title, const std::vector<Row>& rows,
@@ -244,7 +222,7 @@ Section including_section(const std::vector<Including>& rows) {
 
 std::string summary(const std::vector<Row>& rows, const Setting& setting) {
   std::string text =
-      setting_text(setting) + " One thread, float, medians of " + std::to_string(setting.repetitions) +
+      setting.text() + " One thread, float, medians of " + std::to_string(setting.repetitions) +
       " repetitions in which all take turns. 1 is the floor: reading each input and writing the "
       "output once.\n";
   if (rows.empty()) return text;

@@ -5,24 +5,13 @@
 #include <vector>
 
 #include "comparison.hpp"
-#include "machine.hpp"
 #include "scaling.hpp"
+#include "setting.hpp"
 #include "threads.hpp"
 
 namespace evenkeel::peers {
 
 using Json = nlohmann::ordered_json;
-
-/// What all figures of a report have in common.
-struct Setting {
-  Machine machine;
-  std::string instruction_set;     // that Evenkeel chose
-  std::vector<Library> libraries;  // Evenkeel first
-  std::vector<std::string> missing;
-  int repetitions;
-
-  std::string versions() const;  // Evenkeel 0.1.0, oneDNN 2.6.3, ...
-};
 
 /// A part of the report: as Markdown and as JSON.
 struct Section {
