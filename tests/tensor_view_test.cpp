@@ -420,6 +420,29 @@ TEST(Arguments, RanksBeyondEightAndNegativeExtentsAreRefused) {
                    {"-3"}));
 }
 
+TEST(Arguments, MoreElementsThanCanBeCountedAreRefused) {
+  std::vector<float> data(4, 1);
+  const Index huge = Index(1) << 40;
+  for (const Shape& shape : {Shape{huge, huge}, Shape{huge, huge, 0}, Shape{Index(1) << 61}}) {
+    EXPECT_TRUE(
+        says(refusal([&] { ek::view(data.data(), shape); }), {to_string(shape), "2305843009213693951"}));
+  }
+  EXPECT_TRUE(says(refusal([&] {
+                     ek::LayerNorm<float>(std::vector<Index>{huge, huge});
+                   }),
+                   {to_string({huge, huge}), "2305843009213693951"}));
+}
+
+TEST(Arguments, AMatrixOfBoundedSizeTakesNoMoreThanItsBound) {
+  using Bounded = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor, 4, 6>;
+  ek::BatchNorm<float> layer(6);
+  const Eigen::MatrixXf small = Eigen::MatrixXf::Random(4, 6), large = Eigen::MatrixXf::Random(5, 6);
+  Bounded y(1, 2);
+  layer.forward(small, y);
+  EXPECT_EQ(y.rows(), 4);
+  EXPECT_TRUE(says(refusal([&] { layer.forward(large, y); }), {"[4, 6]", "[5, 6]"}));
+}
+
 // The other two layers take the same arguments by the same road: one tensor and one matrix each.
 template <typename Layer>
 void expect_tensor_and_matrix(Layer layer) {

@@ -3,14 +3,18 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <evenkeel/evenkeel.hpp>
 #include <future>
 #include <memory>
+#include <numeric>
+#include <random>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <unsupported/Eigen/CXX11/Tensor>
 #include <utility>
 #include <vector>
@@ -48,7 +52,8 @@ class Threads : public ::testing::Test {
   using S = typename C::Scalar;
 
   template <typename Layer>
-  static void expect_same_on_every_device(Layer layer, const Shape& shape) {
+  static void expect_same_on_every_device(Layer layer, const Shape& shape,
+                                          const std::vector<int>& counts = {1, 2, 3, 4, 7, 16}) {
     SCOPED_TRACE(to_string(shape));
     randomize_parameters(layer);
     // A mean that is far, so that another order of summation shows in the bits.
@@ -56,7 +61,7 @@ class Threads : public ::testing::Test {
                          dy = random_values<S>(size_of(shape), 0.5, 1, 2);
     const auto view_of = [&](auto* data) { return view<C::kOrder>(data, shape); };
     const Results<S> expected = run(layer, Eigen::DefaultDevice(), x, dy, view_of);
-    for (int threads : {1, 2, 3, 4, 7, 16}) {
+    for (int threads : counts) {
       SCOPED_TRACE(std::to_string(threads) + " threads");
       Eigen::ThreadPool pool(threads);
       const Eigen::ThreadPoolDevice device(&pool, threads);
@@ -110,6 +115,65 @@ TYPED_TEST(Threads, GroupNorm) {
   batch_last.batch_axis = -1;
   this->expect_same_on_every_device(ek::GroupNorm<Scalar>(8, 64, last), {3, 29, 31, 64});
   this->expect_same_on_every_device(ek::GroupNorm<Scalar>(8, 64, batch_last), {29, 64, 5, 33});
+}
+
+/// Every number of threads, on shapes that nobody chose, all of them large enough for a team.
+TYPED_TEST(Threads, RandomShapes) {
+  using Scalar = typename TypeParam::Scalar;
+  std::vector<int> counts(16);
+  std::iota(counts.begin(), counts.end(), 1);
+  std::mt19937 generator(std::is_same_v<Scalar, double> ? 1 : 2);
+  const auto between = [&](Index low, Index high) {
+    return std::uniform_int_distribution<Index>(low, high)(generator);
+  };
+  for (int repeat = 0; repeat < 4; ++repeat) {
+    // Two extents of any ratio, a third that is mostly short, in any order.
+    Shape shape = {Index(1) << between(0, 18), 0, between(1, 9)};
+    shape[0] += between(0, shape[0]);
+    shape[1] = ek::kWorthThreads / shape[0] + between(2, 300);
+    std::shuffle(shape.begin(), shape.end(), generator);
+    const Index axis = between(0, 2), batch_axis = (axis + between(1, 2)) % 3;
+    ek::BatchNormOptions batch;
+    batch.axis = axis;
+    this->expect_same_on_every_device(ek::BatchNorm<Scalar>(shape[at(axis)], batch), shape, counts);
+    ek::LayerNormOptions layer;
+    layer.axis = axis;
+    this->expect_same_on_every_device(ek::LayerNorm<Scalar>(shape[at(axis)], layer), shape, counts);
+    ek::GroupNormOptions group;
+    group.axis = axis;
+    group.batch_axis = batch_axis;
+    Index groups = between(1, shape[at(axis)]);
+    while (shape[at(axis)] % groups != 0) --groups;
+    this->expect_same_on_every_device(ek::GroupNorm<Scalar>(groups, shape[at(axis)], group), shape, counts);
+  }
+}
+
+/// Several layers that train at once on one pool, from threads of the caller's own.
+TEST(ThreadPool, TrainsSeveralLayersAtOnce) {
+  const Shape shape = {4, 32, 64, 65};
+  const std::vector<float> x = random_values<float>(size_of(shape), 10, 1, 1),
+                           dy = random_values<float>(size_of(shape), 0.5, 1, 2);
+  const auto view_of = [&](auto* data) { return view<Eigen::RowMajor>(data, shape); };
+  const Results<float> expected = run(ek::BatchNorm<float>(32), Eigen::DefaultDevice(), x, dy, view_of);
+  Eigen::ThreadPool pool(3);
+  const Eigen::ThreadPoolDevice device(&pool, 3);
+  std::vector<Results<float>> results(4);
+  std::vector<std::thread> callers;
+  for (Results<float>& result : results) {
+    callers.emplace_back([&] {
+      for (int repeat = 0; repeat < 3; ++repeat) {
+        result = run(ek::BatchNorm<float>(32), device, x, dy, view_of);
+        run(ek::LayerNorm<float>(65), device, x, dy, view_of);
+        run(ek::GroupNorm<float>(4, 32), device, x, dy, view_of);
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  for (const Results<float>& result : results) {
+    EXPECT_TRUE(same_bits(result.y, expected.y));
+    EXPECT_TRUE(same_bits(result.dx, expected.dx));
+    EXPECT_TRUE(same_bits(result.state, expected.state));
+  }
 }
 
 /// Fails instead of hanging for ever.

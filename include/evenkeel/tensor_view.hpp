@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <string>
 #include <type_traits>
 #include <unsupported/Eigen/CXX11/Tensor>
@@ -64,6 +65,18 @@ class Shape {
   int rank_ = 0;
 };
 
+/// Refuses a shape of more elements of so many bytes than could be counted.
+inline void check_countable(const Caller& caller, const char* name, const Shape& shape, std::size_t element) {
+  const Index most = std::numeric_limits<Index>::max() / static_cast<Index>(element);
+  Index n = 1;
+  for (const Index extent : shape) {
+    if (extent > 0 && n > most / extent) {
+      fail(caller, {name, " ", shape.text(), " has more elements than memory can have, at most ", most});
+    }
+    n *= std::max<Index>(extent, 1);
+  }
+}
+
 /// Contiguous memory that somebody else owns, seen as a tensor. Scalar is const where it may only be read.
 template <typename Scalar>
 struct TensorView {
@@ -78,13 +91,14 @@ struct TensorView {
 ///
 /// Shapes   rank 1 to 8; the memory holds the product of the dimensions, contiguous in the given order.
 /// Aliasing nothing is copied; the memory must outlive the view.
-/// Errors   std::invalid_argument for a negative dimension or a rank that is not 1 to 8.
+/// Errors   std::invalid_argument for a negative dimension, a rank that is not 1 to 8, or more elements than memory can have.
 template <typename Scalar>
 TensorView<Scalar> view(Scalar* data, const Shape& shape, Layout layout = row_major) {
   if (shape.rank() == 0) fail({"", "view"}, {"shape has rank 0, must have 1 to 8"});
   for (int axis = 0; axis < shape.rank(); ++axis) {
     if (shape[axis] < 0) fail({"", "view"}, {"dimension ", axis, " of ", shape.text(), " is negative"});
   }
+  check_countable({"", "view"}, "shape", shape, sizeof(Scalar));
   return {data, shape, layout};
 }
 template <typename Scalar, typename Extent>

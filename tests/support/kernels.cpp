@@ -1,2 +1,2 @@
 // The kernels of EVENKEEL_COMPILE_KERNELS, once for all tests.
-#include <evenkeel/evenkeel.hpp>
+#include <evenkeel/kernels/extern.hpp>

@@ -6,7 +6,7 @@
 // use:
 //
 //   #define EVENKEEL_COMPILE_KERNELS float   // or double, Eigen::half, Eigen::bfloat16
-//   #include <evenkeel/evenkeel.hpp>
+//   #include <evenkeel/kernels/extern.hpp>
 
 #if defined(EVENKEEL_EXTERN_KERNELS) || defined(EVENKEEL_COMPILE_KERNELS)
 

@@ -1,0 +1,230 @@
+// Any call with any arguments: a right one is carried out and writes its outputs alone, a wrong one is refused by name and
+// changes nothing.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+#include <type_traits>
+#include <unsupported/Eigen/CXX11/Tensor>
+
+#include "choices.hpp"
+#include "support/state.hpp"
+
+namespace ek_test {
+namespace {
+
+enum class Norm { batch, layer, group };
+
+/// All memory that calls may see.
+using Arena = std::array<float, 4096>;
+
+/// The arguments of a layer and of its calls.
+struct Setup {
+  Norm norm;
+  Shape features;  // of batch and group norm one number, the channels
+  Index groups = 1;
+  double epsilon;
+  std::optional<double> momentum;
+  Index axis = 1, batch_axis = 0;
+  bool has_axis = true, affine, bias, tracks;
+};
+
+Setup any_setup(Choices& choices) {
+  Setup s;
+  s.norm = choices.one_of({Norm::batch, Norm::layer, Norm::group});
+  const auto extent = [&] { return choices.rarely() ? choices.between(-2, 0) : choices.between(1, 6); };
+  s.features.push_back(extent());
+  if (s.norm == Norm::layer) {
+    if (choices.rarely()) s.features.clear();
+    for (Index more = choices.flag() ? 0 : choices.between(0, 8); more > 0; --more)
+      s.features.push_back(extent());
+  }
+  s.groups = extent();
+  s.epsilon = choices.rarely() ? choices.bits<double>() : choices.epsilon();
+  s.momentum = choices.rarely() ? choices.bits<double>() : choices.momentum();
+  s.axis = choices.rarely() ? choices.between(-10, 10) : choices.between(-2, 2);
+  s.batch_axis = choices.rarely() ? choices.between(-10, 10) : choices.between(-2, 1);
+  s.has_axis = s.norm != Norm::layer || choices.flag();
+  s.affine = choices.flag();
+  s.bias = choices.flag();
+  s.tracks = choices.flag();
+  return s;
+}
+
+bool can_be_made(const Setup& s) {
+  const auto is_positive = [](Index extent) { return extent > 0; };
+  if (!std::isfinite(s.epsilon) || s.epsilon < 0) return false;
+  if (s.features.empty() || s.features.size() > 8) return false;
+  if (!std::all_of(s.features.begin(), s.features.end(), is_positive)) return false;
+  if (s.norm == Norm::batch) return !s.momentum || (*s.momentum >= 0 && *s.momentum <= 1);
+  return s.norm == Norm::layer || (s.groups > 0 && s.features[0] % s.groups == 0);
+}
+
+/// A tensor somewhere in the arena; rank and extents may be of no use.
+struct Argument {
+  Shape shape;
+  ek::Layout layout;
+  float* data;
+
+  Index size() const { return size_of(shape); }
+  bool is_view() const {
+    const auto is_extent = [](Index extent) { return extent >= 0; };
+    return !shape.empty() && shape.size() <= 8 && std::all_of(shape.begin(), shape.end(), is_extent);
+  }
+  bool is_null() const { return data == nullptr && size() > 0; }
+  bool is_like(const Argument& other) const {
+    return shape == other.shape && (layout == other.layout || shape.size() == 1);
+  }
+  bool overlaps(const Argument& other) const {
+    return size() > 0 && other.size() > 0 && data < other.data + other.size() && other.data < data + size();
+  }
+  bool is_apart_or_same(const Argument& other) const { return !overlaps(other) || data == other.data; }
+};
+
+/// A shape that suits the setup, or any.
+Shape any_shape(Choices& choices, const Setup& s) {
+  Shape shape;
+  if (choices.rarely()) {
+    for (Index rank = choices.between(0, 9); rank > 0; --rank) shape.push_back(choices.between(-1, 3));
+    return shape;
+  }
+  for (Index rank = choices.between(2, 4); rank > 0; --rank) shape.push_back(choices.between(0, 4));
+  const Index begin =
+      s.has_axis ? (s.axis < 0 ? s.axis + rank_of(shape) : s.axis) : rank_of(shape) - rank_of(s.features);
+  for (Index i = 0; i < rank_of(s.features); ++i) {
+    if (begin + i >= 0 && begin + i < rank_of(shape)) shape[at(begin + i)] = s.features[at(i)];
+  }
+  return shape;
+}
+
+Argument any_argument(Choices& choices, Arena& arena, const Shape& shape, ek::Layout layout) {
+  Argument a{shape, layout, nullptr};
+  const Index size = a.is_view() ? a.size() : 0, room = static_cast<Index>(arena.size()) - size;
+  if (room < 0) {
+    a.shape = {1};
+    return a;
+  }
+  if (!choices.rarely()) a.data = arena.data() + choices.between(0, room);
+  return a;
+}
+
+/// Like `model`, or else.
+Argument another(Choices& choices, Arena& arena, const Setup& s, const Argument& model) {
+  if (choices.rarely()) return any_argument(choices, arena, any_shape(choices, s), choices.layout());
+  if (choices.rarely()) return model;
+  return any_argument(choices, arena, model.shape, model.layout);
+}
+
+bool suits(const Setup& s, const Shape& shape) {
+  const Index rank = rank_of(shape), count = s.norm == Norm::layer ? rank_of(s.features) : 1;
+  const Index chosen = s.has_axis ? s.axis : rank - count, axis = chosen < 0 ? chosen + rank : chosen;
+  if (chosen < -rank || axis < 0 || axis + count > rank) return false;
+  if (!std::equal(shape.begin() + axis, shape.begin() + axis + count, s.features.begin())) return false;
+  if (s.norm != Norm::group) return true;
+  const Index batch = s.batch_axis < 0 ? s.batch_axis + rank : s.batch_axis;
+  return batch >= 0 && batch < rank && batch != axis;
+}
+
+/// Does the call, which is right or not, and looks at what it did.
+template <typename Layer, typename Call>
+void expect(bool is_right, const Layer& layer, Arena& arena, const Argument& out, const char* name,
+            Call call) {
+  const Arena before = arena;
+  const std::vector<double> state = state_of(layer);
+  bool refused = false;
+  try {
+    call();
+  } catch (const std::invalid_argument& error) {
+    refused = true;
+    require(std::strncmp(error.what(), "evenkeel::", 10) == 0, std::string("who refuses: ") + error.what());
+    require(!is_right, std::string("a right call is carried out: ") + error.what());
+    require(same_bits(state_of(layer), state), std::string("refusing changes no layer: ") + error.what());
+  }
+  require(refused || !is_right == refused, std::string(name) + " refuses a wrong call");
+  const float* begin = refused || out.size() == 0 ? arena.data() : out.data;
+  const auto first = begin - arena.data(), last = refused ? first : first + out.size();
+  require(std::equal(arena.begin(), arena.begin() + first, before.begin()) &&
+              std::equal(arena.begin() + last, arena.end(), before.begin() + last),
+          std::string(name) + " writes its output alone");
+  require(std::all_of(arena.begin() + first, arena.begin() + last, [](float v) { return std::isfinite(v); }),
+          std::string(name) + " of finite values is finite");
+}
+
+template <typename Layer>
+void check_calls(Choices& choices, const Setup& s, Layer layer) {
+  Arena arena;
+  for (std::size_t i = 0; i < arena.size(); ++i) arena[i] = static_cast<float>(i * 37 % 101) / 16 - 3;
+  std::optional<Argument> seen;  // what forward saw last
+  for (int calls = 0; calls < 8; ++calls) {
+    const Argument x = any_argument(choices, arena, any_shape(choices, s), choices.layout());
+    const Index kind = choices.between(0, 2);
+    const auto view_of = [](const Argument& a) { return ek::view(a.data, ek::Shape(a.shape), a.layout); };
+    const bool is_input = x.is_view() && !x.is_null() && suits(s, x.shape);
+    const bool needs_two = s.norm == Norm::batch && (kind == 0 || !s.tracks);
+    if (kind == 1) {
+      const Argument& used = seen && !choices.rarely() ? *seen : x;
+      const Argument dy = another(choices, arena, s, used), dx = another(choices, arena, s, dy);
+      const bool is_right = used.is_view() && !used.is_null() && seen && used.is_like(*seen) &&
+                            dy.is_view() && !dy.is_null() && dy.is_like(used) && dx.is_view() &&
+                            !dx.is_null() && dx.is_like(dy) && dx.is_apart_or_same(dy) && !dx.overlaps(used);
+      expect(is_right, layer, arena, dx, "backward",
+             [&] { layer.backward(view_of(used), view_of(dy), view_of(dx)); });
+      continue;
+    }
+    const Argument y = another(choices, arena, s, x);
+    const bool is_right = is_input && !(needs_two && x.size() == s.features[0]) && y.is_view() &&
+                          !y.is_null() && y.is_like(x) && y.is_apart_or_same(x);
+    if (kind == 0) {
+      expect(is_right, layer, arena, y, "forward", [&] { layer.forward(view_of(x), view_of(y)); });
+      if (is_right) seen = x;
+    } else {
+      const Layer& trained = layer;
+      expect(is_right, layer, arena, y, "infer", [&] { trained.infer(view_of(x), view_of(y)); });
+    }
+  }
+}
+
+/// The layer, or nothing where it cannot be made.
+template <typename Make>
+auto made(const Setup& s, Make make) {
+  std::optional<decltype(make())> layer;
+  try {
+    layer.emplace(make());
+  } catch (const std::invalid_argument& error) {
+    require(std::strncmp(error.what(), "evenkeel::", 10) == 0, std::string("who refuses: ") + error.what());
+    require(!can_be_made(s), std::string("a right layer is made: ") + error.what());
+  }
+  require(layer.has_value() == can_be_made(s), "a wrong layer is refused");
+  return layer;
+}
+
+void check(Choices& choices) {
+  const Setup s = any_setup(choices);
+  const auto check_layer = [&](const auto& layer) {
+    if (layer) check_calls(choices, s, *layer);
+  };
+  if (s.norm == Norm::batch) {
+    ek::BatchNormOptions options{s.epsilon, s.momentum, s.axis, s.affine, s.tracks};
+    check_layer(made(s, [&] { return ek::BatchNorm<float>(s.features[0], options); }));
+  } else if (s.norm == Norm::layer) {
+    ek::LayerNormOptions options;
+    options.epsilon = s.epsilon;
+    if (s.has_axis) options.axis = s.axis;
+    options.affine = s.affine;
+    options.bias = s.bias;
+    check_layer(made(s, [&] { return ek::LayerNorm<float>(s.features, options); }));
+  } else {
+    ek::GroupNormOptions options{s.epsilon, s.axis, s.batch_axis, s.affine};
+    check_layer(made(s, [&] { return ek::GroupNorm<float>(s.groups, s.features[0], options); }));
+  }
+}
+
+}  // namespace
+}  // namespace ek_test
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  ek_test::Choices choices(data, size);
+  ek_test::check(choices);
+  return 0;
+}

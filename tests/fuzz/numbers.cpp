@@ -1,0 +1,314 @@
+// Any norm of any finite values, against the oracle and the bounds that the library promises.
+#define EIGEN_USE_THREADS
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <type_traits>
+#include <unsupported/Eigen/CXX11/Tensor>
+#include <utility>
+
+#include "choices.hpp"
+#include "support/contract.hpp"
+#include "support/data.hpp"
+#include "support/reference.hpp"
+
+namespace ek_test {
+namespace {
+
+template <typename Scalar>
+constexpr bool kIsHalf = std::is_same_v<Scalar, Eigen::half> || std::is_same_v<Scalar, Eigen::bfloat16>;
+template <typename Scalar>
+using ComputeOf = std::conditional_t<kIsHalf<Scalar>, float, Scalar>;
+
+template <typename Scalar>
+bool is_finite(Scalar value) {
+  return std::isfinite(static_cast<double>(value));
+}
+
+/// Values of every kind: of any bits, normal ones of any mean and std, and constant ones with outliers, in turns.
+template <typename Scalar>
+std::vector<Scalar> any_values(Choices& choices, Index count) {
+  const int most = std::is_same_v<Scalar, double> ? 300 : std::is_same_v<Scalar, Eigen::half> ? 3 : 37;
+  const auto power = [&] {
+    return std::pow(10.0, static_cast<double>(choices.flag() ? 0 : choices.between(-most, most)));
+  };
+  std::vector<Scalar> values;
+  values.reserve(at(count));
+  while (static_cast<Index>(values.size()) < count) {
+    const Index stretch = std::min(count - static_cast<Index>(values.size()), choices.between(1, count));
+    const double mean = choices.flag() ? 0 : power(), std = choices.rarely() ? 0 : power();
+    const auto seed = static_cast<unsigned>(choices.between(0, 255));
+    const bool raw = choices.rarely();
+    std::vector<Scalar> some = random_values<Scalar>(stretch, mean, std, seed);
+    if (choices.rarely()) some[at(choices.between(0, stretch - 1))] = static_cast<Scalar>(power());
+    for (Scalar& value : some) {
+      if (raw) value = choices.bits<Scalar>();
+      values.push_back(is_finite(value) ? value : Scalar(1));
+    }
+  }
+  return values;
+}
+
+/// values, at an address that is a multiple of no vector's size, with nothing beyond.
+template <typename Scalar>
+struct Memory {
+  Memory(const std::vector<Scalar>& values, Index offset)
+      : memory(new Scalar[values.size() + at(offset)]), data(memory.get() + offset) {
+    std::copy(values.begin(), values.end(), data);
+  }
+  std::unique_ptr<Scalar[]> memory;
+  Scalar* data;
+};
+
+/// What the promise allows beside its bound: a unit in the last place of a 16-bit type, and the least number of any other.
+template <typename Scalar>
+Real unit(Real value) {
+  if constexpr (!kIsHalf<Scalar>) return std::numeric_limits<Scalar>::denorm_min();
+  const int digits = std::is_same_v<Scalar, Eigen::half> ? 11 : 8, least = digits == 11 ? -24 : -133;
+  return std::ldexp(Real(1),
+                    std::max(std::ilogb(std::max(std::fabs(value), Real(1e-45))) - digits + 1, least));
+}
+
+/// Whether `got` is `expected` within `bound`, or the exact result is beyond what Scalar holds.
+template <typename Scalar>
+bool is_right(Scalar got, Real expected, Real bound) {
+  const Real most = static_cast<Real>(std::numeric_limits<Scalar>::max());
+  if (std::fabs(expected) > most / 2) return true;
+  return std::fabs(static_cast<Real>(static_cast<double>(got)) - expected) <= bound + unit<Scalar>(expected);
+}
+
+template <typename Scalar>
+struct Problem {
+  ek::Layout layout;
+  Shape shape;
+  IndexMap map;
+  double epsilon;
+  std::vector<Scalar> x, dy;
+  Index x_offset, dy_offset, out_offset;
+};
+
+/// The oracle, by which sets of equal values are exactly so.
+template <typename Scalar>
+Reference reference_of(const Problem<Scalar>& c) {
+  std::vector<double> x;
+  for (Scalar value : c.x) x.push_back(static_cast<double>(value));
+  Reference reference(c.map, x, static_cast<Real>(c.epsilon));
+  std::vector<double> low(at(c.map.sets), HUGE_VAL), high(at(c.map.sets), -HUGE_VAL);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    low[at(c.map.set[i])] = std::min(low[at(c.map.set[i])], x[i]);
+    high[at(c.map.set[i])] = std::max(high[at(c.map.set[i])], x[i]);
+  }
+  for (std::size_t set = 0; set < low.size(); ++set) {
+    if (low[set] != high[set]) continue;
+    reference.variance[set] = 0;
+    reference.inv_std[set] = c.epsilon == 0 ? 0 : 1 / std::sqrt(static_cast<Real>(c.epsilon));
+  }
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (low[at(c.map.set[i])] == high[at(c.map.set[i])]) reference.centred[i] = reference.normalized[i] = 0;
+  }
+  return reference;
+}
+
+template <typename Scalar>
+void check_forward(const Problem<Scalar>& c, const Scalar* y, const std::vector<Real>& expected,
+                   const char* call) {
+  constexpr Real kBound = Tolerance<ComputeOf<Scalar>>::y;
+  std::vector<Real> scale(at(c.map.sets), 1);
+  for (std::size_t i = 0; i < expected.size(); ++i)
+    scale[at(c.map.set[i])] = std::max(scale[at(c.map.set[i])], std::fabs(expected[i]));
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    require(is_right(y[i], expected[i], kBound * scale[at(c.map.set[i])]),
+            std::string(call) + ": y[" + std::to_string(i) + "] of " + to_string(c.shape) + " is " +
+                std::to_string(static_cast<double>(y[i])) + ", not " +
+                std::to_string(static_cast<double>(expected[i])));
+  }
+}
+
+/// Whether backward promises a set's dx: see README, Numbers.
+template <typename Scalar>
+bool is_promised(const Reference& reference, std::size_t set, Real largest_dy, Real x_scale) {
+  constexpr bool kDouble = std::is_same_v<Scalar, double>;
+  const Real rstd = reference.inv_std[set], most = kDouble ? 1e250L : 1e30L;
+  if (x_scale > static_cast<Real>(std::numeric_limits<Scalar>::max()) / 8) return false;
+  if (kDouble && !(rstd < 1e307L)) return false;
+  if (largest_dy == 0 || rstd == 0) return true;
+  const auto is_medium = [&](Real value) { return value > 1 / most && value < most; };
+  return is_medium(largest_dy) && is_medium(largest_dy / rstd) && is_medium(largest_dy * rstd * rstd);
+}
+
+template <typename Scalar, typename Layer>
+void check_backward(const Problem<Scalar>& c, const Layer& layer, const Scalar* dx,
+                    const Reference& reference, const std::vector<Real>& gamma) {
+  using Bound = Tolerance<ComputeOf<Scalar>>;
+  std::vector<double> dy;
+  for (Scalar value : c.dy) dy.push_back(static_cast<double>(value));
+  const ReferenceGradients expected = reference_backward(c.map, reference, dy, gamma);
+  std::vector<Real> largest(at(c.map.sets), 0);
+  for (std::size_t i = 0; i < dy.size(); ++i)
+    largest[at(c.map.set[i])] = std::max(largest[at(c.map.set[i])], std::fabs(Real(dy[i])));
+  bool all_promised = true;
+  std::vector<bool> promised;
+  for (std::size_t set = 0; set < largest.size(); ++set) {
+    promised.push_back(is_promised<Scalar>(reference, set, largest[set], expected.x_scale[set]));
+    all_promised = all_promised && promised.back();
+  }
+  for (std::size_t i = 0; i < dy.size(); ++i) {
+    const std::size_t set = at(c.map.set[i]);
+    require(!promised[set] || is_right(dx[i], expected.x[i], Bound::x * expected.x_scale[set]),
+            "backward: dx[" + std::to_string(i) + "] of " + to_string(c.shape) + " is " +
+                std::to_string(static_cast<double>(dx[i])) + ", not " +
+                std::to_string(static_cast<double>(expected.x[i])));
+  }
+  if (!all_promised) return;
+  const auto check = [&](const auto& got, const std::vector<Real>& right, const std::vector<Real>& scale,
+                         const char* name) {
+    for (Index p = 0; p < got.size(); ++p) {
+      require(is_right(got[p], right[at(p)], Bound::sum * scale[at(p)]),
+              std::string("backward: ") + name + "[" + std::to_string(p) + "] of " + to_string(c.shape));
+    }
+  };
+  check(layer.grad_gamma(), expected.gamma, expected.gamma_scale, "grad_gamma");
+  check(layer.grad_beta(), expected.beta, expected.beta_scale, "grad_beta");
+}
+
+template <typename Scalar>
+void require_same(const Scalar* a, const std::vector<Scalar>& b, const char* promise) {
+  require(b.empty() || std::memcmp(a, b.data(), b.size() * sizeof(Scalar)) == 0, promise);
+}
+
+template <typename Scalar, typename Layer>
+void check_layer(Choices& choices, Layer layer, const Problem<Scalar>& c) {
+  if (choices.flag()) randomize_parameters(layer);
+  const std::vector<Real> gamma = to_real(layer.gamma()), beta = to_real(layer.beta());
+  const Reference reference = reference_of(c);
+  const std::vector<Real> y = reference_forward(c.map, reference, gamma, beta);
+
+  const std::vector<Scalar> nothing(c.x.size(), Scalar(0));
+  const Memory<Scalar> x(c.x, c.x_offset), dy(c.dy, c.dy_offset);
+  Memory<Scalar> out(nothing, c.out_offset);
+  const ek::Shape shape(c.shape);
+  const auto view_of = [&](auto* data) { return ek::view(data, shape, c.layout); };
+  layer.forward(view_of(x.data), view_of(out.data));
+  check_forward(c, out.data, y, "forward");
+  const std::vector<Scalar> first(out.data, out.data + c.x.size());
+  layer.backward(view_of(x.data), view_of(dy.data), view_of(out.data));
+  check_backward(c, layer, out.data, reference, gamma);
+  const std::vector<Scalar> dx(out.data, out.data + c.x.size());
+
+  // The same bits in place, and on threads.
+  static Eigen::ThreadPool pool(3);
+  const Eigen::ThreadPoolDevice threads(&pool, 3);
+  const bool on_threads = choices.flag();
+  Memory<Scalar> over(c.x, c.out_offset);
+  const auto again = [&](const auto& device) {
+    layer.forward(device, view_of(over.data), view_of(over.data));
+    require_same(over.data, first, "forward in place, or on threads, gives other bits");
+    std::copy(c.dy.begin(), c.dy.end(), over.data);
+    layer.backward(device, view_of(x.data), view_of(over.data), view_of(over.data));
+    require_same(over.data, dx, "backward in place, or on threads, gives other bits");
+  };
+  on_threads ? again(threads) : again(Eigen::DefaultDevice());
+
+  if constexpr (HasRunningStatistics<Layer>::value) {
+    if (layer.running_mean().size() == 0) return;
+    std::vector<Real> mean, variance;
+    for (Index channel = 0; channel < layer.running_mean().size(); ++channel) {
+      using Param = typename Layer::Param;
+      const Param m = choices.bits<Param>(), v = choices.bits<Param>();
+      layer.running_mean()[channel] = choices.flag() || !is_finite(m) ? Param(1) : m;
+      layer.running_var()[channel] = choices.flag() || !is_finite(v) ? Param(1) : std::fabs(v);
+    }
+    const std::vector<Real> means = to_real(layer.running_mean()), variances = to_real(layer.running_var());
+    std::vector<Real> inferred;
+    for (std::size_t i = 0; i < c.x.size(); ++i) {
+      const Index p = c.map.parameter[i];
+      const Real radicand = variances[at(p)] + static_cast<Real>(c.epsilon);
+      const Real xhat = (static_cast<Real>(static_cast<double>(c.x[i])) - means[at(p)]) *
+                        (radicand == 0 ? 0 : 1 / std::sqrt(radicand));
+      inferred.push_back(xhat * parameter(gamma, p, 1) + parameter(beta, p, 0));
+    }
+    std::as_const(layer).infer(view_of(x.data), view_of(out.data));
+    check_forward(c, out.data, inferred, "infer");
+  } else {
+    std::as_const(layer).infer(view_of(x.data), view_of(out.data));
+    require_same(out.data, first, "infer gives other bits than forward");
+  }
+}
+
+template <typename Scalar>
+void check_norm(Choices& choices) {
+  constexpr Index kSmall = 2048, kLarge = 300000;  // the latter is work for threads
+  Problem<Scalar> c;
+  c.layout = choices.layout();
+  c.shape = choices.shape(choices.between(0, 255) == 255 ? kLarge : kSmall);
+  c.epsilon = choices.epsilon();
+  c.x_offset = choices.between(0, 15);
+  c.dy_offset = choices.between(0, 15);
+  c.out_offset = choices.between(0, 15);
+  const int order = c.layout == ek::row_major ? Eigen::RowMajor : Eigen::ColMajor;
+  const Index rank = rank_of(c.shape), axis = choices.between(-rank, rank - 1),
+              first = wrapped(axis, c.shape);
+  const auto fill = [&] {
+    c.x = any_values<Scalar>(choices, c.map.size());
+    c.dy = random_values<Scalar>(c.map.size(), 0.5,
+                                 std::pow(2.0, static_cast<double>(choices.between(-10, 10))), 2);
+  };
+  const int norm = static_cast<int>(choices.between(0, 2));
+  if (norm == 0) {
+    if (size_of(c.shape) == c.shape[at(first)]) return;  // one value a channel: see calls.cpp
+    ek::BatchNormOptions options;
+    options.epsilon = c.epsilon;
+    options.axis = axis;
+    options.affine = choices.flag();
+    options.momentum = choices.momentum();
+    options.track_running_stats = choices.flag();
+    c.map = batch_norm_map(c.shape, order, axis);
+    fill();
+    check_layer(choices, ek::BatchNorm<Scalar>(c.shape[at(first)], options), c);
+  } else if (norm == 1) {
+    ek::LayerNormOptions options;
+    options.epsilon = c.epsilon;
+    options.axis = axis;
+    options.affine = choices.flag();
+    options.bias = choices.flag();
+    const Index count = choices.between(1, rank - first);
+    c.map = layer_norm_map(c.shape, order, axis, count);
+    fill();
+    const auto begin = c.shape.begin() + first;
+    check_layer(choices, ek::LayerNorm<Scalar>(std::vector<Index>(begin, begin + count), options), c);
+  } else if (rank > 1) {
+    ek::GroupNormOptions options;
+    options.epsilon = c.epsilon;
+    options.axis = axis;
+    options.batch_axis = (first + choices.between(1, rank - 1)) % rank;
+    options.affine = choices.flag();
+    const Index groups = choices.divisor_of(c.shape[at(first)]);
+    c.map = group_norm_map(c.shape, order, groups, axis, options.batch_axis);
+    fill();
+    check_layer(choices, ek::GroupNorm<Scalar>(groups, c.shape[at(first)], options), c);
+  }
+}
+
+}  // namespace
+}  // namespace ek_test
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  ek_test::Choices choices(data, size);
+  switch (choices.between(0, 3)) {
+    case 0:
+      ek_test::check_norm<float>(choices);
+      break;
+    case 1:
+      ek_test::check_norm<double>(choices);
+      break;
+    case 2:
+      ek_test::check_norm<Eigen::half>(choices);
+      break;
+    default:
+      ek_test::check_norm<Eigen::bfloat16>(choices);
+  }
+  return 0;
+}
