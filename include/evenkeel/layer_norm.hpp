@@ -12,10 +12,9 @@ namespace evenkeel {
 
 struct LayerNormOptions {
   double epsilon = 1e-5;
-  std::optional<Index>
-      axis;            // the first normalized axis; negative counts from the last; nullopt: the last axes
-  bool affine = true;  // has gamma
-  bool bias = true;    // and beta
+  std::optional<Index> axis = std::nullopt;  // the first one; negative from the last; nullopt: the last ones
+  bool affine = true;                        // has gamma
+  bool bias = true;                          // and beta
 };
 
 namespace internal {

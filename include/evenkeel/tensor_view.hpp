@@ -182,6 +182,9 @@ struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
   static constexpr bool kIsArgument = true;
   static constexpr bool kIsVector = T::IsVectorAtCompileTime;
   static constexpr bool kOwns = std::is_base_of_v<Eigen::PlainObjectBase<T>, T>;
+  static_assert(T::InnerStrideAtCompileTime == 1 || T::InnerStrideAtCompileTime == Eigen::Dynamic ||
+                    T::InnerSizeAtCompileTime == 1,
+                "evenkeel: an argument must be contiguous, and this one has an inner stride; copy it first");
 
   template <typename Self>
   static auto view(const Caller& caller, const char* name, Self& dense) {

@@ -16,6 +16,8 @@ using Index = Eigen::Index;
 /// kept in.
 template <typename Scalar>
 struct ScalarTraits {
+  static_assert(!Eigen::NumTraits<Scalar>::IsInteger && !Eigen::NumTraits<Scalar>::IsComplex,
+                "evenkeel: Scalar must be a real floating-point type, or compute like one");
   using Param = Scalar;
   using Compute = Scalar;
   using Statistic = Scalar;
