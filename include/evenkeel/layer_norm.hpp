@@ -9,6 +9,7 @@
 #include "evenkeel/core/layer.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 struct LayerNormOptions {
   double epsilon = 1e-5;
@@ -222,4 +223,5 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
   LayerNormOptions options_;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

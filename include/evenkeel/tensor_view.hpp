@@ -13,6 +13,7 @@
 #include "evenkeel/base/scalar.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 enum class Layout { row_major, col_major };
 inline constexpr Layout row_major = Layout::row_major;
@@ -336,4 +337,5 @@ class Output {
   Shape shape_;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

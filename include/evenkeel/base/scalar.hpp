@@ -9,6 +9,7 @@
 #include "evenkeel/base/config.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 using Index = Eigen::Index;
 
@@ -99,4 +100,5 @@ bool is_finite(const T& value) {
   }
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -5,6 +5,7 @@
 #include "evenkeel/core/calls.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// A parameter as an optimizer sees it: for (auto p : layer.parameters()) p.value -= rate * p.grad;
 template <typename Param>
@@ -214,4 +215,5 @@ class Layer {
   Layout layout_ = row_major;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

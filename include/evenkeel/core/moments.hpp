@@ -7,6 +7,7 @@
 #include "evenkeel/kernels/sets.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// What forward leaves for backward and for running statistics, one entry a statistics set.
 template <typename Statistic>
@@ -218,4 +219,5 @@ void run_moments(const Storage* x, const kernels::Lines& lines, const Index* off
   }
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

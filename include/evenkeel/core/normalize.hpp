@@ -4,6 +4,7 @@
 #include "evenkeel/core/line_sets.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// Calls f(LineSets or ColumnSets), whichever walks the partition.
 template <typename Storage, Cells kCells, typename F>
@@ -82,4 +83,5 @@ void normalize_backward(const Device& device, const P& p, BackwardTask<Storage> 
   });
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -7,6 +7,7 @@
 #include "evenkeel/core/task.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 // Statistics sets whose values are too large or too small for the passes: one element at a time, in the statistic type, with
 // values brought near 1 by a power of two. Slow and right.
@@ -160,4 +161,5 @@ EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p,
   }
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -4,6 +4,7 @@
 #include "evenkeel/simd/vec.hpp"
 
 namespace evenkeel::kernels {
+EVENKEEL_BEGIN
 
 // Small numbers of each set, kept in arrays. Limited by the divider and the root.
 
@@ -205,4 +206,5 @@ struct SumBlocks {
   }
 };
 
+EVENKEEL_END
 }  // namespace evenkeel::kernels

@@ -6,6 +6,7 @@
 #include "evenkeel/base/scalar.hpp"
 
 namespace evenkeel::simd {
+EVENKEEL_BEGIN
 
 /// Lanes values of T. The primary template is one value of any type; specializations are the compiler's
 /// vectors.
@@ -77,4 +78,5 @@ struct Vec {
   }
 };
 
+EVENKEEL_END
 }  // namespace evenkeel::simd

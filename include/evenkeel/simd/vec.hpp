@@ -23,6 +23,7 @@
 #endif
 
 namespace evenkeel::simd {
+EVENKEEL_BEGIN
 
 #if EVENKEEL_HAS_VECTORS
 
@@ -380,6 +381,7 @@ constexpr int kRegisters = sizeof(V) == 64 ? 32 : 16;
 template <typename T, int Bytes>
 using VecOf = Vec<T, Bytes == 0 ? 1 : Bytes / static_cast<int>(sizeof(T))>;
 
+EVENKEEL_END
 }  // namespace evenkeel::simd
 
 #if EVENKEEL_HAS_VECTORS
