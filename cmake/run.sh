@@ -50,6 +50,8 @@ has() {
   case $1 in
     g++) command -v "${CXX:-c++}" >/dev/null ;;
     ninja-build) command -v ninja >/dev/null ;;
+    qemu-user) command -v qemu-x86_64 >/dev/null ;;
+    llvm) command -v llvm-cov >/dev/null ;;
     libeigen3-dev) has_cmake_package Eigen3 ;;
     libgtest-dev) has_cmake_package GTest ;;
     libbenchmark-dev) has_cmake_package benchmark ;;

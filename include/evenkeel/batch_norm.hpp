@@ -6,6 +6,7 @@
 #include "evenkeel/core/running_statistics.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 struct BatchNormOptions {
   double epsilon = 1e-5;
@@ -228,4 +229,5 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   RunningStatistics<Param> running_;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -3,6 +3,7 @@
 #include "evenkeel/core/layer.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 struct GroupNormOptions {
   double epsilon = 1e-5;
@@ -177,4 +178,5 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   GroupNormOptions options_;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -9,13 +9,13 @@
 #include "evenkeel/core/layer.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 struct LayerNormOptions {
   double epsilon = 1e-5;
-  std::optional<Index>
-      axis;            // the first normalized axis; negative counts from the last; nullopt: the last axes
-  bool affine = true;  // has gamma
-  bool bias = true;    // and beta
+  std::optional<Index> axis = std::nullopt;  // the first one; negative from the last; nullopt: the last ones
+  bool affine = true;                        // has gamma
+  bool bias = true;                          // and beta
 };
 
 namespace internal {
@@ -224,4 +224,5 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
   LayerNormOptions options_;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -14,6 +14,7 @@
 #include "evenkeel/base/scalar.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 enum class Layout { row_major, col_major };
 inline constexpr Layout row_major = Layout::row_major;
@@ -196,6 +197,9 @@ struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
   static constexpr bool kIsArgument = true;
   static constexpr bool kIsVector = T::IsVectorAtCompileTime;
   static constexpr bool kOwns = std::is_base_of_v<Eigen::PlainObjectBase<T>, T>;
+  static_assert(T::InnerStrideAtCompileTime == 1 || T::InnerStrideAtCompileTime == Eigen::Dynamic ||
+                    T::InnerSizeAtCompileTime == 1,
+                "evenkeel: an argument must be contiguous, and this one has an inner stride; copy it first");
 
   template <typename Self>
   static auto view(const Caller& caller, const char* name, Self& dense) {
@@ -352,4 +356,5 @@ class Output {
   Shape shape_;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

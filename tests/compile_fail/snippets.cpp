@@ -1,32 +1,168 @@
-// Compiled once for each SNIPPET, by expect_compile_error.cmake; with EVALUATED, each is the right way to
-// write it.
-#include <Eigen/Core>
-#include <evenkeel/evenkeel.hpp>
-#include <unsupported/Eigen/CXX11/Tensor>
+// Each misuse is compiled alone, with its number as SNIPPET, and must be refused with the message beside that number (a
+// regular expression). With SNIPPET=0 all are compiled, and each is the right way to write it.
+#include "prelude.hpp"
 
-#ifdef EVALUATED
+namespace ek = evenkeel;
+
+#if SNIPPET == 0
 #define WRONG_OR_RIGHT(wrong, right) right
 #else
 #define WRONG_OR_RIGHT(wrong, right) wrong
 #endif
+#define SNIPPET_IS(number) (SNIPPET == number || SNIPPET == 0)
 
-void snippet() {
-  evenkeel::BatchNorm<float> bn(4);
-  Eigen::MatrixXf a(8, 4), b(8, 4), y(8, 4);
-  const Eigen::MatrixXf constant(8, 4);
-  const Eigen::MatrixXd doubles(8, 4);
-  Eigen::Tensor<float, 2> t(8, 4), u(8, 4), v(8, 4);
-#if SNIPPET == 1  // a sum of matrices
-  bn.forward(WRONG_OR_RIGHT(a + b, Eigen::MatrixXf(a + b)), y);
-#elif SNIPPET == 2  // a sum of tensors
-  bn.forward(WRONG_OR_RIGHT(t + u, (Eigen::Tensor<float, 2>(t + u))), v);
-#elif SNIPPET == 3  // a lazy expression to infer, and returning
-  y = bn.infer(WRONG_OR_RIGHT(a * 2, Eigen::MatrixXf(a * 2)));
-#elif SNIPPET == 4  // a lazy dy
-  bn.backward(a, WRONG_OR_RIGHT(a - b, Eigen::MatrixXf(a - b)), y);
-#elif SNIPPET == 5  // an output that cannot be written
-  bn.forward(a, WRONG_OR_RIGHT(constant, y));
-#elif SNIPPET == 6  // another scalar
-  bn.forward(WRONG_OR_RIGHT(doubles, constant), y);
+struct Given {
+  ek::BatchNorm<float> bn{4};
+  const ek::BatchNorm<float> trained{4};
+  Eigen::MatrixXf a{8, 4}, b{8, 4}, y{8, 4};
+  const Eigen::MatrixXf constant = Eigen::MatrixXf(8, 4);
+  Eigen::MatrixXd doubles{8, 4};
+  Eigen::Tensor<float, 2> t{8, 4}, u{8, 4}, v{8, 4};
+  const Eigen::Tensor<float, 2> constant_tensor{8, 4};
+  ek::Vector<float> four{4};
+  ek::Vector<double> four_doubles{4};
+  ek::Moments<double> moments;
+  std::vector<float> values;
+  const std::vector<float> constant_values;
+  Eigen::DefaultDevice device;
+};
+
+#if SNIPPET_IS(1)  // evaluate a lazy expression first
+void sum_of_matrices(Given& g) { g.bn.forward(WRONG_OR_RIGHT(g.a + g.b, Eigen::MatrixXf(g.a + g.b)), g.y); }
 #endif
+
+#if SNIPPET_IS(2)  // evaluate a lazy expression first
+void sum_of_tensors(Given& g) {
+  g.bn.forward(WRONG_OR_RIGHT(g.t + g.u, (Eigen::Tensor<float, 2>(g.t + g.u))), g.v);
 }
+#endif
+
+#if SNIPPET_IS(3)  // evaluate a lazy expression first
+void returning(Given& g) { g.y = g.bn.infer(WRONG_OR_RIGHT(g.a * 2, Eigen::MatrixXf(g.a * 2))); }
+#endif
+
+#if SNIPPET_IS(4)  // evaluate a lazy expression first
+void lazy_dy(Given& g) { g.bn.backward(g.a, WRONG_OR_RIGHT(g.a - g.b, Eigen::MatrixXf(g.a - g.b)), g.y); }
+#endif
+
+#if SNIPPET_IS(5)  // an output must not be const
+void constant_matrix_as_y(Given& g) { g.bn.forward(g.a, WRONG_OR_RIGHT(g.constant, g.y)); }
+#endif
+
+#if SNIPPET_IS(6)  // evenkeel: x must have the layer's scalar type
+void doubles_into_a_layer_of_float(Given& g) { g.bn.infer(WRONG_OR_RIGHT(g.doubles, g.a), g.y); }
+#endif
+
+#if SNIPPET_IS(7)  // evaluate a lazy expression first
+void sum_as_y(Given& g) { g.bn.forward(g.a, WRONG_OR_RIGHT(g.a + g.b, g.y)); }
+#endif
+
+#if SNIPPET_IS(8)  // evenkeel: y must have x's scalar type
+void doubles_as_y(Given& g) { g.bn.forward(g.a, WRONG_OR_RIGHT(g.doubles, g.y)); }
+#endif
+
+#if SNIPPET_IS(9)  // evenkeel: dy must have x's scalar type
+void doubles_as_dy(Given& g) { g.bn.backward(g.a, WRONG_OR_RIGHT(g.doubles, g.b), g.y); }
+#endif
+
+#if SNIPPET_IS(10)  // evenkeel: dx must have x's scalar type
+void doubles_as_dx(Given& g) { g.bn.backward(g.a, g.b, WRONG_OR_RIGHT(g.doubles, g.y)); }
+#endif
+
+#if SNIPPET_IS(11)  // an output must not be const
+void view_of_const_as_y(Given& g) {
+  g.bn.forward(g.a, ek::view(WRONG_OR_RIGHT(g.constant_values, g.values).data(), {8, 4}, ek::col_major));
+}
+#endif
+
+#if SNIPPET_IS(12)  // an output must not be const
+void map_of_const_as_y(Given& g) {
+  g.bn.forward(g.a,
+               Eigen::Map<WRONG_OR_RIGHT(const Eigen::MatrixXf, Eigen::MatrixXf)>(g.values.data(), 8, 4));
+}
+#endif
+
+#if SNIPPET_IS(13)  // an output must not be const
+void constant_tensor_as_dx(Given& g) { g.bn.backward(g.t, g.u, WRONG_OR_RIGHT(g.constant_tensor, g.v)); }
+#endif
+
+#if SNIPPET_IS(14)  // discards qualifiers|no known conversion from 'const
+void training_of_a_const_layer(Given& g) { g.WRONG_OR_RIGHT(trained, bn).forward(g.a, g.y); }
+#endif
+
+#if SNIPPET_IS(15)  // discards qualifiers|no viable overloaded '='
+void gamma_of_a_const_layer(Given& g) { g.WRONG_OR_RIGHT(trained, bn).gamma() = g.four; }
+#endif
+
+#if SNIPPET_IS(16)  // evenkeel: Scalar must be a real floating-point type
+void layer_of_int() { ek::LayerNorm<WRONG_OR_RIGHT(int, float)> layer(4); }
+#endif
+
+#if SNIPPET_IS(17)  // evenkeel: Scalar must be a real floating-point type
+void layer_of_complex() { ek::GroupNorm<WRONG_OR_RIGHT(std::complex<float>, float)> layer(2, 4); }
+#endif
+
+#if SNIPPET_IS(18)  // evenkeel: a tensor must have rank 1 to 8
+void nine_axes(Given& g) {
+  Eigen::Tensor<float, WRONG_OR_RIGHT(9, 8)> x, y;
+  g.bn.forward(x, y);
+}
+#endif
+
+#if SNIPPET_IS(19)  // evenkeel: a tensor must have rank 1 to 8
+void no_axis(Given& g) {
+  Eigen::Tensor<float, WRONG_OR_RIGHT(0, 1)> x, y;
+  g.bn.forward(x, y);
+}
+#endif
+
+#if SNIPPET_IS(20)  // a TensorView has no owning type; pass the output as well
+void returning_from_a_view(Given& g) {
+  const auto x = ek::view(g.values.data(), {8, 4});
+  WRONG_OR_RIGHT((void)g.bn.forward(x), g.bn.forward(x, x));
+}
+#endif
+
+#if SNIPPET_IS(21)  // an argument must be an Eigen::Tensor, TensorFixedSize
+void vector_as_x(Given& g) {
+  g.bn.forward(WRONG_OR_RIGHT(g.values, ek::view(g.values.data(), {8, 4}, ek::col_major)), g.y);
+}
+#endif
+
+#if SNIPPET_IS(22)  // conversion from 'int'|no viable conversion from 'int'
+void layer_from_a_number() { ek::BatchNorm<float> bn WRONG_OR_RIGHT(= 4, (4)); }
+#endif
+
+#if SNIPPET_IS(23)  // evenkeel: parameters must be of the type ParamOf<Scalar>
+void doubles_as_gamma(Given& g) {
+  ek::batch_norm_forward(g.device, g.a, WRONG_OR_RIGHT(g.four_doubles, g.four), g.four, {}, g.y, g.moments);
+}
+#endif
+
+#if SNIPPET_IS(24)  // evenkeel: gradients must be of the type ParamOf<Scalar>
+void doubles_as_grad_gamma(Given& g) {
+  ek::batch_norm_backward(g.device, g.a, g.b, g.four, g.moments, {}, g.y,
+                          WRONG_OR_RIGHT(g.four_doubles, g.four), g.four);
+}
+#endif
+
+#if SNIPPET_IS(25)  // evenkeel runs on Eigen::DefaultDevice and Eigen::ThreadPoolDevice
+void two_threads_as_device(Given& g) {
+  ek::batch_norm_forward(WRONG_OR_RIGHT(2, g.device), g.a, g.four, g.four, {}, g.y, g.moments);
+}
+#endif
+
+#if SNIPPET_IS(26)  // evenkeel: an argument must be contiguous
+void every_other_value_as_x(Given& g) {
+  g.bn.infer(Eigen::Map<Eigen::MatrixXf, 0, WRONG_OR_RIGHT(Eigen::InnerStride<2>, Eigen::InnerStride<1>)>(
+                 g.values.data(), 8, 4),
+             g.y);
+}
+#endif
+
+#if SNIPPET_IS(27)  // evenkeel: an argument must be contiguous
+void every_other_value_as_y(Given& g) {
+  g.bn.infer(g.four,
+             Eigen::Map<Eigen::VectorXf, 0, Eigen::InnerStride<WRONG_OR_RIGHT(2, 1)>>(g.values.data(), 4));
+}
+#endif

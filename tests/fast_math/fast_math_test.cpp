@@ -52,6 +52,21 @@ TEST(FastMath, TheContractStands) {
   }
 }
 
+TEST(FastMath, SquaresMayOverflow) {
+  for (double size : {1e19, 1e30, 5e37}) {
+    SCOPED_TRACE(size);
+    for (Index columns : {3, 33, 64, 257}) {
+      const Shape shape = {301, columns};
+      const std::vector<float> x = random_values<float>(size_of(shape), 0, size, 1),
+                               dy = random_values<float>(size_of(shape), 0.5, 1, 2);
+      expect_contract(batch_norm_step(x, dy, static_cast<long>(columns)),
+                      batch_norm_map(shape, Eigen::RowMajor), x, dy);
+      expect_contract(layer_norm_step(x, dy, static_cast<long>(columns)),
+                      layer_norm_map(shape, Eigen::RowMajor, 1), x, dy);
+    }
+  }
+}
+
 TEST(FastMath, ConstantRowsGiveZero) {
   const std::vector<float> x(99, 1e6f + 0.3f), dy(99, 1);
   EXPECT_EQ(layer_norm_step(x, dy, 33).y, std::vector<float>(99, 0));

@@ -19,6 +19,7 @@
 #endif
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// Who reports: "evenkeel::" + scope + function, as in "evenkeel::BatchNorm::forward". Built only when it
 /// speaks.
@@ -67,4 +68,5 @@ EVENKEEL_COLD inline std::string shown(double value) {
   return text;
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

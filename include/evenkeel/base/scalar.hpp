@@ -9,6 +9,7 @@
 #include "evenkeel/base/config.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 using Index = Eigen::Index;
 
@@ -16,6 +17,8 @@ using Index = Eigen::Index;
 /// kept in.
 template <typename Scalar>
 struct ScalarTraits {
+  static_assert(!Eigen::NumTraits<Scalar>::IsInteger && !Eigen::NumTraits<Scalar>::IsComplex,
+                "evenkeel: Scalar must be a real floating-point type, or compute like one");
   using Param = Scalar;
   using Compute = Scalar;
   using Statistic = Scalar;
@@ -54,10 +57,32 @@ T from_count(Index n) {
   }
 }
 
+// A caller's -ffast-math takes every number for finite, and a comparison for either answer where one is not. What must know is
+// asked of the bits.
+
 inline std::uint64_t bits_of(double value) {
   std::uint64_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   return bits;
+}
+
+/// The bits, as a signed number, of minus infinity: those of smaller numbers are of negative values, finite ones, and NaNs have
+/// larger ones.
+constexpr std::int64_t kMinusInfinityBits = static_cast<std::int64_t>(0xfff0000000000000u);
+
+/// value, or 0 where it is negative and finite; NaN stays what it is.
+template <typename T>
+T not_negative(const T& value) {
+  if constexpr (std::is_same_v<T, double>) {
+    return static_cast<std::int64_t>(bits_of(value)) < kMinusInfinityBits ? 0.0 : value;
+  } else {
+    return value < T(0) ? T(0) : value;
+  }
+}
+
+/// Whether low < value < high; low and high are positive. Not if value is NaN.
+inline bool is_between(double value, double low, double high) {
+  return bits_of(low) < bits_of(value) && bits_of(value) < bits_of(high);
 }
 
 /// Neither NaN nor infinite, asked of the bits where the type is known, so that -ffast-math cannot answer for
@@ -75,4 +100,5 @@ bool is_finite(const T& value) {
   }
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// N values to work with: not initialized; on the stack for small plain types, from a cache line's beginning on, else on
 /// the heap.
@@ -32,4 +33,5 @@ class Scratch<T, N, false> {
   std::unique_ptr<T[]> values_{new T[N]};
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -7,6 +7,7 @@
 #include "evenkeel/tensor_view.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 // What every norm's calls have in common, once the norm has said how its tensor is partitioned.
 
@@ -195,4 +196,5 @@ void call_backward(const Caller& caller, const Device& device, const TensorView<
                                            beta_out, workspace.data()});
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

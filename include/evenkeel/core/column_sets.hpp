@@ -6,6 +6,7 @@
 #include "evenkeel/kernels/columns.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// The passes over statistics sets that lie side by side in memory, one or several lanes each.
 ///
@@ -403,4 +404,5 @@ class ColumnSets {
   Index set_lanes_, panel_lanes_, cells_in_panel_, item_lanes_, strip_lanes_, items_in_panel_;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

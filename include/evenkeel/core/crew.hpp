@@ -12,6 +12,7 @@
 #include "evenkeel/simd/vec.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// A caller's loops, shared out to it and to those threads that come in time to help.
 ///
@@ -112,4 +113,5 @@ class Crew {
   std::condition_variable wake_up_;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -5,6 +5,7 @@
 #include "evenkeel/core/calls.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// A parameter as an optimizer sees it: for (auto p : layer.parameters()) p.value -= rate * p.grad;
 template <typename Param>
@@ -60,10 +61,12 @@ class Layer {
 
   template <typename X, typename Y, std::enable_if_t<!IsDevice<X>::value, int> = 0>
   void forward(const X& x, Y&& y) {
+    require_scalar<X>();
     derived().do_forward(Eigen::DefaultDevice(), x, y);
   }
   template <typename Device, typename X, typename Y, std::enable_if_t<IsDevice<Device>::value, int> = 0>
   void forward(const Device& device, const X& x, Y&& y) {
+    require_scalar<X>();
     derived().do_forward(device, x, y);
   }
   template <typename X>
@@ -73,17 +76,20 @@ class Layer {
   template <typename Device, typename X, std::enable_if_t<IsDevice<Device>::value, int> = 0>
   auto forward(const Device& device, const X& x) {
     OwningOf<X> y;
+    require_scalar<X>();
     derived().do_forward(device, x, y);
     return y;
   }
 
   template <typename X, typename Dy, typename Dx, std::enable_if_t<!IsDevice<X>::value, int> = 0>
   void backward(const X& x, const Dy& dy, Dx&& dx) {
+    require_scalar<X>();
     derived().do_backward(Eigen::DefaultDevice(), x, dy, dx);
   }
   template <typename Device, typename X, typename Dy, typename Dx,
             std::enable_if_t<IsDevice<Device>::value, int> = 0>
   void backward(const Device& device, const X& x, const Dy& dy, Dx&& dx) {
+    require_scalar<X>();
     derived().do_backward(device, x, dy, dx);
   }
   template <typename X, typename Dy, std::enable_if_t<!IsDevice<X>::value, int> = 0>
@@ -93,16 +99,19 @@ class Layer {
   template <typename Device, typename X, typename Dy, std::enable_if_t<IsDevice<Device>::value, int> = 0>
   auto backward(const Device& device, const X& x, const Dy& dy) {
     OwningOf<X> dx;
+    require_scalar<X>();
     derived().do_backward(device, x, dy, dx);
     return dx;
   }
 
   template <typename X, typename Y, std::enable_if_t<!IsDevice<X>::value, int> = 0>
   void infer(const X& x, Y&& y) const {
+    require_scalar<X>();
     derived().do_infer(Eigen::DefaultDevice(), x, y);
   }
   template <typename Device, typename X, typename Y, std::enable_if_t<IsDevice<Device>::value, int> = 0>
   void infer(const Device& device, const X& x, Y&& y) const {
+    require_scalar<X>();
     derived().do_infer(device, x, y);
   }
   template <typename X>
@@ -112,6 +121,7 @@ class Layer {
   template <typename Device, typename X, std::enable_if_t<IsDevice<Device>::value, int> = 0>
   auto infer(const Device& device, const X& x) const {
     OwningOf<X> y;
+    require_scalar<X>();
     derived().do_infer(device, x, y);
     return y;
   }
@@ -192,6 +202,12 @@ class Layer {
   template <typename X>
   using OwningOf = typename OwningIf<X>::type;
 
+  template <typename X>
+  static constexpr void require_scalar() {
+    static_assert(!require_argument<X>() || std::is_same_v<ScalarOf<X>, Scalar>,
+                  "evenkeel: x must have the layer's scalar type");
+  }
+
   Derived& derived() { return static_cast<Derived&>(*this); }
   const Derived& derived() const { return static_cast<const Derived&>(*this); }
 
@@ -199,4 +215,5 @@ class Layer {
   Layout layout_ = row_major;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

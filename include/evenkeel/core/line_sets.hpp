@@ -5,6 +5,7 @@
 #include "evenkeel/kernels/whole_rows.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// The passes over statistics sets that are lines in memory: runs and rows.
 ///
@@ -369,4 +370,5 @@ class LineSets {
   Pieces set_pieces_, cell_pieces_;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

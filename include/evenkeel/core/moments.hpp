@@ -7,6 +7,7 @@
 #include "evenkeel/kernels/sets.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// What forward leaves for backward and for running statistics, one entry a statistics set.
 template <typename Statistic>
@@ -61,8 +62,7 @@ struct BlockMoments {
     m.count = from_count<Statistic>(n);
     const Statistic shift = first / m.count;
     kernels::two_sum(pivot, shift, m.mean, m.mean_low);
-    m.m2 = second - first * shift;
-    if (m.m2 < Statistic(0)) m.m2 = Statistic(0);
+    m.m2 = not_negative(Statistic(second - first * shift));
     return m;
   }
 
@@ -74,7 +74,7 @@ struct BlockMoments {
     }
     if (b.count == Statistic(0)) return;
     const Statistic n = count + b.count;
-    const Statistic delta = (b.mean - mean) + (b.mean_low - mean_low);
+    const Statistic delta = simd::as_computed(Statistic(b.mean - mean)) + (b.mean_low - mean_low);
     const Statistic weight = b.count / n;
     Statistic high, low;
     kernels::two_sum(mean, Statistic(delta * weight), high, low);
@@ -123,13 +123,12 @@ constexpr bool is_bounded() {
   return kernels::InvStdRange<ComputeOf<Storage>>::kBounded;
 }
 
-/// Whether a set with this 1 / standard deviation lies in that range; not if it is NaN. Asked of the bits, so that -ffast-math
-/// cannot answer for it.
+/// Whether a set with this 1 / standard deviation lies in that range; not if it is NaN.
 template <typename Storage, typename Statistic>
 bool is_in_range(const Statistic& inv_std) {
   using Range = kernels::InvStdRange<ComputeOf<Storage>>;
   if constexpr (Range::kBounded) {
-    return bits_of(Range::kLow) < bits_of(inv_std) && bits_of(inv_std) < bits_of(Range::kHigh);
+    return is_between(inv_std, Range::kLow, Range::kHigh);
   }
   return true;
 }
@@ -220,4 +219,5 @@ void run_moments(const Storage* x, const kernels::Lines& lines, const Index* off
   }
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

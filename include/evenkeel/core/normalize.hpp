@@ -5,6 +5,7 @@
 #include "evenkeel/kernels/extern.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// Calls f(LineSets or ColumnSets), whichever walks the partition.
 template <typename Storage, Cells kCells, typename F>
@@ -83,4 +84,5 @@ void normalize_backward(const Device& device, const P& p, BackwardTask<Storage> 
   });
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

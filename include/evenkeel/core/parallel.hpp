@@ -13,6 +13,7 @@
 #endif
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 template <typename T>
 struct IsDevice : std::false_type {};
@@ -162,4 +163,5 @@ struct Blocks {
   }
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

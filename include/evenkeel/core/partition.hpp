@@ -4,6 +4,7 @@
 #include "evenkeel/tensor_view.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// One loop over memory: so many steps, so many elements apart.
 struct Loop {
@@ -183,4 +184,5 @@ inline Partition partition_groups(const MemoryShape& shape, int batch_axis, int 
   return p;
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -7,6 +7,7 @@
 #include "evenkeel/core/task.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 // Statistics sets whose values are too large or too small for the passes: one element at a time, in the statistic type, with
 // values brought near 1 by a power of two. Slow and right.
@@ -74,7 +75,7 @@ EVENKEEL_COLD SetStatistics<double> scaled_statistics(const ForwardTask<Storage>
   for_each_element(p, set, [&](Index, Index at) { sum.add(scaled(at) - pivot); });
   kernels::two_sum(pivot, sum.value() / n, s.mean, s.mean_low);
   for_each_element(p, set, [&](Index, Index at) {
-    const double deviation = scaled(at) - s.mean - s.mean_low;
+    const double deviation = simd::as_computed(scaled(at) - s.mean) - s.mean_low;
     squares.add(deviation * deviation);
   });
   s.variance = squares.value() / n;
@@ -105,7 +106,8 @@ EVENKEEL_COLD void rescue(const ForwardTask<Storage>& task, const Partition& p, 
     const double unit = std::ldexp(1.0, -exponent);
     for_each_element(p, set, [&](Index channel, Index at) {
       const Index param = p.first_param(set) + channel;
-      const double centred = static_cast<double>(task.x[at]) * unit - s.mean - s.mean_low;
+      const double scaled = static_cast<double>(task.x[at]) * unit;
+      const double centred = simd::as_computed(scaled - s.mean) - s.mean_low;
       double y = centred * s.inv_std * rest;
       if (task.gamma != nullptr) y *= static_cast<double>(task.gamma[param]);
       if (task.beta != nullptr) y += static_cast<double>(task.beta[param]);
@@ -126,7 +128,7 @@ EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p,
     const double mean = task.moments.mean[set] * unit, low = task.moments.low(set) * unit;
     const auto scaled_dy = [&](Index at) { return static_cast<double>(task.dy[at]) * dy_unit; };
     const auto xhat = [&](Index at) {
-      return (static_cast<double>(task.x[at]) * unit - mean - low) * (inv_std / unit);
+      return (simd::as_computed(static_cast<double>(task.x[at]) * unit - mean) - low) * (inv_std / unit);
     };
     const auto gamma = [&](Index channel) {
       return task.gamma == nullptr ? 1.0 : static_cast<double>(task.gamma[p.first_param(set) + channel]);
@@ -159,4 +161,5 @@ EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p,
   }
 }
 
+EVENKEEL_END
 }  // namespace evenkeel

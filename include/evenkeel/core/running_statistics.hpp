@@ -5,6 +5,7 @@
 #include "evenkeel/core/moments.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// Mean and variance over batches, for inference.
 ///
@@ -47,4 +48,5 @@ struct RunningStatistics {
   }
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -5,6 +5,7 @@
 #include "evenkeel/simd/caches.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// The numbers that an apply pass takes for a cell or a set; see kernels::Normalize and
 /// kernels::InputGradient.
@@ -282,4 +283,5 @@ struct BlockSums {
   }
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

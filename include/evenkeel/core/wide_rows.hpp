@@ -7,6 +7,7 @@
 #include "evenkeel/kernels/lines.hpp"
 
 namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// The fewest rows of `lanes` Storage values each that fill whole cache lines.
 template <typename Storage>
@@ -59,4 +60,5 @@ class WideRows {
   Index lanes_, rows_, copies_ = 1;
 };
 
+EVENKEEL_END
 }  // namespace evenkeel

@@ -7,6 +7,7 @@
 #include "evenkeel/kernels/terms.hpp"
 
 namespace evenkeel::kernels {
+EVENKEEL_BEGIN
 
 /// pivots[l] = the mean of lane l in `count` rows, `step` apart; exact where they are equal.
 template <typename Storage>
@@ -288,4 +289,5 @@ struct ColumnApply {
   }
 };
 
+EVENKEEL_END
 }  // namespace evenkeel::kernels

@@ -41,6 +41,7 @@
   EVENKEEL_KERNEL(declaration, Storage, ColumnApply<kernels::InputGradient, Storage, true>)
 
 namespace evenkeel::simd {
+EVENKEEL_BEGIN
 
 #ifdef EVENKEEL_EXTERN_KERNELS
 EVENKEEL_KERNELS(extern template, float)
@@ -52,6 +53,7 @@ EVENKEEL_KERNELS(extern template, Eigen::bfloat16)
 EVENKEEL_KERNELS(template, EVENKEEL_COMPILE_KERNELS)
 #endif
 
+EVENKEEL_END
 }  // namespace evenkeel::simd
 
 #undef EVENKEEL_KERNELS

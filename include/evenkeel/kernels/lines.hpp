@@ -9,6 +9,7 @@
 #include "evenkeel/simd/vec.hpp"
 
 namespace evenkeel::kernels {
+EVENKEEL_BEGIN
 
 /// Elements in memory: outer x inner lines of `length` neighbours each.
 struct Lines {
@@ -157,4 +158,5 @@ EVENKEEL_INLINE Index near_sets(Index set_size, Index most) {
   return sets > 8 ? sets / 8 * 8 : sets;
 }
 
+EVENKEEL_END
 }  // namespace evenkeel::kernels

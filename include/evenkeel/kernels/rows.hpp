@@ -6,6 +6,7 @@
 #include "evenkeel/kernels/terms.hpp"
 
 namespace evenkeel::kernels {
+EVENKEEL_BEGIN
 
 /// out = Op(x, dy, gamma[f], beta[f]) for features f in [begin, end) of each row.
 ///
@@ -372,4 +373,5 @@ struct RowGradients {
   };
 };
 
+EVENKEEL_END
 }  // namespace evenkeel::kernels

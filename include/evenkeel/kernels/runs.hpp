@@ -7,6 +7,7 @@
 #include "evenkeel/kernels/terms.hpp"
 
 namespace evenkeel::kernels {
+EVENKEEL_BEGIN
 
 /// pivots[k] = the mean of the first neighbours of set k, as many as a power of two: exact where they do not differ.
 template <typename Storage>
@@ -360,4 +361,5 @@ struct RunApply {
   }
 };
 
+EVENKEEL_END
 }  // namespace evenkeel::kernels

@@ -4,15 +4,16 @@
 #include "evenkeel/simd/vec.hpp"
 
 namespace evenkeel::kernels {
+EVENKEEL_BEGIN
 
 // Small numbers of each set, kept in arrays. Limited by the divider and the root.
 
 /// high + low = a + b exactly (Knuth 1969, TwoSum).
 template <typename T>
 EVENKEEL_INLINE void two_sum(const T& a, const T& b, T& high, T& low) {
-  const T sum = a + b;
-  const T b_part = sum - a;
-  low = T(a - T(sum - b_part)) + T(b - b_part);
+  using simd::as_computed;
+  const T sum = as_computed(T(a + b)), b_part = as_computed(T(sum - a));
+  low = as_computed(T(a - as_computed(T(sum - b_part)))) + as_computed(T(b - b_part));
   high = sum;
 }
 
@@ -90,7 +91,7 @@ struct FinishSums {
       high.store(to.mean + k, m);
       low.store(to.mean_low + k, m);
       const V m2 = V::load(second + k, m, Statistic(1)) - sum * shift;
-      const V var = if_less(m2, zero, zero, m2) * share;
+      const V var = not_negative(m2) * share;
       var.store(to.variance + k, m);
       const V radicand = var + V::all(epsilon);
       if_less(zero, radicand, inverse_root(radicand), radicand).store(to.inv_std + k, m);
@@ -122,9 +123,7 @@ struct NormalizeCoefficients {
               low = V::load(set_mean_low + k, m, Statistic(0));
       const V slope = V::load(inv_std + k, m, Statistic(1));
       if constexpr (Range::kBounded) {
-        const V one = V::all(1);
-        outside =
-            if_less(V::all(Range::kLow), slope, if_less(slope, V::all(Range::kHigh), outside, one), one);
+        outside = if_between(slope, Range::kLow, Range::kHigh, outside, V::all(1));
       }
       exact.store(mean + k, m);
       slope.store(scale + k, m);
@@ -207,4 +206,5 @@ struct SumBlocks {
   }
 };
 
+EVENKEEL_END
 }  // namespace evenkeel::kernels

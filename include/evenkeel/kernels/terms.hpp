@@ -3,6 +3,7 @@
 #include "evenkeel/simd/sums.hpp"
 
 namespace evenkeel::kernels {
+EVENKEEL_BEGIN
 
 // center - x, not x - center: so one instruction loads x and subtracts it.
 
@@ -101,4 +102,5 @@ EVENKEEL_INLINE void add_lanes(const simd::Vec<T, L>& short_sum, Statistic* sums
   wide.store(sums, n);
 }
 
+EVENKEEL_END
 }  // namespace evenkeel::kernels

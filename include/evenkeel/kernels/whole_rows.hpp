@@ -5,6 +5,7 @@
 #include "evenkeel/kernels/sets.hpp"
 
 namespace evenkeel::kernels {
+EVENKEEL_BEGIN
 
 /// y = (x - mean) inv_std gamma[f] + beta[f] of each row, and the row's statistics: CentredSums, FinishSums,
 /// NormalizeCoefficients and RowApply for a few rows at a time. Rows of whole vectors are written while the next few are
@@ -93,4 +94,5 @@ struct NormalizeRows {
   static constexpr Index kMost = kBatch / 2;  // rows at a time
 };
 
+EVENKEEL_END
 }  // namespace evenkeel::kernels

@@ -7,6 +7,7 @@
 #endif
 
 namespace evenkeel::simd {
+EVENKEEL_BEGIN
 
 /// What is known of this machine's caches, in bytes. It decides only what does not show in a result.
 struct Caches {
@@ -39,4 +40,5 @@ inline const Caches& caches() {
   return found;
 }
 
+EVENKEEL_END
 }  // namespace evenkeel::simd

@@ -12,6 +12,7 @@
 #include "evenkeel/simd/vec.hpp"
 
 namespace evenkeel::simd {
+EVENKEEL_BEGIN
 
 #if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
 
@@ -97,4 +98,5 @@ void run(const Kernel& kernel) {
   run_baseline<T>(kernel);
 }
 
+EVENKEEL_END
 }  // namespace evenkeel::simd

@@ -13,6 +13,7 @@
 // operand outside of a function compiled for it. The lanes left out are not touched.
 
 namespace evenkeel::simd {
+EVENKEEL_BEGIN
 
 /// The first lanes, or the last ones.
 enum class Part { first, last };
@@ -92,6 +93,7 @@ EVENKEEL_INLINE void store_part(const T* from, T* to, Index n) {
   }
 }
 
+EVENKEEL_END
 }  // namespace evenkeel::simd
 
 #endif

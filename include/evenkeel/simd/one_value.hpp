@@ -6,6 +6,7 @@
 #include "evenkeel/base/scalar.hpp"
 
 namespace evenkeel::simd {
+EVENKEEL_BEGIN
 
 /// Lanes values of T. The primary template is one value of any type; specializations are the compiler's
 /// vectors.
@@ -59,6 +60,13 @@ struct Vec {
   friend EVENKEEL_INLINE Vec if_less(const Vec& a, const Vec& b, const Vec& yes, const Vec& no) {
     return a.value < b.value ? yes : no;
   }
+  /// low < a < high ? yes : no, and no where a is NaN; low and high are positive.
+  friend EVENKEEL_INLINE Vec if_between(const Vec& a, double low, double high, const Vec& yes,
+                                        const Vec& no) {
+    return is_between(a.value, low, high) ? yes : no;
+  }
+  /// a, or 0 where it is negative and finite; NaN stays what it is.
+  friend EVENKEEL_INLINE Vec not_negative(const Vec& a) { return {evenkeel::not_negative(a.value)}; }
   /// The first n lanes of a, then those of b.
   friend EVENKEEL_INLINE Vec first_lanes(const Vec& a, Index n, const Vec& b) { return n > 0 ? a : b; }
   friend EVENKEEL_INLINE Vec fma(const Vec& a, const Vec& b, const Vec& c) {
@@ -70,4 +78,5 @@ struct Vec {
   }
 };
 
+EVENKEEL_END
 }  // namespace evenkeel::simd

@@ -12,6 +12,7 @@
 // How the lanes of vectors are added up: several vectors at a time, and in a wider type.
 
 namespace evenkeel::simd {
+EVENKEEL_BEGIN
 
 /// to = blocks of neighbouring lanes, a's and b's in turn: the sum of the first two of a, that of the first two of b, then
 /// of the next two of each.
@@ -115,6 +116,7 @@ struct WideSum<float, Lanes, double> {
 };
 #endif
 
+EVENKEEL_END
 }  // namespace evenkeel::simd
 
 #if EVENKEEL_HAS_VECTORS

@@ -23,6 +23,7 @@
 #endif
 
 namespace evenkeel::simd {
+EVENKEEL_BEGIN
 
 #if EVENKEEL_HAS_VECTORS
 
@@ -58,6 +59,7 @@ struct NativeVec {
   typedef T Register __attribute__((vector_size(Lanes * sizeof(T))));
   typedef T Memory __attribute__((vector_size(Lanes * sizeof(T)), aligned(alignof(T)), may_alias));
   typedef T Aligned __attribute__((vector_size(Lanes * sizeof(T)), may_alias));
+  typedef std::int64_t Bits __attribute__((vector_size(Lanes * sizeof(T))));  // of double
   template <typename Storage>
   struct Converted {
     typedef Storage Register __attribute__((vector_size(Lanes * sizeof(Storage))));
@@ -266,7 +268,6 @@ struct NativeVec {
       return NativeVec::of(1 / root.value);
     }
 #endif
-    typedef std::int64_t Bits __attribute__((vector_size(sizeof(Register))));
     const Vec<T, Lanes> tiny = all(0x1p-900), one = all(1), half = all(0.5);
     const Vec<T, Lanes> halved = a * if_less(a, tiny, all(0x1p199), half);
     Vec<T, Lanes> root = of((Register)(0x5fe6eb50c7b537a9 - ((Bits)(halved + halved).value >> 1)));
@@ -277,6 +278,19 @@ struct NativeVec {
   friend EVENKEEL_INLINE Vec<T, Lanes> if_less(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b,
                                                const Vec<T, Lanes>& yes, const Vec<T, Lanes>& no) {
     return NativeVec::of(a.value < b.value ? yes.value : no.value);
+  }
+  /// low < a < high ? yes : no, and no where a is NaN; low and high are positive.
+  friend EVENKEEL_INLINE Vec<T, Lanes> if_between(const Vec<T, Lanes>& a, T low, T high,
+                                                  const Vec<T, Lanes>& yes, const Vec<T, Lanes>& no) {
+    const Bits bits = (Bits)a.value, above = (Bits)all(low).value < bits,
+               below = bits < (Bits)all(high).value;
+    return NativeVec::of((above & below) ? yes.value : no.value);
+  }
+  /// a, or 0 where it is negative and finite; NaN stays what it is.
+  friend EVENKEEL_INLINE Vec<T, Lanes> not_negative(const Vec<T, Lanes>& a) {
+    static_assert(std::is_same_v<T, double>);
+    const Bits bits = (Bits)a.value, kept = bits >= Bits{} + kMinusInfinityBits;
+    return NativeVec::of((Register)(bits & kept));
   }
   /// The first n lanes of a, then those of b.
   friend EVENKEEL_INLINE Vec<T, Lanes> first_lanes(const Vec<T, Lanes>& a, Index n, const Vec<T, Lanes>& b) {
@@ -314,24 +328,37 @@ EVENKEEL_VEC(double, 8);
 
 #endif  // EVENKEEL_HAS_VECTORS
 
-/// a - b, which a caller's -ffast-math may not take apart: (a - b) c as a c - b c loses what is small in a - b.
+/// A result, which a caller's -ffast-math may not take apart: (a - b) c as a c - b c loses what is small in a - b.
 template <typename T, int Lanes>
-EVENKEEL_INLINE Vec<T, Lanes> difference(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b) {
-  Vec<T, Lanes> d = a - b;
+EVENKEEL_INLINE Vec<T, Lanes> as_computed(const Vec<T, Lanes>& result) {
+  Vec<T, Lanes> kept = result;
 #ifdef __FAST_MATH__
   if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
 #if defined(__clang__)
 #if __has_builtin(__arithmetic_fence)
-    d.value = __arithmetic_fence(d.value);
+    kept.value = __arithmetic_fence(kept.value);
 #endif
 #elif defined(__GNUC__) && defined(__x86_64__)
-    asm("" : "+v"(d.value));
+    asm("" : "+v"(kept.value));
 #elif defined(__GNUC__) && defined(__aarch64__)
-    asm("" : "+w"(d.value));
+    asm("" : "+w"(kept.value));
 #endif
   }
 #endif
-  return d;
+  return kept;
+}
+template <typename T>
+EVENKEEL_INLINE T as_computed(const T& result) {
+#ifdef __FAST_MATH__
+  if constexpr (std::is_same_v<T, double>) return as_computed(Vec<T, 1>{result}).value;
+#endif
+  return result;
+}
+
+/// a - b as computed.
+template <typename T, int Lanes>
+EVENKEEL_INLINE Vec<T, Lanes> difference(const Vec<T, Lanes>& a, const Vec<T, Lanes>& b) {
+  return as_computed(a - b);
 }
 
 /// Orders what was streamed before what is stored after.
@@ -354,6 +381,7 @@ constexpr int kRegisters = sizeof(V) == 64 ? 32 : 16;
 template <typename T, int Bytes>
 using VecOf = Vec<T, Bytes == 0 ? 1 : Bytes / static_cast<int>(sizeof(T))>;
 
+EVENKEEL_END
 }  // namespace evenkeel::simd
 
 #if EVENKEEL_HAS_VECTORS
