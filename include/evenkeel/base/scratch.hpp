@@ -4,6 +4,8 @@
 #include <memory>
 #include <type_traits>
 
+#include "evenkeel/base/config.hpp"
+
 namespace evenkeel {
 EVENKEEL_BEGIN
 
