@@ -193,7 +193,7 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
       fail(caller("LayerNorm"), {"normalized_shape has rank ", rank, ", must have 1 to 8"});
     }
     for (const Index features : normalized_shape) check_positive(caller("LayerNorm"), "features", features);
-    check_countable(caller("LayerNorm"), "normalized_shape", normalized_shape, sizeof(Param));
+    check_countable(caller("LayerNorm"), "normalized_shape", normalized_shape, sizeof(ParamOf<Scalar>));
     return internal::product(normalized_shape);
   }
 
