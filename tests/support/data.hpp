@@ -1,9 +1,12 @@
 // Random data, and buffers that show when somebody reads or writes beside them.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <new>
@@ -57,32 +60,38 @@ std::vector<Scalar> constant_with_outliers(const IndexMap& map, double level, do
   return result;
 }
 
-/// An array that begins one element after a 64-byte boundary, with NaN before its beginning and beyond its
-/// end. Under AddressSanitizer nothing lies beyond the end, so that reading there is reported too.
+/// An array that begins one element after a 64-byte boundary, with a guard on each side, which is NaN for who reads it and is
+/// seen to be whole when the array goes. Under AddressSanitizer nothing lies beyond the end, so that reading there is reported
+/// too.
 template <typename T>
 class Buffer {
  public:
   explicit Buffer(const std::vector<T>& values)
-      : size_(values.size()),
-        memory_(static_cast<T*>(::operator new[]((kBefore + size_ + kBeyond) * sizeof(T), kAlignment))) {
-    std::uninitialized_fill_n(memory_.get(), kBefore + size_ + kBeyond, nan());
+      : size_(values.size()), memory_(static_cast<T*>(::operator new[](bytes(), kAlignment))) {
+    std::memset(static_cast<void*>(memory_.get()), kGuard, bytes());
     std::copy(values.begin(), values.end(), data());
   }
   explicit Buffer(Index size) : Buffer(std::vector<T>(at(size), nan())) {}
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() { EXPECT_TRUE(padding_intact()) << "wrote beside a buffer of " << size_; }
 
   T* data() { return memory_.get() + kBefore; }
   const T* data() const { return memory_.get() + kBefore; }
   std::vector<T> values() const { return std::vector<T>(data(), data() + size_); }
 
   bool padding_intact() const {
-    const auto is_nan = [](T value) { return std::isnan(value); };
-    return std::all_of(memory_.get(), memory_.get() + kBefore, is_nan) &&
-           std::all_of(data() + size_, data() + size_ + kBeyond, is_nan);
+    const auto is_guard = [](const T* from, std::size_t count) {
+      const auto* byte = reinterpret_cast<const unsigned char*>(from);
+      return std::all_of(byte, byte + count * sizeof(T), [](unsigned char b) { return b == kGuard; });
+    };
+    return is_guard(memory_.get(), kBefore) && is_guard(data() + size_, kBeyond);
   }
 
  private:
+  static constexpr unsigned char kGuard = 0xff;  // repeated, a NaN of every type
   static constexpr std::align_val_t kAlignment{64};
-  static constexpr std::size_t kBefore = 1;
+  static constexpr std::size_t kBefore = 64 / sizeof(T) + 1;
 #ifdef EK_TEST_ADDRESS_SANITIZER
   static constexpr std::size_t kBeyond = 0;
 #else
@@ -93,6 +102,7 @@ class Buffer {
   };
 
   static T nan() { return std::numeric_limits<T>::quiet_NaN(); }
+  std::size_t bytes() const { return (kBefore + size_ + kBeyond) * sizeof(T); }
 
   std::size_t size_;
   std::unique_ptr<T[], Delete> memory_;

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
+#include <cstring>
+#include <limits>
 
 #include "data.hpp"
 #include "finite_differences.hpp"
@@ -107,8 +110,17 @@ TEST(Buffer, BeginsBesideABoundaryAndIsPadded) {
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64, sizeof(float));
   EXPECT_EQ(buffer.values(), (std::vector<float>{1, 2, 3}));
   EXPECT_TRUE(buffer.padding_intact());
-  buffer.data()[-1] = 0;
-  EXPECT_FALSE(buffer.padding_intact());
+  for (const Index beside : {-16, -1, 3, 66}) {
+#ifdef EK_TEST_ADDRESS_SANITIZER
+    if (beside > 0) continue;
+#endif
+    const float guard = buffer.data()[beside];
+    EXPECT_TRUE(std::isnan(guard));
+    buffer.data()[beside] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_FALSE(buffer.padding_intact());
+    std::memcpy(buffer.data() + beside, &guard, sizeof guard);
+    EXPECT_TRUE(buffer.padding_intact());
+  }
 }
 
 TEST(Says, LooksForWholeNumbers) {
