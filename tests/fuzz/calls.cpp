@@ -137,18 +137,21 @@ void expect(bool is_right, const Layer& layer, Arena& arena, const Argument& out
     call();
   } catch (const std::invalid_argument& error) {
     refused = true;
-    require(std::strncmp(error.what(), "evenkeel::", 10) == 0, std::string("who refuses: ") + error.what());
-    require(!is_right, std::string("a right call is carried out: ") + error.what());
-    require(same_bits(state_of(layer), state), std::string("refusing changes no layer: ") + error.what());
+    if (!(std::strncmp(error.what(), "evenkeel::", 10) == 0))
+      broken(std::string("who refuses: ") + error.what());
+    if (is_right) broken(std::string("a right call is carried out: ") + error.what());
+    if (!(same_bits(state_of(layer), state)))
+      broken(std::string("refusing changes no layer: ") + error.what());
   }
-  require(refused || !is_right == refused, std::string(name) + " refuses a wrong call");
+  if (!refused && !is_right) broken(std::string(name) + " refuses a wrong call");
   const float* begin = refused || out.size() == 0 ? arena.data() : out.data;
   const auto first = begin - arena.data(), last = refused ? first : first + out.size();
-  require(std::equal(arena.begin(), arena.begin() + first, before.begin()) &&
-              std::equal(arena.begin() + last, arena.end(), before.begin() + last),
-          std::string(name) + " writes its output alone");
-  require(std::all_of(arena.begin() + first, arena.begin() + last, [](float v) { return std::isfinite(v); }),
-          std::string(name) + " of finite values is finite");
+  if (!(std::equal(arena.begin(), arena.begin() + first, before.begin()) &&
+        std::equal(arena.begin() + last, arena.end(), before.begin() + last)))
+    broken(std::string(name) + " writes its output alone");
+  const bool all_finite =
+      std::all_of(arena.begin() + first, arena.begin() + last, [](float v) { return std::isfinite(v); });
+  if (!all_finite) broken(std::string(name) + " of finite values is finite");
 }
 
 template <typename Layer>
@@ -192,8 +195,9 @@ auto made(const Setup& s, Make make) {
   try {
     layer.emplace(make());
   } catch (const std::invalid_argument& error) {
-    require(std::strncmp(error.what(), "evenkeel::", 10) == 0, std::string("who refuses: ") + error.what());
-    require(!can_be_made(s), std::string("a right layer is made: ") + error.what());
+    if (!(std::strncmp(error.what(), "evenkeel::", 10) == 0))
+      broken(std::string("who refuses: ") + error.what());
+    if (can_be_made(s)) broken(std::string("a right layer is made: ") + error.what());
   }
   require(layer.has_value() == can_be_made(s), "a wrong layer is refused");
   return layer;

@@ -19,10 +19,13 @@ namespace ek_test {
 namespace ek = evenkeel;
 
 /// Ends the program where the library did not do what it promises.
-inline void require(bool kept, const std::string& promise) {
-  if (kept) return;
+[[noreturn]] inline void broken(const std::string& promise) {
   std::fprintf(stderr, "broken: %s\n", promise.c_str());
   std::abort();
+}
+
+inline void require(bool kept, const char* promise) {
+  if (!kept) broken(promise);
 }
 
 class Choices {
