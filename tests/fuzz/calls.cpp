@@ -3,12 +3,17 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
+#include <cstddef>
+#include <cstdint>
+#include <evenkeel/evenkeel.hpp>
+#include <optional>
 #include <stdexcept>
-#include <type_traits>
-#include <unsupported/Eigen/CXX11/Tensor>
+#include <string>
+#include <vector>
 
 #include "choices.hpp"
+#include "support/same.hpp"
+#include "support/shape.hpp"
 #include "support/state.hpp"
 
 namespace ek_test {
@@ -72,7 +77,7 @@ struct Argument {
     const auto is_extent = [](Index extent) { return extent >= 0; };
     return !shape.empty() && shape.size() <= 8 && std::all_of(shape.begin(), shape.end(), is_extent);
   }
-  bool is_null() const { return data == nullptr && size() > 0; }
+  bool is_usable() const { return is_view() && (data != nullptr || size() == 0); }
   bool is_like(const Argument& other) const {
     return shape == other.shape && (layout == other.layout || shape.size() == 1);
   }
@@ -90,8 +95,7 @@ Shape any_shape(Choices& choices, const Setup& s) {
     return shape;
   }
   for (Index rank = choices.between(2, 4); rank > 0; --rank) shape.push_back(choices.between(0, 4));
-  const Index begin =
-      s.has_axis ? (s.axis < 0 ? s.axis + rank_of(shape) : s.axis) : rank_of(shape) - rank_of(s.features);
+  const Index begin = s.has_axis ? wrapped(s.axis, shape) : rank_of(shape) - rank_of(s.features);
   for (Index i = 0; i < rank_of(s.features); ++i) {
     if (begin + i >= 0 && begin + i < rank_of(shape)) shape[at(begin + i)] = s.features[at(i)];
   }
@@ -118,37 +122,43 @@ Argument another(Choices& choices, Arena& arena, const Setup& s, const Argument&
 
 bool suits(const Setup& s, const Shape& shape) {
   const Index rank = rank_of(shape), count = s.norm == Norm::layer ? rank_of(s.features) : 1;
-  const Index chosen = s.has_axis ? s.axis : rank - count, axis = chosen < 0 ? chosen + rank : chosen;
-  if (chosen < -rank || axis < 0 || axis + count > rank) return false;
+  const Index axis = s.has_axis ? wrapped(s.axis, shape) : rank - count;
+  if (axis < 0 || axis + count > rank) return false;
   if (!std::equal(shape.begin() + axis, shape.begin() + axis + count, s.features.begin())) return false;
   if (s.norm != Norm::group) return true;
-  const Index batch = s.batch_axis < 0 ? s.batch_axis + rank : s.batch_axis;
+  const Index batch = wrapped(s.batch_axis, shape);
   return batch >= 0 && batch < rank && batch != axis;
 }
 
-/// Does the call, which is right or not, and looks at what it did.
-template <typename Layer, typename Call>
-void expect(bool is_right, const Layer& layer, Arena& arena, const Argument& out, const char* name,
-            Call call) {
-  const Arena before = arena;
-  const std::vector<double> state = state_of(layer);
-  bool refused = false;
+/// Does the call, which is right or not. Where it is refused: the message.
+template <typename Call>
+std::optional<std::string> refusal_of(bool is_right, const std::string& name, Call call) {
   try {
     call();
   } catch (const std::invalid_argument& error) {
-    refused = true;
-    if (!(std::strncmp(error.what(), "evenkeel::", 10) == 0))
-      broken(std::string("who refuses: ") + error.what());
-    if (is_right) broken(std::string("a right call is carried out: ") + error.what());
-    if (!(same_bits(state_of(layer), state)))
-      broken(std::string("refusing changes no layer: ") + error.what());
+    const std::string refusal = error.what();
+    if (refusal.rfind("evenkeel::", 0) != 0) broken(name + ": a refusal says who refuses: " + refusal);
+    if (is_right) broken(name + ": a right call is carried out: " + refusal);
+    return refusal;
   }
-  if (!refused && !is_right) broken(std::string(name) + " refuses a wrong call");
-  const float* begin = refused || out.size() == 0 ? arena.data() : out.data;
-  const auto first = begin - arena.data(), last = refused ? first : first + out.size();
-  if (!(std::equal(arena.begin(), arena.begin() + first, before.begin()) &&
-        std::equal(arena.begin() + last, arena.end(), before.begin() + last)))
-    broken(std::string(name) + " writes its output alone");
+  if (!is_right) broken(name + ": a wrong call is refused");
+  return std::nullopt;
+}
+
+/// The same, and looks at what the call did.
+template <typename Layer, typename Call>
+void expect(bool is_right, const Layer& layer, Arena& arena, const Argument& out, const std::string& name,
+            Call call) {
+  const Arena before = arena;
+  const std::vector<double> state = state_of(layer);
+  const std::optional<std::string> refusal = refusal_of(is_right, name, call);
+  if (refusal && !same_bits(state_of(layer), state))
+    broken(name + ": refusing changes no layer: " + *refusal);
+  const Index size = refusal ? 0 : out.size();
+  const Index begin = size > 0 ? out.data - arena.data() : 0, end = begin + size;
+  const bool is_rest_same = std::equal(arena.begin(), arena.begin() + begin, before.begin()) &&
+                            std::equal(arena.begin() + end, arena.end(), before.begin() + end);
+  if (!is_rest_same) broken(name + ": a call writes its output alone");
 }
 
 template <typename Layer>
@@ -160,21 +170,20 @@ void check_calls(Choices& choices, const Setup& s, Layer layer) {
     const Argument x = any_argument(choices, arena, any_shape(choices, s), choices.layout());
     const Index kind = choices.between(0, 2);
     const auto view_of = [](const Argument& a) { return ek::view(a.data, ek::Shape(a.shape), a.layout); };
-    const bool is_input = x.is_view() && !x.is_null() && suits(s, x.shape);
-    const bool needs_two = s.norm == Norm::batch && (kind == 0 || !s.tracks);
     if (kind == 1) {
       const Argument& used = seen && !choices.rarely() ? *seen : x;
       const Argument dy = another(choices, arena, s, used), dx = another(choices, arena, s, dy);
-      const bool is_right = used.is_view() && !used.is_null() && seen && used.is_like(*seen) &&
-                            dy.is_view() && !dy.is_null() && dy.is_like(used) && dx.is_view() &&
-                            !dx.is_null() && dx.is_like(dy) && dx.is_apart_or_same(dy) && !dx.overlaps(used);
+      const bool is_right = used.is_usable() && seen && used.is_like(*seen) && dy.is_usable() &&
+                            dy.is_like(used) && dx.is_usable() && dx.is_like(dy) && dx.is_apart_or_same(dy) &&
+                            !dx.overlaps(used);
       expect(is_right, layer, arena, dx, "backward",
              [&] { layer.backward(view_of(used), view_of(dy), view_of(dx)); });
       continue;
     }
     const Argument y = another(choices, arena, s, x);
-    const bool is_right = is_input && !(needs_two && x.size() == s.features[0]) && y.is_view() &&
-                          !y.is_null() && y.is_like(x) && y.is_apart_or_same(x);
+    const bool needs_two = s.norm == Norm::batch && (kind == 0 || !s.tracks);
+    const bool is_right = x.is_usable() && suits(s, x.shape) && !(needs_two && x.size() == s.features[0]) &&
+                          y.is_usable() && y.is_like(x) && y.is_apart_or_same(x);
     if (kind == 0) {
       expect(is_right, layer, arena, y, "forward", [&] { layer.forward(view_of(x), view_of(y)); });
       if (is_right) seen = x;
@@ -189,14 +198,7 @@ void check_calls(Choices& choices, const Setup& s, Layer layer) {
 template <typename Make>
 auto made(const Setup& s, Make make) {
   std::optional<decltype(make())> layer;
-  try {
-    layer.emplace(make());
-  } catch (const std::invalid_argument& error) {
-    if (!(std::strncmp(error.what(), "evenkeel::", 10) == 0))
-      broken(std::string("who refuses: ") + error.what());
-    if (can_be_made(s)) broken(std::string("a right layer is made: ") + error.what());
-  }
-  require(layer.has_value() == can_be_made(s), "a wrong layer is refused");
+  refusal_of(can_be_made(s), "constructor", [&] { layer.emplace(make()); });
   return layer;
 }
 
