@@ -3,11 +3,14 @@
 
 #include <fuzzer/FuzzedDataProvider.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <evenkeel/evenkeel.hpp>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>

@@ -3,17 +3,24 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <evenkeel/evenkeel.hpp>
 #include <limits>
-#include <random>
+#include <memory>
+#include <string>
 #include <type_traits>
 #include <unsupported/Eigen/CXX11/Tensor>
 #include <utility>
+#include <vector>
 
 #include "choices.hpp"
 #include "support/contract.hpp"
 #include "support/data.hpp"
+#include "support/error.hpp"
 #include "support/reference.hpp"
+#include "support/shape.hpp"
 
 namespace ek_test {
 namespace {
@@ -107,8 +114,7 @@ struct Problem {
 /// The oracle, by which sets of equal values are exactly so.
 template <typename Scalar>
 Reference reference_of(const Problem<Scalar>& c) {
-  std::vector<double> x;
-  for (Scalar value : c.x) x.push_back(static_cast<double>(value));
+  const std::vector<double> x = converted<double>(c.x);
   Reference reference(c.map, x, static_cast<Real>(c.epsilon));
   std::vector<double> low(at(c.map.sets), HUGE_VAL), high(at(c.map.sets), -HUGE_VAL);
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -126,13 +132,20 @@ Reference reference_of(const Problem<Scalar>& c) {
   return reference;
 }
 
+/// The largest |value| of each set, or `least` where that is larger.
+template <typename T>
+std::vector<Real> largest_of(const IndexMap& map, const std::vector<T>& values, Real least) {
+  std::vector<Real> largest(at(map.sets), least);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    largest[at(map.set[i])] = std::max(largest[at(map.set[i])], std::fabs(static_cast<Real>(values[i])));
+  return largest;
+}
+
 template <typename Scalar>
 void check_forward(const Problem<Scalar>& c, const Scalar* y, const std::vector<Real>& expected,
                    const char* y_of) {
   constexpr Real kBound = Tolerance<ComputeOf<Scalar>>::y;
-  std::vector<Real> scale(at(c.map.sets), 1);
-  for (std::size_t i = 0; i < expected.size(); ++i)
-    scale[at(c.map.set[i])] = std::max(scale[at(c.map.set[i])], std::fabs(expected[i]));
+  const std::vector<Real> scale = largest_of(c.map, expected, 1);
   for (std::size_t i = 0; i < expected.size(); ++i) {
     require_right(y_of, i, c.shape, y[i], expected[i], kBound * scale[at(c.map.set[i])]);
   }
@@ -154,12 +167,9 @@ template <typename Scalar, typename Layer>
 void check_backward(const Problem<Scalar>& c, const Layer& layer, const Scalar* dx,
                     const Reference& reference, const std::vector<Real>& gamma) {
   using Bound = Tolerance<ComputeOf<Scalar>>;
-  std::vector<double> dy;
-  for (Scalar value : c.dy) dy.push_back(static_cast<double>(value));
+  const std::vector<double> dy = converted<double>(c.dy);
   const ReferenceGradients expected = reference_backward(c.map, reference, dy, gamma);
-  std::vector<Real> largest(at(c.map.sets), 0);
-  for (std::size_t i = 0; i < dy.size(); ++i)
-    largest[at(c.map.set[i])] = std::max(largest[at(c.map.set[i])], std::fabs(Real(dy[i])));
+  const std::vector<Real> largest = largest_of(c.map, dy, 0);
   bool all_promised = true;
   std::vector<bool> promised;
   for (std::size_t set = 0; set < largest.size(); ++set) {
@@ -219,11 +229,13 @@ void check_layer(Choices& choices, Layer layer, const Problem<Scalar>& c) {
     layer.backward(device, view_of(x.data), view_of(over.data), view_of(over.data));
     require_same(over.data, dx, "backward in place, or on threads, gives other bits");
   };
-  on_threads ? again(threads) : again(Eigen::DefaultDevice());
+  if (on_threads)
+    again(threads);
+  else
+    again(Eigen::DefaultDevice());
 
   if constexpr (HasRunningStatistics<Layer>::value) {
     if (layer.running_mean().size() == 0) return;
-    std::vector<Real> mean, variance;
     for (Index channel = 0; channel < layer.running_mean().size(); ++channel) {
       using Param = typename Layer::Param;
       const Param m = choices.bits<Param>(), v = choices.bits<Param>();
