@@ -148,32 +148,47 @@ TYPED_TEST(Threads, RandomShapes) {
   }
 }
 
+/// One batch, on which layers train at once on one pool.
+class ThreadPool : public ::testing::Test {
+ protected:
+  /// Trains a layer of every norm. The results are those of batch norm.
+  template <typename Device>
+  Results<float> train(const Device& device) const {
+    const auto view_of = [&](auto* data) { return view<Eigen::RowMajor>(data, shape_); };
+    Results<float> result = run(ek::BatchNorm<float>(32), device, x_, dy_, view_of);
+    run(ek::LayerNorm<float>(65), device, x_, dy_, view_of);
+    run(ek::GroupNorm<float>(4, 32), device, x_, dy_, view_of);
+    return result;
+  }
+
+  void expect_same_as_alone(const std::vector<Results<float>>& results) const {
+    for (const Results<float>& result : results) {
+      EXPECT_TRUE(same_bits(result.y, alone_.y));
+      EXPECT_TRUE(same_bits(result.dx, alone_.dx));
+      EXPECT_TRUE(same_bits(result.state, alone_.state));
+    }
+  }
+
+ private:
+  const Shape shape_ = {4, 32, 64, 65};
+  const std::vector<float> x_ = random_values<float>(size_of(shape_), 10, 1, 1),
+                           dy_ = random_values<float>(size_of(shape_), 0.5, 1, 2);
+  const Results<float> alone_ = train(Eigen::DefaultDevice());
+};
+
 /// Several layers that train at once on one pool, from threads of the caller's own.
-TEST(ThreadPool, TrainsSeveralLayersAtOnce) {
-  const Shape shape = {4, 32, 64, 65};
-  const std::vector<float> x = random_values<float>(size_of(shape), 10, 1, 1),
-                           dy = random_values<float>(size_of(shape), 0.5, 1, 2);
-  const auto view_of = [&](auto* data) { return view<Eigen::RowMajor>(data, shape); };
-  const Results<float> expected = run(ek::BatchNorm<float>(32), Eigen::DefaultDevice(), x, dy, view_of);
+TEST_F(ThreadPool, TrainsSeveralLayersAtOnce) {
   Eigen::ThreadPool pool(3);
   const Eigen::ThreadPoolDevice device(&pool, 3);
   std::vector<Results<float>> results(4);
   std::vector<std::thread> callers;
   for (Results<float>& result : results) {
     callers.emplace_back([&] {
-      for (int repeat = 0; repeat < 3; ++repeat) {
-        result = run(ek::BatchNorm<float>(32), device, x, dy, view_of);
-        run(ek::LayerNorm<float>(65), device, x, dy, view_of);
-        run(ek::GroupNorm<float>(4, 32), device, x, dy, view_of);
-      }
+      for (int repeat = 0; repeat < 3; ++repeat) result = train(device);
     });
   }
   for (std::thread& caller : callers) caller.join();
-  for (const Results<float>& result : results) {
-    EXPECT_TRUE(same_bits(result.y, expected.y));
-    EXPECT_TRUE(same_bits(result.dx, expected.dx));
-    EXPECT_TRUE(same_bits(result.state, expected.state));
-  }
+  expect_same_as_alone(results);
 }
 
 /// Fails instead of hanging for ever.
@@ -186,35 +201,24 @@ void expect_done(std::future<void> done) {
 }
 
 // A pool's thread that waits for work on its own pool waits for itself.
-TEST(ThreadPool, MayBeUsedFromItsOwnThreads) {
-  const Shape shape = {4, 32, 64, 65};
-  const std::vector<float> x = random_values<float>(size_of(shape), 10, 1, 1),
-                           dy = random_values<float>(size_of(shape), 0.5, 1, 2);
-  const auto view_of = [&](auto* data) { return view<Eigen::RowMajor>(data, shape); };
-  const Results<float> expected = run(ek::BatchNorm<float>(32), Eigen::DefaultDevice(), x, dy, view_of);
+TEST_F(ThreadPool, MayBeUsedFromItsOwnThreads) {
   for (int threads : {1, 2}) {
     SCOPED_TRACE(std::to_string(threads) + " threads");
     Eigen::ThreadPool pool(threads);
     const Eigen::ThreadPoolDevice device(&pool, threads);
     // As many callers as threads, so that none is left to do the work.
-    std::vector<Results<float>> results(static_cast<std::size_t>(threads));
+    std::vector<Results<float>> results(at(threads));
     std::vector<std::future<void>> done;
     for (Results<float>& result : results) {
       auto promise = std::make_shared<std::promise<void>>();
       done.push_back(promise->get_future());
       pool.Schedule([&, promise] {
-        result = run(ek::BatchNorm<float>(32), device, x, dy, view_of);
-        run(ek::LayerNorm<float>(65), device, x, dy, view_of);
-        run(ek::GroupNorm<float>(4, 32), device, x, dy, view_of);
+        result = train(device);
         promise->set_value();
       });
     }
     for (std::future<void>& one : done) expect_done(std::move(one));
-    for (const Results<float>& result : results) {
-      EXPECT_TRUE(same_bits(result.y, expected.y));
-      EXPECT_TRUE(same_bits(result.dx, expected.dx));
-      EXPECT_TRUE(same_bits(result.state, expected.state));
-    }
+    expect_same_as_alone(results);
   }
 }
 
