@@ -248,7 +248,8 @@ TYPED_TEST(Range, BatchNormInference) {
   using Scalar = typename TypeParam::Scalar;
   constexpr int order = TypeParam::kOrder;
   constexpr bool is_float = std::is_same_v<Scalar, float>;
-  const double large = is_float ? 3e38 : 1.6e308, small = is_float ? 1e-38 : 1e-300;
+  const double large = is_float ? 3e38 : 1.6e308, small = is_float ? 1e-38 : 1e-300,
+               least = is_float ? 1e-44 : 1e-320;
   struct Channel {
     double mean, variance, x, spread;
   };
@@ -259,6 +260,7 @@ TYPED_TEST(Range, BatchNormInference) {
                               {far, is_float ? 1e38 : 1e300, far, is_float ? 1e30 : 1e300},
                               {0, large, 0, std::sqrt(large)},
                               {0, small, 0, std::sqrt(small)},
+                              {0, least, 0, 1},  // 1 / variance overflows, y does not
                               {0, 0, 0, small}};
   const Index count = std::size(channels);
   for (const Shape& shape : {Shape{5, count}, Shape{3, count, 5}, Shape{2, count, 400}}) {

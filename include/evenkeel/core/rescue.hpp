@@ -99,7 +99,7 @@ EVENKEEL_COLD void rescue(const ForwardTask<Storage>& task, const Partition& p, 
       task.save(set, {s.mean / unit, s.mean_low / unit, s.variance / unit / unit, s.inv_std * unit});
     } else {
       s = task.known(set);
-      exponent = exponent_of(std::max(std::fabs(s.mean), s.inv_std > 0 ? 1 / s.inv_std : 0));
+      exponent = std::max(exponent_of(std::max(std::fabs(s.mean), s.inv_std > 0 ? 1 / s.inv_std : 0)), 0);
       s.mean = std::ldexp(s.mean, -exponent);
       rest = std::ldexp(1.0, exponent);
     }
