@@ -19,12 +19,12 @@
 namespace ek_test {
 namespace {
 
-/// What a set is filled with, beside usual ones: normal values of this size, or, where there are ends, only these two.
+/// What sets are filled with, beside usual ones: normal values of this size, or, where there are ends, only these two.
 struct Kind {
   const char* name;
   double size;
   double epsilon;
-  double dy_size;  // so that dx can be represented
+  double dy_size;  // so that dx can be represented; of the same sets, or of all if x is not usual
   double low_end = 0, high_end = 0;
 };
 
@@ -41,8 +41,12 @@ std::vector<Kind> kinds() {
             {"1e-40, subnormal", 1e-40, 0, 1e-5},
             {"1e14, just in range", 1e14, 1e-5, 1},
             {"1e-14, just in range", 1e-14, 0, 1},
+            {"1e14, dy of 1e-15", 1e14, 1e-5, 1e-15},
+            {"1e-14, dy of 1e20", 1e-14, 0, 1e20},
             {"usual, dy of 1e30", 1, 1e-5, 1e30},
-            {"usual, dy of 1e-30", 1, 1e-5, 1e-30}};
+            {"usual, dy of 1e-30", 1, 1e-5, 1e-30},
+            {"usual, dy of 1e33", 1, 1e-5, 1e33},
+            {"usual, dy of 1e-36", 1, 1e-5, 1e-36}};
   } else {
     return {{"1e300", 1e300, 1e-5, 1},
             {"both ends", 0, 1e-5, 1e3, -1.6e308, 1.7e308},
@@ -55,18 +59,27 @@ std::vector<Kind> kinds() {
             {"1e105, in range", 1e105, 1e-5, 1},
             {"1e-105, in range", 1e-105, 0, 1},
             {"1e-115, just in range", 1e-115, 0, 1},
+            {"1e115, dy of 1e-170", 1e115, 1e-5, 1e-170},
+            {"1e-115, dy of 1e150", 1e-115, 0, 1e150},
             {"usual, dy of 1e250", 1, 1e-5, 1e250},
-            {"usual, dy of 1e-250", 1, 1e-5, 1e-250}};
+            {"usual, dy of 1e-250", 1, 1e-5, 1e-250},
+            {"usual, dy of 1e303", 1, 1e-5, 1e303},
+            {"usual, dy of 1e-290", 1, 1e-5, 1e-290}};
   }
 }
 
-/// All sets of a kind, or some in no order; the others are usual.
-template <typename Scalar>
-std::vector<Scalar> values_of(const Kind& kind, const IndexMap& map, bool all) {
-  std::vector<Scalar> x = random_values<Scalar>(map.size(), 0, 1, 5);
+/// All sets, or some in no order.
+std::vector<bool> chosen_sets(const IndexMap& map, bool all) {
   std::mt19937 generator(3);
   std::vector<bool> chosen(at(map.sets));
   for (std::size_t set = 0; set < chosen.size(); ++set) chosen[set] = all || generator() % 3 == 0;
+  return chosen;
+}
+
+/// The chosen sets are of a kind, the others usual.
+template <typename Scalar>
+std::vector<Scalar> values_of(const Kind& kind, const IndexMap& map, const std::vector<bool>& chosen) {
+  std::vector<Scalar> x = random_values<Scalar>(map.size(), 0, 1, 5);
   for (std::size_t i = 0; i < x.size(); ++i) {
     if (!chosen[at(map.set[i])]) continue;
     const auto normal = static_cast<double>(x[i]);
@@ -74,6 +87,16 @@ std::vector<Scalar> values_of(const Kind& kind, const IndexMap& map, bool all) {
     x[i] = static_cast<Scalar>(kind.size > 0 ? kind.size * normal : end);
   }
   return x;
+}
+
+template <typename Scalar>
+std::vector<Scalar> gradients_of(const Kind& kind, const IndexMap& map, const std::vector<bool>& chosen) {
+  std::vector<Scalar> dy = random_values<Scalar>(map.size(), 0.5, 1, 2);
+  for (std::size_t i = 0; i < dy.size(); ++i) {
+    if (kind.size != 1 || chosen[at(map.set[i])])
+      dy[i] = static_cast<Scalar>(kind.dy_size * static_cast<double>(dy[i]));
+  }
+  return dy;
 }
 
 template <typename C>
@@ -91,11 +114,11 @@ class Range : public ::testing::Test {
   static void expect_right(const Shape& shape, const IndexMap& map, const Make& make) {
     for (const Kind& kind : kinds<S>()) {
       for (bool all : {true, false}) {
-        if (!all && kind.dy_size != 1) continue;
+        if (!all && kind.size != 1 && kind.dy_size != 1) continue;
         SCOPED_TRACE(kind.name + std::string(all ? ", all sets of " : ", some sets of ") + to_string(shape));
         auto layer = make(kind);
-        const std::vector<S> x = values_of<S>(kind, map, all),
-                             dy = random_values<S>(map.size(), kind.dy_size / 2, kind.dy_size, 2);
+        const std::vector<bool> chosen = chosen_sets(map, all);
+        const std::vector<S> x = values_of<S>(kind, map, chosen), dy = gradients_of<S>(kind, map, chosen);
         expect_contract<kOrder>(layer, map, shape, x, dy, kind.epsilon);
         expect_same_in_place(layer, shape, x, dy);
       }
@@ -219,7 +242,7 @@ TYPED_TEST(Range, LargeSetsOnEveryDevice) {
   const Kind kind = kinds<Scalar>().front();
   for (const Shape& shape : {Shape{40, 5, 2000}, Shape{1, 3, 100003}, Shape{9001, 33}, Shape{3, 100003}}) {
     const IndexMap map = batch_norm_map(shape, order);
-    const std::vector<Scalar> x = values_of<Scalar>(kind, map, false),
+    const std::vector<Scalar> x = values_of<Scalar>(kind, map, chosen_sets(map, false)),
                               dy = random_values<Scalar>(map.size(), 0.5, 1, 2);
     const auto run = [&](const auto& device, auto layer) {
       std::vector<Scalar> y(x.size()), dx(x.size());
@@ -239,6 +262,45 @@ TYPED_TEST(Range, LargeSetsOnEveryDevice) {
       const Eigen::ThreadPoolDevice device(&pool, threads);
       EXPECT_TRUE(same_bits(run(device, batch_norm), run(Eigen::DefaultDevice(), batch_norm)));
       EXPECT_TRUE(same_bits(run(device, layer_norm), run(Eigen::DefaultDevice(), layer_norm)));
+    }
+  }
+}
+
+/// Gradients of some features are far larger or smaller than those of others, which their own parameters still get right, in rows
+/// and in columns, and where gamma hides them from dx.
+TYPED_TEST(Range, GradientsOfOneFeature) {
+  using Scalar = typename TypeParam::Scalar;
+  constexpr int order = TypeParam::kOrder;
+  constexpr bool is_float = std::is_same_v<Scalar, float>;
+  const double sizes[] = {is_float ? 1e35 : 1e300, 1, 0, is_float ? 1e-36 : 1e-290};
+  for (const Shape& shape : {Shape{40, 9}, Shape{3, 33}, Shape{70, 1100}, Shape{9, 40, 7}}) {
+    const IndexMap map = layer_norm_map(shape, order, 1, rank_of(shape) - 1);
+    ek::LayerNormOptions options;
+    options.axis = 1;
+    const std::vector<Index> features(shape.begin() + 1, shape.end());
+    ek::LayerNorm<Scalar> layer(features, options);
+    for (bool is_hidden : {false, true}) {
+      const std::vector<Scalar> x = random_values<Scalar>(map.size(), 3, 2, 1);
+      std::vector<Scalar> dy = random_values<Scalar>(map.size(), 0.5, 1, 2);
+      for (std::size_t i = 0; i < dy.size(); ++i) {
+        dy[i] = static_cast<Scalar>(static_cast<double>(dy[i]) * sizes[map.parameter[i] / 3 % 4]);
+      }
+      randomize_parameters(layer);
+      if (is_hidden) layer.gamma().setConstant(Scalar(0));
+      const Buffer<Scalar> vx(x), vdy(dy);
+      Buffer<Scalar> out(map.size());
+      auto to = view<order>(out, shape);
+      layer.forward(view<order>(vx, shape), to);
+      layer.backward(view<order>(vx, shape), view<order>(vdy, shape), to);
+      const Reference reference(map, x, options.epsilon);
+      const ReferenceGradients expected = reference_backward(map, reference, dy, to_real(layer.gamma()));
+      const auto gamma_scale = [&](std::size_t p) { return expected.gamma_scale[p]; };
+      const auto beta_scale = [&](std::size_t p) { return expected.beta_scale[p]; };
+      using Bound = Tolerance<Scalar>;
+      EXPECT_LE(largest_error(layer.grad_gamma(), expected.gamma, gamma_scale), Bound::sum)
+          << to_string(shape);
+      EXPECT_LE(largest_error(layer.grad_beta(), expected.beta, beta_scale), Bound::sum) << to_string(shape);
+      EXPECT_LE(backward_error(map, out.values(), expected), Bound::x) << to_string(shape);
     }
   }
 }

@@ -151,16 +151,12 @@ void check_forward(const Problem<Scalar>& c, const Scalar* y, const std::vector<
   }
 }
 
-/// Whether backward promises a set's dx: see README, Numbers.
+/// Whether backward promises gradients of this scale, in a set with this 1 / std: those that Scalar holds with room to spare, while 1 / std
+/// is a number.
 template <typename Scalar>
-bool is_promised(const Reference& reference, std::size_t set, Real largest_dy, Real x_scale) {
+bool is_promised(Real scale, Real inv_std) {
   constexpr bool kDouble = std::is_same_v<Scalar, double>;
-  const Real rstd = reference.inv_std[set], most = kDouble ? 1e250L : 1e30L;
-  if (x_scale > static_cast<Real>(std::numeric_limits<Scalar>::max()) / 8) return false;
-  if (kDouble && !(rstd < 1e307L)) return false;
-  if (largest_dy == 0 || rstd == 0) return true;
-  const auto is_medium = [&](Real value) { return value > 1 / most && value < most; };
-  return is_medium(largest_dy) && is_medium(largest_dy / rstd) && is_medium(largest_dy * rstd * rstd);
+  return scale < static_cast<Real>(std::numeric_limits<Scalar>::max()) / 8 && !(kDouble && inv_std > 1e307L);
 }
 
 template <typename Scalar, typename Layer>
@@ -169,24 +165,22 @@ void check_backward(const Problem<Scalar>& c, const Layer& layer, const Scalar* 
   using Bound = Tolerance<ComputeOf<Scalar>>;
   const std::vector<double> dy = converted<double>(c.dy);
   const ReferenceGradients expected = reference_backward(c.map, reference, dy, gamma);
-  const std::vector<Real> largest = largest_of(c.map, dy, 0);
-  bool all_promised = true;
-  std::vector<bool> promised;
-  for (std::size_t set = 0; set < largest.size(); ++set) {
-    promised.push_back(is_promised<Scalar>(reference, set, largest[set], expected.x_scale[set]));
-    all_promised = all_promised && promised.back();
-  }
   for (std::size_t i = 0; i < dy.size(); ++i) {
     const std::size_t set = at(c.map.set[i]);
-    if (promised[set]) {
-      require_right("dx", i, c.shape, dx[i], expected.x[i], Bound::x * expected.x_scale[set]);
-    }
+    if (!is_promised<Scalar>(expected.x_scale[set], reference.inv_std[set])) continue;
+    require_right("dx", i, c.shape, dx[i], expected.x[i], Bound::x * expected.x_scale[set]);
   }
-  if (!all_promised) return;
+  Real most_inv_std = 0;
+  for (Real inv_std : reference.inv_std) most_inv_std = std::max(most_inv_std, inv_std);
+  // Sums of doubles round to the least number each time something is added.
+  const Real least = std::is_same_v<Scalar, double>
+                         ? static_cast<Real>(dy.size()) * std::numeric_limits<double>::denorm_min()
+                         : 0;
   const auto check = [&](const auto& got, const std::vector<Real>& right, const std::vector<Real>& scale,
                          const char* name) {
     for (Index p = 0; p < got.size(); ++p) {
-      require_right(name, at(p), c.shape, got[p], right[at(p)], Bound::sum * scale[at(p)]);
+      if (!is_promised<Scalar>(scale[at(p)], most_inv_std)) continue;
+      require_right(name, at(p), c.shape, got[p], right[at(p)], Bound::sum * scale[at(p)] + least);
     }
   };
   check(layer.grad_gamma(), expected.gamma, expected.gamma_scale, "grad_gamma");
@@ -275,8 +269,10 @@ void check_norm(Choices& choices) {
               first = wrapped(axis, c.shape);
   const auto fill = [&] {
     c.x = any_values<Scalar>(choices, c.map.size());
-    c.dy = random_values<Scalar>(c.map.size(), 0.5,
-                                 std::pow(2.0, static_cast<double>(choices.between(-10, 10))), 2);
+    c.dy = choices.rarely()
+               ? any_values<Scalar>(choices, c.map.size())
+               : random_values<Scalar>(c.map.size(), 0.5,
+                                       std::pow(2.0, static_cast<double>(choices.between(-10, 10))), 2);
   };
   const int norm = static_cast<int>(choices.between(0, 2));
   if (norm == 0) {

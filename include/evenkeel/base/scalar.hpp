@@ -80,6 +80,13 @@ T not_negative(const T& value) {
   }
 }
 
+/// Not if it is NaN; -0 is not asked about.
+inline bool is_zero(double value) { return bits_of(value) == 0; }
+template <typename T>
+bool is_zero(const T& value) {
+  return value == T(0);
+}
+
 /// Whether low < value < high; low and high are positive. Not if value is NaN.
 inline bool is_between(double value, double low, double high) {
   return bits_of(low) < bits_of(value) && bits_of(value) < bits_of(high);

@@ -75,7 +75,7 @@ class ColumnSets {
         for (Index k = 0; k < item.sets; ++k) results[k] = sums.finish(task, item.set(k));
       }
       for_each_in_range(
-          item, [&](Index k) { return task.in_range(item.set(k)); },
+          item, [&](Index k) { return results[k].in_range; },
           [&](const Item& some, Index first) {
             if constexpr (kElements) add_params(task, some, first, team, xhat, grad_gamma, grad_beta);
             apply(task, some, team, &results[first]);

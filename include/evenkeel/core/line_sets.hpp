@@ -109,20 +109,50 @@ class LineSets {
                 Statistic* grad_gamma, Statistic* grad_beta) const {
     if constexpr (kRows) {
       CoefficientTable<Compute> c;
-      if (reduce_rows(task, batch, team, c, grad_gamma, grad_beta)) return apply_rows(task, batch, team, c);
-    } else {
-      bool in_range = true;
-      for (Index k = 0; k < batch.sets; ++k) in_range &= task.in_range(batch.set(k));
-      if (in_range) {
-        const CellSums<Storage> sums(p_, task.sums);
-        Scratch<typename BackwardTask<Storage>::SetResult, kernels::kBatch> results;
-        reduce_cells(task, sums, batch, team);
-        for (Index k = 0; k < batch.sets; ++k) results[k] = sums.finish(task, batch.set(k));
-        return apply_cells(task, batch, team, results);
+      Scratch<Statistic, kernels::kBatch> outside;
+      bool gradients_in_range;
+      if (reduce_rows(task, batch, team, c, outside.data(), gradients_in_range, grad_gamma, grad_beta)) {
+        if (gradients_in_range) return apply_rows(task, batch, team, c);
+        return for_each_alone(
+            batch, [&](Index k) { return is_zero(outside[k]); },
+            [&](const Batch& alone, Index k) { apply_rows(task, alone, team, c, k); },
+            [&](Index set) { rescue(task, p_, set, nullptr, nullptr); });
       }
+      if (batch.sets == 1) return rescue(task, p_, batch.first, grad_gamma, grad_beta);
+      for_each_part(batch, 0, [&](const Batch& part) { backward(task, part, team, grad_gamma, grad_beta); });
+    } else {
+      const CellSums<Storage> sums(p_, task.sums);
+      Scratch<typename BackwardTask<Storage>::SetResult, kernels::kBatch> results;
+      reduce_cells(task, sums, batch, team);
+      bool in_range = true;
+      for (Index k = 0; k < batch.sets; ++k) {
+        results[k] = sums.finish(task, batch.set(k));
+        in_range &= results[k].in_range;
+      }
+      if (in_range) return apply_cells(task, batch, team, results.data());
+      for_each_alone(
+          batch, [&](Index k) { return results[k].in_range; },
+          [&](const Batch& alone, Index k) { apply_cells(task, alone, team, &results[k]); },
+          [&](Index set) { rescue(task, p_, set, grad_gamma, grad_beta); });
     }
-    if (batch.sets == 1) return rescue(task, p_, batch.first, grad_gamma, grad_beta);
-    for_each_part(batch, 0, [&](const Batch& part) { backward(task, part, team, grad_gamma, grad_beta); });
+  }
+
+  /// For each set k of a batch: pass(the set as a batch, k) if it is in range, else rescue(set).
+  template <typename InRange, typename Pass, typename Rescue>
+  EVENKEEL_COLD void for_each_alone(const Batch& batch, const InRange& in_range, const Pass& pass,
+                                    const Rescue& rescue) const {
+    for (Index k = 0; k < batch.sets; ++k) {
+      if (!in_range(k)) {
+        rescue(batch.set(k));
+        continue;
+      }
+      Batch alone;
+      alone.first = batch.set(k);
+      alone.step = batch.step;
+      alone.sets = 1;
+      alone.offsets[0] = p_.offset(alone.first);
+      pass(alone, k);
+    }
   }
 
   /// Calls f(batch) for items [begin, end), at most `most` in a batch. Rows are taken group by group, so that a batch has the same
@@ -228,11 +258,12 @@ class LineSets {
     }
   }
 
-  /// What backward applies to each row, and what the rows add to the gradients of gamma and beta; nothing, and false, if one
-  /// is out of range.
+  /// What backward applies to each row, and what the rows add to the gradients of gamma and beta; nothing, and false, if the
+  /// statistics of one are out of range. For outside see GradientCoefficients.
   template <typename Device>
   bool reduce_rows(const BackwardTask<Storage>& task, const Batch& batch, const Team<Device>& team,
-                   CoefficientTable<Compute>& c, Statistic* grad_gamma, Statistic* grad_beta) const {
+                   CoefficientTable<Compute>& c, Statistic* outside, bool& gradients_in_range,
+                   Statistic* grad_gamma, Statistic* grad_beta) const {
     Scratch<Statistic, kernels::kBatch> some_means, some_lows, some_inv_stds;
     const auto of_batch = [&](const Vector<Statistic>& all, auto& some) -> const Statistic* {
       if (batch.step == 1 && all.size() > 0) return &all[batch.first];
@@ -268,7 +299,7 @@ class LineSets {
     }
     simd::run<Statistic>(kernels::GradientCoefficients<Compute, Statistic>{
         batch.sets, mean, mean_low, inv_std, dy.data(), dy_x.data(), from_count<Statistic>(p_.set_size()),
-        c.mean(), c.scale(), c.shift(), c.slope()});
+        c.mean(), c.scale(), c.shift(), c.slope(), outside, &gradients_in_range});
     return true;
   }
 
@@ -315,30 +346,32 @@ class LineSets {
     return in_range;
   }
 
+  /// c has the coefficients of the batch's rows from its row `first` on.
   template <typename Task, typename Device>
   void apply_rows(const Task& task, const Batch& batch, const Team<Device>& team,
-                  CoefficientTable<Compute>& c) const {
+                  CoefficientTable<Compute>& c, Index first = 0) const {
     const Index param = p_.first_param(batch.first);
     team.for_each(set_pieces_.count, set_pieces_.length * batch.sets, [&](Index i) {
-      simd::run<Compute>(
-          kernels::RowApply<typename Task::Op, Storage>{task.x,
-                                                        task.dy,
-                                                        task.out,
-                                                        task.streams,
-                                                        ahead(task, batch),
-                                                        set_pieces_.begin(i),
-                                                        set_pieces_.end(i),
-                                                        batch.sets,
-                                                        batch.offsets[0],
-                                                        p_.batch.stride,
-                                                        {c.mean(), c.scale(), c.shift(), c.slope()},
-                                                        task.gamma == nullptr ? nullptr : task.gamma + param,
-                                                        task.beta == nullptr ? nullptr : task.beta + param});
+      simd::run<Compute>(kernels::RowApply<typename Task::Op, Storage>{
+          task.x,
+          task.dy,
+          task.out,
+          task.streams,
+          ahead(task, batch),
+          set_pieces_.begin(i),
+          set_pieces_.end(i),
+          batch.sets,
+          batch.offsets[0],
+          p_.batch.stride,
+          {c.mean() + first, c.scale() + first, c.shift() + first, c.slope() + first},
+          task.gamma == nullptr ? nullptr : task.gamma + param,
+          task.beta == nullptr ? nullptr : task.beta + param});
     });
   }
 
   template <typename Task, typename Results, typename Device>
-  void apply_cells(const Task& task, const Batch& batch, const Team<Device>& team, Results& results) const {
+  void apply_cells(const Task& task, const Batch& batch, const Team<Device>& team,
+                   const Results& results) const {
     for_each_cell(
         0, batch.sets * p_.channel.extent, team, [&](Index cell, Index cells, Index begin, Index end, Index) {
           Scratch<Index, kernels::kBatch> offsets;

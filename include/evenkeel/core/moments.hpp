@@ -133,6 +133,20 @@ bool is_in_range(const Statistic& inv_std) {
   return true;
 }
 
+/// Whether the passes backward are right for n values of a set with this 1 / standard deviation that add up to so much; see
+/// kernels::GradientRange.
+template <typename Storage, typename Statistic>
+bool is_gradient_in_range(const Statistic& inv_std, Index n, const Statistic& sum_dy,
+                          const Statistic& sum_dy_xhat) {
+  if constexpr (is_bounded<Storage>()) {
+    using Range = kernels::GradientRange<ComputeOf<Storage>>;
+    const double size = (std::fabs(sum_dy) + std::fabs(sum_dy_xhat)) / from_count<double>(n);
+    return is_zero(size) || (is_between(size, Range::kLeast, Range::kHigh) &&
+                             is_between(inv_std * inv_std * size, Range::kLow, Range::kHigh));
+  }
+  return true;
+}
+
 /// A set's statistics from all its values.
 template <typename Statistic>
 SetStatistics<Statistic> finish(const BlockMoments<Statistic>& m, double epsilon) {

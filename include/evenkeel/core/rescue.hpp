@@ -33,6 +33,9 @@ inline int exponent_of(double size) {
   return is_finite(size) && size > 0 ? std::clamp(std::ilogb(size), -1000, 1000) : 0;
 }
 
+/// The power of two that brings a size near 1.
+inline double unit_of(double size) { return std::ldexp(1.0, -exponent_of(size)); }
+
 /// Calls f(offset in memory) for every element of a set's channel.
 template <typename F>
 EVENKEEL_COLD void for_each_of_cell(const Partition& p, Index set, Index channel, const F& f) {
@@ -52,14 +55,22 @@ EVENKEEL_COLD void for_each_element(const Partition& p, Index set, const F& f) {
   }
 }
 
-/// The largest magnitude among a set's values; infinite if one is not finite.
+/// The largest magnitude among the values of a set's channel, or of a set; infinite if one is not finite.
 template <typename Storage>
-EVENKEEL_COLD double largest_of(const Storage* values, const Partition& p, Index set) {
+EVENKEEL_COLD double largest_of(const Storage* values, const Partition& p, Index set, Index channel) {
   double largest = 0;
-  for_each_element(p, set, [&](Index, Index at) {
+  for_each_of_cell(p, set, channel, [&](Index at) {
     const auto value = static_cast<double>(values[at]);
     largest = std::max(largest, is_finite(value) ? std::fabs(value) : HUGE_VAL);
   });
+  return largest;
+}
+template <typename Storage>
+double largest_of(const Storage* values, const Partition& p, Index set) {
+  double largest = 0;
+  for (Index channel = 0; channel < p.channel.extent; ++channel) {
+    largest = std::max(largest, largest_of(values, p, set, channel));
+  }
   return largest;
 }
 
@@ -117,16 +128,14 @@ EVENKEEL_COLD void rescue(const ForwardTask<Storage>& task, const Partition& p, 
 }
 
 /// A set backward, and what it adds to the gradients of gamma and beta: to grad_gamma and grad_beta where elements are cells,
-/// else to the sums of its cells.
+/// unless they are null, else to the sums of its cells.
 template <typename Storage>
 EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p, Index set,
                           StatisticOf<Storage>* grad_gamma, StatisticOf<Storage>* grad_beta) {
   if constexpr (is_bounded<Storage>()) {
     const double inv_std = task.moments.inv_std[set], n = from_count<double>(p.set_size());
-    const double unit = std::ldexp(1.0, exponent_of(inv_std));
-    const double dy_unit = std::ldexp(1.0, -exponent_of(largest_of(task.dy, p, set)));
+    const double unit = 1 / unit_of(inv_std), dy_unit = unit_of(largest_of(task.dy, p, set));
     const double mean = task.moments.mean[set] * unit, low = task.moments.low(set) * unit;
-    const auto scaled_dy = [&](Index at) { return static_cast<double>(task.dy[at]) * dy_unit; };
     const auto xhat = [&](Index at) {
       return (simd::as_computed(static_cast<double>(task.x[at]) * unit - mean) - low) * (inv_std / unit);
     };
@@ -136,26 +145,29 @@ EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p,
     const CellSums<Storage> sums(p, task.sums);
     CompensatedSum<double> set_dy, set_dy_xhat;
     for (Index channel = 0; channel < p.channel.extent; ++channel) {
+      const double cell_unit = unit_of(largest_of(task.dy, p, set, channel)), rest = dy_unit / cell_unit;
       CompensatedSum<double> dy, dy_xhat;
       for_each_of_cell(p, set, channel, [&](Index at) {
-        dy.add(scaled_dy(at));
-        dy_xhat.add(scaled_dy(at) * xhat(at));
+        const double scaled = static_cast<double>(task.dy[at]) * cell_unit;
+        dy.add(scaled);
+        dy_xhat.add(scaled * xhat(at));
       });
-      set_dy.add(gamma(channel) * dy.value());
-      set_dy_xhat.add(gamma(channel) * dy_xhat.value());
+      set_dy.add(gamma(channel) * (dy.value() * rest));
+      set_dy_xhat.add(gamma(channel) * (dy_xhat.value() * rest));
       const Index cell = set * p.channel.extent + channel, param = p.first_param(set) + channel;
       if (!p.elements_are_cells()) {
-        sums.dy[cell] = dy.value() / dy_unit;
-        sums.dy_xhat[cell] = dy_xhat.value() / dy_unit;
-      } else if (task.wants_params()) {
-        grad_beta[param] += dy.value() / dy_unit;
-        grad_gamma[param] += dy_xhat.value() / dy_unit;
+        sums.dy[cell] = dy.value() / cell_unit;
+        sums.dy_xhat[cell] = dy_xhat.value() / cell_unit;
+      } else if (grad_beta != nullptr && task.wants_params()) {
+        grad_beta[param] += dy.value() / cell_unit;
+        grad_gamma[param] += dy_xhat.value() / cell_unit;
       }
     }
     const double mean_dy = set_dy.value() / n, mean_dy_xhat = set_dy_xhat.value() / n;
     const double factor = inv_std / dy_unit;
     for_each_element(p, set, [&](Index channel, Index at) {
-      const double dx = gamma(channel) * scaled_dy(at) - mean_dy - xhat(at) * mean_dy_xhat;
+      const double scaled = static_cast<double>(task.dy[at]) * dy_unit;
+      const double dx = gamma(channel) * scaled - mean_dy - xhat(at) * mean_dy_xhat;
       task.out[at] = static_cast<Storage>(static_cast<ComputeOf<Storage>>(dx * factor));
     });
   }

@@ -151,15 +151,13 @@ struct BackwardTask {
   struct SetResult {
     Compute mean;
     Statistic inv_std, shift, slope;
+    bool in_range;  // whether the passes are right for the set; see rescue.hpp
   };
 
   static constexpr bool reduces() { return true; }
   static constexpr Index bytes_read(Index elements) {
     return 2 * elements * static_cast<Index>(sizeof(Storage));
   }
-
-  /// Whether the passes are right for a set; see rescue.hpp.
-  bool in_range(Index set) const { return is_in_range<Storage>(moments.inv_std[set]); }
 
   /// The mean that is subtracted in the compute type, and what it lacks.
   Compute center(Index set) const { return Compute(moments.mean[set]); }
@@ -176,7 +174,8 @@ struct BackwardTask {
   SetResult finish(Index set, Index n, const Statistic& sum_dy, const Statistic& sum_dy_xhat) const {
     const Statistic inv_std = moments.inv_std[set], count = from_count<Statistic>(n);
     const Statistic slope = -(inv_std * inv_std * Statistic(sum_dy_xhat / count));
-    return {center(set), inv_std, Statistic(-(inv_std * sum_dy / count) - slope * center_low(set)), slope};
+    return {center(set), inv_std, Statistic(-(inv_std * sum_dy / count) - slope * center_low(set)), slope,
+            is_in_range<Storage>(inv_std) && is_gradient_in_range<Storage>(inv_std, n, sum_dy, sum_dy_xhat)};
   }
 
   Coefficients<Compute> of_cell(const SetResult& s, Index param) const {
@@ -223,6 +222,7 @@ struct CellSums {
   /// after.
   typename BackwardTask<Storage>::SetResult finish(const BackwardTask<Storage>& task, Index set) const {
     Statistic set_dy(0), set_dy_xhat(0);
+    bool in_range = true;
     const Index first_param = p.first_param(set);
     for (Index channel = 0; channel < p.channel.extent; ++channel) {
       const Index cell = set * p.channel.extent + channel;
@@ -231,8 +231,12 @@ struct CellSums {
       dy_xhat[cell] = task.sum_dy_xhat(set, dy[cell], dy_xhat[cell]);
       set_dy += gamma * dy[cell];
       set_dy_xhat += gamma * dy_xhat[cell];
+      in_range &=
+          is_gradient_in_range<Storage>(task.moments.inv_std[set], p.cell_size(), dy[cell], dy_xhat[cell]);
     }
-    return task.finish(set, p.set_size(), set_dy, set_dy_xhat);
+    typename BackwardTask<Storage>::SetResult result = task.finish(set, p.set_size(), set_dy, set_dy_xhat);
+    result.in_range &= in_range;
+    return result;
   }
 
   /// grad_beta = sum of dy, grad_gamma = sum of dy xhat, over the cells of parameters [begin, end): at most kMaxParams.

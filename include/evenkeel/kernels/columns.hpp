@@ -1,9 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 #include "evenkeel/base/scratch.hpp"
 #include "evenkeel/kernels/lines.hpp"
+#include "evenkeel/kernels/sets.hpp"
 #include "evenkeel/kernels/terms.hpp"
 
 namespace evenkeel::kernels {
@@ -232,8 +234,18 @@ struct ColumnParamSums {
         wide_dy.add(sum_dy);
         wide_dy_xhat.add(sum_dy_xhat);
       }
-      grad_beta[r] += wide_dy.total();
-      grad_gamma[r] += wide_dy_xhat.total();
+      const Statistic of_beta = wide_dy.total(), of_gamma = wide_dy_xhat.total();
+      if constexpr (InvStdRange<Compute>::kBounded) {
+        using Range = GradientRange<Compute>;
+        const double size = std::fabs(of_beta) + std::fabs(of_gamma);
+        if (!is_zero(size) && !is_between(size, Range::kLow, Range::kHigh)) {
+          add_one_by_one(x + row.offset(), dy + row.offset(), lanes, 1, mean, inv_std, offset, Compute(size),
+                         grad_gamma[r], grad_beta[r]);
+          continue;
+        }
+      }
+      grad_beta[r] += of_beta;
+      grad_gamma[r] += of_gamma;
     }
   }
 };

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 #include "evenkeel/kernels/lines.hpp"
+#include "evenkeel/kernels/sets.hpp"
 #include "evenkeel/kernels/terms.hpp"
 
 namespace evenkeel::kernels {
@@ -207,6 +209,8 @@ struct RowGradients {
 
  private:
   static constexpr int kWide = 8 * kShortSum;
+  static constexpr bool kBounded = InvStdRange<Compute>::kBounded;
+  using Range = GradientRange<Compute>;
 
   /// Of at most kShortSum rows and kWide vectors of features: a short sum for each feature, a few short sums added up for
   /// each row.
@@ -247,10 +251,43 @@ struct RowGradients {
       add_lanes(both.first, sum_dy + row + r, count - r);
       add_lanes(both.second, sum_dy_x + row + r, count - r);
     }
-    if (grad_gamma == nullptr) return;
+    if (grad_gamma != nullptr) add_params(row, count, f, features, sums);
+  }
+
+  /// Short sums that are out of range are left out, and made again one element at a time.
+  template <typename V>
+  EVENKEEL_INLINE void add_params(Index row, Index count, Index f, Index features,
+                                  const Sums<V>& sums) const {
+    constexpr int L = V::kLanes;
+    const V zero = V::all(Compute(0));
+    V outside = zero;
     for (Index i = 0; i < features; i += L) {
-      add_lanes(V::load(sums.beta + i), grad_beta + f + i, features - i);
-      add_lanes(V::load(sums.gamma + i), grad_gamma + f + i, features - i);
+      V beta = V::load(sums.beta + i, features - i, Compute(0)),
+        of_gamma = V::load(sums.gamma + i, features - i, Compute(0));
+      if constexpr (kBounded) {
+        const V size = magnitude(beta) + magnitude(of_gamma);
+        outside = add_outside(size, Range::kLow, Range::kHigh, outside);
+        beta = if_between(size, Compute(Range::kLow), Compute(Range::kHigh), beta, zero);
+        of_gamma = if_between(size, Compute(Range::kLow), Compute(Range::kHigh), of_gamma, zero);
+      }
+      add_lanes(beta, grad_beta + f + i, features - i);
+      add_lanes(of_gamma, grad_gamma + f + i, features - i);
+    }
+    if constexpr (kBounded) {
+      if (!is_zero(static_cast<double>(outside.total()))) {
+        add_outside_params(row, count, f, features, sums.beta, sums.gamma);
+      }
+    }
+  }
+
+  EVENKEEL_COLD void add_outside_params(Index row, Index count, Index f, Index features, const Compute* beta,
+                                        const Compute* of_gamma) const {
+    for (Index i = 0; i < features; ++i) {
+      const Compute size = std::fabs(beta[i]) + std::fabs(of_gamma[i]);
+      if (is_zero(double(size)) || is_between(double(size), Range::kLow, Range::kHigh)) continue;
+      const Index at = offset + row * stride + f + i;
+      add_one_by_one(x + at, dy + at, count, stride, mean + row, scale + row, shift + row, size,
+                     grad_gamma[f + i], grad_beta[f + i]);
     }
   }
 

@@ -34,6 +34,26 @@ struct InvStdRange<double> {
   static constexpr double kLow = 0x1p-400, kHigh = 0x1p400;
 };
 
+/// The same for the size of what is multiplied with dy; a mean of gradients is of at least kLeast besides. Where all is 0, all
+/// is right.
+template <typename Compute>
+struct GradientRange;
+template <>
+struct GradientRange<float> {
+  static constexpr double kLow = 0x1p-100, kHigh = 0x1p100, kLeast = 0x1p-60;
+};
+template <>
+struct GradientRange<double> {
+  static constexpr double kLow = 0x1p-900, kHigh = 0x1p900, kLeast = 0x1p-500;
+};
+
+/// sum + size where size is neither 0 nor between low and high: not 0, and perhaps NaN, if any was.
+template <typename V>
+EVENKEEL_INLINE V add_outside(const V& size, double low, double high, const V& sum) {
+  using T = typename V::Scalar;
+  return if_between(size, T(low), T(high), sum, sum + size);
+}
+
 /// The pivot was not close enough: squares about it lose more than one bit to cancellation.
 template <typename T>
 EVENKEEL_INLINE bool is_poor_pivot(const T& n, const T& first, const T& second) {
@@ -134,7 +154,8 @@ struct NormalizeCoefficients {
 };
 
 /// dx = dy scale + ((x - mean) slope + shift) of each set, from sum_dy = sum of gamma dy and sum_dy_x = sum of
-/// gamma dy (x - mean) over n values.
+/// gamma dy (x - mean) over n values. in_range is written: whether that is right of each set's dy; see GradientRange. Then
+/// outside, which is 0 for those of which it is.
 template <typename Compute, typename Statistic>
 struct GradientCoefficients {
   Index sets;
@@ -148,11 +169,14 @@ struct GradientCoefficients {
   Compute* scale;
   Compute* shift;
   Compute* slope;
+  Statistic* outside;
+  bool* in_range;
 
   template <int Bytes>
   EVENKEEL_INLINE void operator()() const {
     using V = simd::VecOf<Statistic, Bytes>;
     const V share = V::all(Statistic(1) / n), zero = V::all(Statistic(0));
+    V any_outside = zero;
     for (Index k = 0; k < sets; k += V::kLanes) {
       const Index m = sets - k;
       const V exact = V::load(set_mean + k, m, Statistic(0)), rstd = V::load(inv_std + k, m, Statistic(0));
@@ -160,12 +184,41 @@ struct GradientCoefficients {
       exact.store(mean + k, m);
       rstd.store(scale + k, m);
       const V low = exact - V::load(mean + k, m, Statistic(0)) + V::load(set_mean_low + k, m, Statistic(0));
-      const V tilt = zero - rstd * rstd * (rstd * ((dy_x - low * dy) * share));
+      const V mean_dy_xhat = rstd * ((dy_x - low * dy) * share);
+      const V tilt = zero - rstd * rstd * mean_dy_xhat;
       tilt.store(slope + k, m);
       (zero - rstd * dy * share - tilt * low).store(shift + k, m);
+      if constexpr (InvStdRange<Compute>::kBounded) {
+        using Range = GradientRange<Compute>;
+        const V size = magnitude(dy * share) + magnitude(mean_dy_xhat);
+        const V out = add_outside(rstd * rstd * size, Range::kLow, Range::kHigh,
+                                  add_outside(size, Range::kLeast, Range::kHigh, zero));
+        out.store(outside + k, m);
+        any_outside = any_outside + out;
+      }
     }
+    *in_range = is_zero(any_outside.total());
   }
 };
+
+/// What `count` elements, `stride` apart, add to the gradients of the gamma and beta that they share, in Statistic: for sums that
+/// Compute has no room for. Of about `size`; xhat = (x - mean) scale + shift, with one of each an element.
+template <typename Storage, typename Compute, typename Statistic>
+EVENKEEL_COLD void add_one_by_one(const Storage* x, const Storage* dy, Index count, Index stride,
+                                  const Compute* mean, const Compute* scale, const Compute* shift,
+                                  const Compute& size, Statistic& grad_gamma, Statistic& grad_beta) {
+  const Statistic unit(size < Compute(1) ? 0x1p200 : 0x1p-200);
+  Statistic sum_dy(0), sum_dy_xhat(0);
+  for (Index i = 0; i < count; ++i) {
+    const Statistic scaled = Statistic(static_cast<Compute>(dy[i * stride])) * unit;
+    const Statistic centred =
+        simd::as_computed(Statistic(Statistic(static_cast<Compute>(x[i * stride])) - Statistic(mean[i])));
+    sum_dy += scaled;
+    sum_dy_xhat += scaled * (centred * Statistic(scale[i]) + Statistic(shift[i]));
+  }
+  grad_beta += sum_dy / unit;
+  grad_gamma += sum_dy_xhat / unit;
+}
 
 /// to = from, past the caches.
 template <typename T>

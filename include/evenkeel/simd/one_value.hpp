@@ -65,6 +65,10 @@ struct Vec {
                                         const Vec& no) {
     return is_between(a.value, low, high) ? yes : no;
   }
+  friend EVENKEEL_INLINE Vec magnitude(const Vec& a) {
+    using std::abs;
+    return {T(abs(a.value))};
+  }
   /// a, or 0 where it is negative and finite; NaN stays what it is.
   friend EVENKEEL_INLINE Vec not_negative(const Vec& a) { return {evenkeel::not_negative(a.value)}; }
   /// The first n lanes of a, then those of b.

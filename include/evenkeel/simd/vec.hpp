@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -59,7 +60,8 @@ struct NativeVec {
   typedef T Register __attribute__((vector_size(Lanes * sizeof(T))));
   typedef T Memory __attribute__((vector_size(Lanes * sizeof(T)), aligned(alignof(T)), may_alias));
   typedef T Aligned __attribute__((vector_size(Lanes * sizeof(T)), may_alias));
-  typedef std::int64_t Bits __attribute__((vector_size(Lanes * sizeof(T))));  // of double
+  using BitsOfLane = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  typedef BitsOfLane Bits __attribute__((vector_size(Lanes * sizeof(T))));
   template <typename Storage>
   struct Converted {
     typedef Storage Register __attribute__((vector_size(Lanes * sizeof(Storage))));
@@ -285,6 +287,9 @@ struct NativeVec {
     const Bits bits = (Bits)a.value, above = (Bits)all(low).value < bits,
                below = bits < (Bits)all(high).value;
     return NativeVec::of((above & below) ? yes.value : no.value);
+  }
+  friend EVENKEEL_INLINE Vec<T, Lanes> magnitude(const Vec<T, Lanes>& a) {
+    return NativeVec::of((Register)((Bits)a.value & (std::numeric_limits<BitsOfLane>::max)()));
   }
   /// a, or 0 where it is negative and finite; NaN stays what it is.
   friend EVENKEEL_INLINE Vec<T, Lanes> not_negative(const Vec<T, Lanes>& a) {
