@@ -94,6 +94,7 @@ void call_forward(const Caller& caller, const Device& device, const TensorView<c
   if (moments != nullptr && !moments->fits(p.sets())) fresh = moments->like(p.sets());
   Storage* out = output.prepare();
   if (fresh) *moments = std::move(*fresh);
+  if (moments != nullptr) moments->used = p.sets();
   if (x.size() == 0) {
     if (moments != nullptr) moments->clear();
     return;

@@ -137,8 +137,10 @@ class Layer {
   const Vector<Param>& grad_beta() const { return grad_beta_; }
 
   /// The last forward's statistics, one entry a statistics set; empty before it.
-  const Vector<Statistic>& saved_mean() const { return moments_.mean; }
-  const Vector<Statistic>& saved_inv_std() const { return moments_.inv_std; }
+  Eigen::Map<const Vector<Statistic>> saved_mean() const { return {moments_.mean.data(), moments_.size()}; }
+  Eigen::Map<const Vector<Statistic>> saved_inv_std() const {
+    return {moments_.inv_std.data(), moments_.size()};
+  }
 
   /// {name, value, grad} of gamma and beta, as far as the layer has them.
   ParameterRange<Param> parameters() {
@@ -162,6 +164,7 @@ class Layer {
     if (has_beta) create(beta_, grad_beta_, Param(0));
     moments_.keeps_mean_low = std::is_same_v<Statistic, ComputeOf<Scalar>>;  // else mean has the digits
     moments_.keeps_variance = false;
+    moments_.keeps_room = true;
   }
 
   /// Forward has seen x: what backward will be checked against.

@@ -18,6 +18,8 @@ struct Moments {
   Vector<Statistic> inv_std;   // 1 / sqrt(variance + epsilon)
   bool keeps_mean_low = true;  // what is not kept stays empty
   bool keeps_variance = true;
+  bool keeps_room = false;  // of more sets than the last forward had; the first `used` count then
+  Index used = 0;
 
   Moments() = default;
   explicit Moments(Index sets) { resize(sets); }
@@ -33,15 +35,19 @@ struct Moments {
     Moments m;
     m.keeps_mean_low = keeps_mean_low;
     m.keeps_variance = keeps_variance;
+    m.keeps_room = keeps_room;
     m.resize(sets);
     return m;
   }
   bool fits(Index sets) const {
-    return mean.size() == sets && inv_std.size() == sets && (!keeps_mean_low || mean_low.size() == sets) &&
-           (!keeps_variance || variance.size() == sets);
+    const auto has_room = [&](const Vector<Statistic>& v) {
+      return keeps_room ? v.size() >= sets : v.size() == sets;
+    };
+    return has_room(mean) && has_room(inv_std) && (!keeps_mean_low || has_room(mean_low)) &&
+           (!keeps_variance || has_room(variance));
   }
 
-  Index size() const { return mean.size(); }
+  Index size() const { return keeps_room ? used : mean.size(); }
   Statistic low(Index set) const { return set < mean_low.size() ? mean_low[set] : Statistic(0); }
   void clear() {
     for (Vector<Statistic>* v : {&mean, &mean_low, &variance, &inv_std}) v->setConstant(Statistic(0));
