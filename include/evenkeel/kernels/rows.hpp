@@ -275,7 +275,8 @@ struct RowGradients {
     }
     if constexpr (kBounded) {
       if (!is_zero(static_cast<double>(outside.total()))) {
-        add_outside_params(row, count, f, features, sums.beta, sums.gamma);
+        const RowGradients copy = *this;  // whose members may be in memory
+        copy.add_outside_params(row, count, f, features, sums.beta, sums.gamma);
       }
     }
   }
