@@ -209,9 +209,10 @@ class ColumnSets {
     } else {
       sum<kernels::WeightedGradients>(x, dy, task.gamma + item.param(0, 0), rows, xhat.mean(), team, sums);
     }
+    const GradientSums<Storage> right_sums(p_.set_size());
     for (Index l = 0; l < item.lanes; ++l) {
       const Index set = item.set(l);
-      results[l] = task.finish(set, p_.set_size(), sums.first[l],
+      results[l] = task.finish(set, p_.set_size(), right_sums, sums.first[l],
                                task.sum_dy_xhat(set, sums.first[l], sums.second[l]));
     }
   }

@@ -55,7 +55,7 @@ class LineSets {
   /// Rows that stay in the second-level cache, and are enough to add up by feature: whole short sums, so that what they add
   /// up to does not depend on the machine.
   Index few_rows() const {
-    constexpr Index kShort = kernels::kShortSum;
+    constexpr Index kShort = kernels::kShortRows;
     constexpr Index kMost = 65536;  // elements: a row cut into pieces is alone
     const Index near = std::min(simd::caches().second_level / 32, kMost) / p_.set_size() / kShort * kShort;
     return std::clamp(near, std::clamp<Index>(kMost / p_.set_size(), 1, kShort), kernels::kBatch);
@@ -73,7 +73,7 @@ class LineSets {
   /// add up to does not depend on how many there are in the batch, and of at most that many each alone.
   template <typename F>
   void for_each_part(const Batch& batch, Index begin, const F& f) const {
-    const Index most = batch.sets > kernels::kShortSum ? kernels::kShortSum : 1;
+    const Index most = batch.sets > kernels::kShortRows ? kernels::kShortRows : 1;
     Batch part;
     part.step = batch.step;
     for (Index k = begin; k < batch.sets; k += part.sets) {

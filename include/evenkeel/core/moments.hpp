@@ -139,19 +139,34 @@ bool is_in_range(const Statistic& inv_std) {
   return true;
 }
 
-/// Whether the passes backward are right for n values of a set with this 1 / standard deviation that add up to so much; see
-/// kernels::GradientRange.
-template <typename Storage, typename Statistic>
-bool is_gradient_in_range(const Statistic& inv_std, Index n, const Statistic& sum_dy,
-                          const Statistic& sum_dy_xhat) {
-  if constexpr (is_bounded<Storage>()) {
-    using Range = kernels::GradientRange<ComputeOf<Storage>>;
-    const double size = (std::fabs(sum_dy) + std::fabs(sum_dy_xhat)) / from_count<double>(n);
-    return is_zero(size) || (is_between(size, Range::kLeast, Range::kHigh) &&
-                             is_between(inv_std * inv_std * size, Range::kLow, Range::kHigh));
+/// Which sums over n values the passes backward are right for; see kernels::GradientRange.
+template <typename Storage>
+class GradientSums {
+ public:
+  explicit GradientSums(Index n) {
+    if constexpr (is_bounded<Storage>()) {
+      using Range = kernels::GradientRange<ComputeOf<Storage>>;
+      const auto count = from_count<double>(n);
+      least_ = count * Range::kLeast;
+      low_ = count * Range::kLow;
+      high_ = count * Range::kHigh;
+    }
   }
-  return true;
-}
+
+  /// Of dy and of dy xhat, in a set with this 1 / standard deviation.
+  template <typename Statistic>
+  bool contain(const Statistic& inv_std, const Statistic& dy, const Statistic& dy_xhat) const {
+    if constexpr (is_bounded<Storage>()) {
+      const double size = std::fabs(dy) + std::fabs(dy_xhat);
+      return is_zero(size) ||
+             (is_between(size, least_, high_) && is_between(inv_std * inv_std * size, low_, high_));
+    }
+    return true;
+  }
+
+ private:
+  double least_ = 0, low_ = 0, high_ = 0;
+};
 
 /// A set's statistics from all its values.
 template <typename Statistic>

@@ -171,11 +171,12 @@ struct BackwardTask {
   }
 
   /// From sum_dy = sum of gamma dy and sum_dy_xhat = sum of gamma dy xhat, over n values.
-  SetResult finish(Index set, Index n, const Statistic& sum_dy, const Statistic& sum_dy_xhat) const {
+  SetResult finish(Index set, Index n, const GradientSums<Storage>& right_sums, const Statistic& sum_dy,
+                   const Statistic& sum_dy_xhat) const {
     const Statistic inv_std = moments.inv_std[set], count = from_count<Statistic>(n);
     const Statistic slope = -(inv_std * inv_std * Statistic(sum_dy_xhat / count));
     return {center(set), inv_std, Statistic(-(inv_std * sum_dy / count) - slope * center_low(set)), slope,
-            is_in_range<Storage>(inv_std) && is_gradient_in_range<Storage>(inv_std, n, sum_dy, sum_dy_xhat)};
+            is_in_range<Storage>(inv_std) && right_sums.contain(inv_std, sum_dy, sum_dy_xhat)};
   }
 
   Coefficients<Compute> of_cell(const SetResult& s, Index param) const {
@@ -212,11 +213,16 @@ struct CellSums {
   const Partition& p;
   Statistic* dy;
   Statistic* dy_xhat;
+  GradientSums<Storage> right_of_cell, right_of_set;
 
   static Index values_needed(const Partition& p) { return 2 * p.sets() * p.channel.extent; }
 
   CellSums(const Partition& partition, Statistic* sums)
-      : p(partition), dy(sums), dy_xhat(sums + p.sets() * p.channel.extent) {}
+      : p(partition),
+        dy(sums),
+        dy_xhat(sums + p.sets() * p.channel.extent),
+        right_of_cell(p.cell_size()),
+        right_of_set(p.set_size()) {}
 
   /// What a set's cells add up to. Called once: dy_xhat, which holds the sums of dy (x - center) before, holds those of dy xhat
   /// after.
@@ -231,10 +237,10 @@ struct CellSums {
       dy_xhat[cell] = task.sum_dy_xhat(set, dy[cell], dy_xhat[cell]);
       set_dy += gamma * dy[cell];
       set_dy_xhat += gamma * dy_xhat[cell];
-      in_range &=
-          is_gradient_in_range<Storage>(task.moments.inv_std[set], p.cell_size(), dy[cell], dy_xhat[cell]);
+      in_range &= right_of_cell.contain(task.moments.inv_std[set], dy[cell], dy_xhat[cell]);
     }
-    typename BackwardTask<Storage>::SetResult result = task.finish(set, p.set_size(), set_dy, set_dy_xhat);
+    typename BackwardTask<Storage>::SetResult result =
+        task.finish(set, p.set_size(), right_of_set, set_dy, set_dy_xhat);
     result.in_range &= in_range;
     return result;
   }

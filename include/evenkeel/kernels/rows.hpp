@@ -200,7 +200,7 @@ struct RowGradients {
     std::fill(sum_dy_x, sum_dy_x + rows, Statistic(0));
     Compute ones[kWide * V::kLanes];  // for gamma
     if (gamma == nullptr) std::fill(ones, ones + std::min<Index>(end - begin, kWide * V::kLanes), Compute(1));
-    for (Index row = 0; row < rows; row += kShortSum) {
+    for (Index row = 0; row < rows; row += kShortRows) {
       for (Index f = begin; f < end; f += kWide * V::kLanes) {
         take<V>(row, f, gamma == nullptr ? ones : gamma + f);
       }
@@ -208,23 +208,23 @@ struct RowGradients {
   }
 
  private:
-  static constexpr int kWide = 8 * kShortSum;
+  static constexpr int kWide = 8 * kShortRows;
   static constexpr bool kBounded = InvStdRange<Compute>::kBounded;
   using Range = GradientRange<Compute>;
 
-  /// Of at most kShortSum rows and kWide vectors of features: a short sum for each feature, a few short sums added up for
+  /// Of at most kShortRows rows and kWide vectors of features: a short sum for each feature, a few short sums added up for
   /// each row.
   template <typename V>
   struct Sums {
     Compute beta[kWide * V::kLanes], gamma[kWide * V::kLanes];
-    V dy[kShortSum], dy_x[kShortSum];
+    V dy[kShortRows], dy_x[kShortRows];
   };
 
   template <typename V>
   EVENKEEL_INLINE void take(Index row, Index f, const Compute* weights) const {
     constexpr int L = V::kLanes;
     const Index features = std::min<Index>(end - f, kWide * L),
-                count = std::min<Index>(rows - row, kShortSum);
+                count = std::min<Index>(rows - row, kShortRows);
     constexpr int kHeld = simd::kRegisters<V>;
     constexpr int kAtOnce = kHeld >= 32 ? 4 : 2;
     Sums<V> sums;
@@ -243,7 +243,7 @@ struct RowGradients {
     }
     if (r == 0) add_rows<1, true>(row, r++, f, features, weights, sums);
     for (; r < count; ++r) add_rows<1, false>(row, r, f, features, weights, sums);
-    for (; r < kShortSum; ++r) sums.dy[r] = sums.dy_x[r] = V::all(Compute(0));
+    for (; r < kShortRows; ++r) sums.dy[r] = sums.dy_x[r] = V::all(Compute(0));
     for (r = 0; r < count; r += L) {
       const auto both = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA {
         return simd::Two<V>{sums.dy[r + j], sums.dy_x[r + j]};
@@ -353,8 +353,8 @@ struct RowGradients {
       if constexpr (kRows > 2) row3.keep(sums, r + 3, more);
     };
     Index i = 0;
-    for (Index last = 0;; keep(last > kShortSum * L)) {
-      last = std::min(features, last + kShortSum * L);
+    for (Index last = 0;; keep(last > kShortRows * L)) {
+      last = std::min(features, last + kShortRows * L);
       for (; i + L <= last; i += L) {
         step(i, !kFirst, V::load(weights + i),
              [&](const Storage* p, Compute) EVENKEEL_INLINE_LAMBDA { return V::load(p + i); });
@@ -370,7 +370,7 @@ struct RowGradients {
            [&](const Storage* p, Compute fill)
                EVENKEEL_INLINE_LAMBDA { return V::load_end(p + features, features - i, fill); });
     }
-    keep(features > kShortSum * L);
+    keep(features > kShortRows * L);
   }
 
   /// One row on its way.

@@ -51,7 +51,7 @@ struct GradientRange<double> {
 template <typename V>
 EVENKEEL_INLINE V add_outside(const V& size, double low, double high, const V& sum) {
   using T = typename V::Scalar;
-  return if_between(size, T(low), T(high), sum, sum + size);
+  return sum + if_between(size, T(low), T(high), V::all(T(0)), size);
 }
 
 /// The pivot was not close enough: squares about it lose more than one bit to cancellation.
