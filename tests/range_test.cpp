@@ -364,7 +364,7 @@ TYPED_TEST(Range, ConstantSetsGiveBeta) {
   using Scalar = typename TypeParam::Scalar;
   constexpr int order = TypeParam::kOrder;
   using Limits = std::numeric_limits<Scalar>;
-  for (double epsilon : {0.0, 1e-5})
+  for (double epsilon : {0.0, 1e-5, 1e-300})
     for (Scalar level : {Limits::max(), Limits::lowest(), Limits::min(), Limits::denorm_min()}) {
       const auto expect_beta = [&](auto layer, const IndexMap& map, const Shape& shape) {
         randomize_parameters(layer);
@@ -373,6 +373,9 @@ TYPED_TEST(Range, ConstantSetsGiveBeta) {
         layer.forward(view<order>(x.data(), shape), view<order>(y.data(), shape));
         for (std::size_t i = 0; i < y.size(); ++i)
           ASSERT_EQ(y[i], layer.beta()[map.parameter[i]]) << level << " in " << to_string(shape);
+        const double inv_std = epsilon == 0 ? 0 : 1 / std::sqrt(epsilon);
+        for (Index set = 0; set < map.sets; ++set)
+          ASSERT_NEAR(static_cast<double>(layer.saved_inv_std()[set]), inv_std, 1e-14 * inv_std);
       };
       ek::BatchNormOptions batch_options;
       batch_options.epsilon = epsilon;

@@ -107,7 +107,9 @@ EVENKEEL_COLD void rescue(const ForwardTask<Storage>& task, const Partition& p, 
       const double unit = std::ldexp(1.0, -exponent), nan = std::numeric_limits<double>::quiet_NaN();
       s = is_finite(largest) ? scaled_statistics(task, p, set, exponent)
                              : SetStatistics<double>{nan, nan, nan, nan};
-      task.save(set, {s.mean / unit, s.mean_low / unit, s.variance / unit / unit, s.inv_std * unit});
+      // Where all is equal, what is scaled of epsilon may be 0.
+      const double inv_std = is_zero(s.variance) ? inverse_std(0.0, task.epsilon) : s.inv_std * unit;
+      task.save(set, {s.mean / unit, s.mean_low / unit, s.variance / unit / unit, inv_std});
     } else {
       s = task.known(set);
       exponent = std::max(exponent_of(std::max(std::fabs(s.mean), s.inv_std > 0 ? 1 / s.inv_std : 0)), 0);
@@ -134,7 +136,8 @@ EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p,
                           StatisticOf<Storage>* grad_gamma, StatisticOf<Storage>* grad_beta) {
   if constexpr (is_bounded<Storage>()) {
     const double inv_std = task.moments.inv_std[set], n = from_count<double>(p.set_size());
-    const double unit = 1 / unit_of(inv_std), dy_unit = unit_of(largest_of(task.dy, p, set));
+    const double unit = inv_std < 1 ? 1 / unit_of(inv_std) : 1;  // what is near the mean needs none
+    const double dy_unit = unit_of(largest_of(task.dy, p, set));
     const double mean = task.moments.mean[set] * unit, low = task.moments.low(set) * unit;
     const auto xhat = [&](Index at) {
       return (simd::as_computed(static_cast<double>(task.x[at]) * unit - mean) - low) * (inv_std / unit);
