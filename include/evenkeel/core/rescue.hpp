@@ -80,11 +80,12 @@ EVENKEEL_COLD SetStatistics<double> scaled_statistics(const ForwardTask<Storage>
                                                       Index set, int exponent) {
   const double unit = std::ldexp(1.0, -exponent), n = from_count<double>(p.set_size());
   const auto scaled = [&](Index at) { return static_cast<double>(task.x[at]) * unit; };
-  const double pivot = scaled(p.offset(set));
   SetStatistics<double> s;
-  CompensatedSum<double> sum, squares;
-  for_each_element(p, set, [&](Index, Index at) { sum.add(scaled(at) - pivot); });
-  kernels::two_sum(pivot, sum.value() / n, s.mean, s.mean_low);
+  CompensatedSum<double> sum, rest, squares;
+  for_each_element(p, set, [&](Index, Index at) { sum.add(scaled(at)); });
+  const double mean = sum.value() / n;
+  for_each_element(p, set, [&](Index, Index at) { rest.add(scaled(at) - mean); });
+  kernels::two_sum(mean, rest.value() / n, s.mean, s.mean_low);
   for_each_element(p, set, [&](Index, Index at) {
     const double deviation = simd::as_computed(scaled(at) - s.mean) - s.mean_low;
     squares.add(deviation * deviation);
