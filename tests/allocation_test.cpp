@@ -1,5 +1,5 @@
-// infer allocates nothing; forward and backward allocate only when a shape is first seen. Threads are called in for large
-// tensors by tasks, which Eigen's pool allocates.
+// infer allocates nothing; forward and backward allocate only when a shape is first seen. Threads are called in for
+// large tensors by tasks, which Eigen's pool allocates.
 #include <atomic>
 #include <cstddef>
 #include <cstdlib>
@@ -251,7 +251,8 @@ TEST(Allocations, OfGroupNorm) {
   expect_few_allocations(ek::GroupNorm<float>(2, 6, batch_last), {6, 100});
 }
 
-/// Two shapes in turn, each seen before. `forward_again` is how many moments' arrays have another size in the next shape.
+/// Two shapes in turn, each seen before. `forward_again` is how many moments' arrays have another size in the next
+/// shape.
 template <typename Layer>
 void expect_no_allocations_in_turn(Layer layer, const std::vector<ek_test::Shape>& shapes) {
   const Eigen::DefaultDevice cpu;

@@ -89,8 +89,8 @@ TYPED_TEST(LayerNormNumbers, LargeSetWithDriftAndOutlier) {
   }
 }
 
-/// Rows of whole vectors, each written while a later one is summed, and some summed twice: those whose first values are no
-/// likeness of the rest.
+/// Rows of whole vectors, each written while a later one is summed, and some summed twice: those whose first values
+/// are no likeness of the rest.
 TYPED_TEST(LayerNormNumbers, ManyRowsOfWholeVectors) {
   using Scalar = typename TypeParam::Scalar;
   constexpr int kOrder = TypeParam::kOrder;

@@ -78,8 +78,8 @@ float* on_a_line(std::vector<float>& memory) {
   return static_cast<float*>(std::align(64, 1, first, size));
 }
 
-// Rows of one, two and four vectors, and of three: so many that they are written past the caches, and a few at a time, that
-// are not.
+// Rows of one, two and four vectors, and of three: so many that they are written past the caches, and a few at a
+// time, that are not.
 TEST(LayerNorm, ManyShortRowsHaveTheBitsOfAFewOfThem) {
   for (const Index features : {4, 8, 16, 32, 64, 24}) {
     for (const bool affine : {true, false}) {

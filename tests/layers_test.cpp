@@ -289,8 +289,8 @@ bool untouched(const Buffer<float>& memory, Index offset, Index size) {
          std::all_of(memory.data() + offset + size, memory.data() + size + 16, is_nan);
 }
 
-// Where the data lie does not show in the bits, and nothing is written beside them. The last shapes are large enough to be
-// written past the caches, in planes that end inside a line of theirs.
+// Where the data lie does not show in the bits, and nothing is written beside them. The last shapes are large enough
+// to be written past the caches, in planes that end inside a line of theirs.
 TYPED_TEST(EveryLayer, AlignmentDoesNotShow) {
   for (const Shape& s : {Shape{3, 6, 33}, Shape{2, 6, 7, 7}, Shape{33, 6}, Shape{2, 6, 4099},
                          Shape{800, 6, 13, 13}, Shape{450, 6, 19, 16}}) {

@@ -1,5 +1,5 @@
-// Nothing is read or written beside a tensor or a parameter, and where they lie does not show in the bits: every norm and walk,
-// in arrays that lie at a page without access, at every offset from a cache line.
+// Nothing is read or written beside a tensor or a parameter, and where they lie does not show in the bits: every norm
+// and walk, in arrays that lie at a page without access, at every offset from a cache line.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -60,7 +60,8 @@ std::vector<Case> whole_vector_cases() {
           {"rows", Norm::layer, {21, 64}}};
 }
 
-/// Sizes that are written past the caches, see simd::find_caches(). The last has so many sets that their statistics are, too.
+/// Sizes that are written past the caches, see simd::find_caches(). The last has so many sets that their statistics
+/// are, too.
 std::vector<Case> large_cases() {
   return {{"runs", Norm::batch, {2, 3, 140003}},
           {"columns", Norm::batch, {3001, 263}},

@@ -104,8 +104,9 @@ struct Work {
   }
 };
 
-/// forward and backward of another shape than the last, where memory fails at the first allocation, at the second, and so on
-/// until there are no more. A call that throws leaves everything as it was, and the layer fit for either shape.
+/// forward and backward of another shape than the last, where memory fails at the first allocation, at the second,
+/// and so on until there are no more. A call that throws leaves everything as it was, and the layer fit for either
+/// shape.
 template <typename Layer, typename Device>
 void expect_unchanged_without_memory(const Layer& layer, const Device& device, const Dimensions& before,
                                      const Dimensions& after) {

@@ -1,4 +1,5 @@
-// What went wrong in other libraries, by their own reports: inputs like those, and the numbers that this library promises.
+// What went wrong in other libraries, by their own reports: inputs like those, and the numbers that this library
+// promises.
 #define EIGEN_USE_THREADS
 
 #include <gtest/gtest.h>
@@ -143,7 +144,8 @@ TEST(PublishedFailures, Flax1491AVarianceIsNeverNegative) {
   }
 }
 
-// One value per channel: PyTorch refuses it, Flux had NaN in its running variance. Refused here, and nothing has changed.
+// One value per channel: PyTorch refuses it, Flux had NaN in its running variance. Refused here, and nothing has
+// changed.
 TEST(PublishedFailures, Pytorch7716AndFlux1992OneValuePerChannel) {
   ek::BatchNorm<float> layer(3);
   Eigen::Tensor<float, 4, Eigen::RowMajor> x(1, 3, 1, 1), y(1, 3, 1, 1);
@@ -221,7 +223,8 @@ TEST(PublishedFailures, Mlpack2561StateAfterReload) {
   EXPECT_TRUE(same_bits(before, after));
 }
 
-// tiny-dnn normalized with the unbiased variance and differentiated the biased one. Of two values the two differ most.
+// tiny-dnn normalized with the unbiased variance and differentiated the biased one. Of two values the two differ
+// most.
 TEST(PublishedFailures, TinyDnnBiasedAndUnbiasedVariance) {
   ek::BatchNormOptions options;
   options.epsilon = 0;
@@ -239,8 +242,8 @@ TEST(PublishedFailures, TinyDnnBiasedAndUnbiasedVariance) {
   EXPECT_NEAR(dx(1, 0), 0, 5e-6);
 }
 
-// No report of their own: means far beyond the standard deviation of 1, data that drifts along the batch, and an outlier in
-// constant sets.
+// No report of their own: means far beyond the standard deviation of 1, data that drifts along the batch, and an
+// outlier in constant sets.
 template <typename Scalar>
 class HardInputs : public ::testing::Test {};
 using HardScalars = ::testing::Types<float, double>;

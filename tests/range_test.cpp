@@ -19,7 +19,8 @@
 namespace ek_test {
 namespace {
 
-/// What sets are filled with, beside usual ones: normal values of this size, or, where there are ends, only these two.
+/// What sets are filled with, beside usual ones: normal values of this size, or, where there are ends, only these
+/// two.
 struct Kind {
   const char* name;
   double size;
@@ -266,8 +267,8 @@ TYPED_TEST(Range, LargeSetsOnEveryDevice) {
   }
 }
 
-/// Gradients of some features are far larger or smaller than those of others, which their own parameters still get right, in rows
-/// and in columns, and where gamma hides them from dx.
+/// Gradients of some features are far larger or smaller than those of others, which their own parameters still get
+/// right, in rows and in columns, and where gamma hides them from dx.
 TYPED_TEST(Range, GradientsOfOneFeature) {
   using Scalar = typename TypeParam::Scalar;
   constexpr int order = TypeParam::kOrder;

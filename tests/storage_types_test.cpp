@@ -121,7 +121,8 @@ TYPED_TEST(StorageTypes, GroupNorm) {
   expect_rounded_once<TypeParam>(layer, group_norm_map(shape, Eigen::RowMajor, 2), shape);
 }
 
-// DeepSpeed#581: with an epsilon of 1e-12 a constant row, as padding is, gave NaN where the variance was rounded to 16 bits.
+// DeepSpeed#581: with an epsilon of 1e-12 a constant row, as padding is, gave NaN where the variance was rounded to
+// 16 bits.
 template <typename Scalar>
 void expect_constant_rows_with_little_epsilon() {
   ek::LayerNormOptions options;

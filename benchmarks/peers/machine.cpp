@@ -30,8 +30,8 @@ std::string mebibytes(long bytes) {
   return whole + (tenths % 10 == 0 ? "" : "." + std::to_string(tenths % 10)) + " MiB";
 }
 
-/// Bytes of the first core's cache of that level, as Linux tells them in KiB; 0 where it does not. What sysconf() says of
-/// the third level may be that of all sockets.
+/// Bytes of the first core's cache of that level, as Linux tells them in KiB; 0 where it does not. What sysconf()
+/// says of the third level may be that of all sockets.
 long cache_bytes(int level) {
   std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
   long kibibytes = 0;

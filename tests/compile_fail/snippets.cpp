@@ -1,5 +1,5 @@
-// Each misuse is compiled alone, with its number as SNIPPET, and must be refused with the message beside that number (a
-// regular expression). With SNIPPET=0 all are compiled, and each is the right way to write it.
+// Each misuse is compiled alone, with its number as SNIPPET, and must be refused with the message beside that number
+// (a regular expression). With SNIPPET=0 all are compiled, and each is the right way to write it.
 #include "prelude.hpp"
 
 namespace ek = evenkeel;

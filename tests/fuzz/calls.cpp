@@ -1,5 +1,5 @@
-// Any call with any arguments: a right one is carried out and writes its outputs alone, a wrong one is refused by name and
-// changes nothing.
+// Any call with any arguments: a right one is carried out and writes its outputs alone, a wrong one is refused by
+// name and changes nothing.
 #include <algorithm>
 #include <array>
 #include <cmath>

@@ -71,7 +71,8 @@ struct Memory {
   Scalar* data;
 };
 
-/// What the promise allows beside its bound: a unit in the last place of a 16-bit type, and the least number of any other.
+/// What the promise allows beside its bound: a unit in the last place of a 16-bit type, and the least number of any
+/// other.
 template <typename Scalar>
 Real unit(Real value) {
   if constexpr (!kIsHalf<Scalar>) return std::numeric_limits<Scalar>::denorm_min();
@@ -80,8 +81,8 @@ Real unit(Real value) {
                     std::max(std::ilogb(std::max(std::fabs(value), Real(1e-45))) - digits + 1, least));
 }
 
-/// The bounds are for roundings that are not all alike. A fuzzer looks for those that are: 1.8 of the bound of dx has been seen,
-/// of a set of 16384 values of which one is 118 standard deviations away.
+/// The bounds are for roundings that are not all alike. A fuzzer looks for those that are: 1.8 of the bound of dx has
+/// been seen, of a set of 16384 values of which one is 118 standard deviations away.
 constexpr Real kWorst = 4;
 
 /// Whether `got` is `expected` within `bound`, or the exact result is beyond what Scalar holds.
@@ -151,8 +152,8 @@ void check_forward(const Problem<Scalar>& c, const Scalar* y, const std::vector<
   }
 }
 
-/// Whether backward promises gradients of this scale, in a set with this 1 / std: those that Scalar holds with room to spare, while 1 / std
-/// is a number.
+/// Whether backward promises gradients of this scale, in a set with this 1 / std: those that Scalar holds with room
+/// to spare, while 1 / std is a number.
 template <typename Scalar>
 bool is_promised(Real scale, Real inv_std) {
   constexpr bool kDouble = std::is_same_v<Scalar, double>;

@@ -1,5 +1,5 @@
-// Every kernel alone, of every register width: nothing is read or written beside any of its arrays, which end or begin at a page
-// without access, and where they lie does not show in the bits.
+// Every kernel alone, of every register width: nothing is read or written beside any of its arrays, which end or
+// begin at a page without access, and where they lie does not show in the bits.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -125,7 +125,8 @@ bool same_bytes(const std::vector<std::vector<T>>& a, const std::vector<std::vec
 
 constexpr Index kLongest = 70;  // four vectors of the widest registers, and some
 
-/// Runs make(arguments, n) for n = 1, 2, ...: at a cache line with zeros beside, and then at the pages with NaN beside.
+/// Runs make(arguments, n) for n = 1, 2, ...: at a cache line with zeros beside, and then at the pages with NaN
+/// beside.
 template <typename Storage, typename Make>
 void expect_same_at_pages(const char* name, const Make& make) {
   using Compute = ek::ComputeOf<Storage>;

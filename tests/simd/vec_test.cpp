@@ -1,5 +1,5 @@
-// Vectors of every width, in the code of their instruction set: whole and partial loads and stores, arithmetic, sums, and
-// what lies beside them left alone.
+// Vectors of every width, in the code of their instruction set: whole and partial loads and stores, arithmetic, sums,
+// and what lies beside them left alone.
 #include "evenkeel/simd/vec.hpp"
 
 #include <gtest/gtest.h>

@@ -60,9 +60,9 @@ std::vector<Scalar> constant_with_outliers(const IndexMap& map, double level, do
   return result;
 }
 
-/// An array that begins one element after a 64-byte boundary, with a guard on each side, which is NaN for who reads it and is
-/// seen to be whole when the array goes. Under AddressSanitizer nothing lies beyond the end, so that reading there is reported
-/// too.
+/// An array that begins one element after a 64-byte boundary, with a guard on each side, which is NaN for who reads
+/// it and is seen to be whole when the array goes. Under AddressSanitizer nothing lies beyond the end, so that
+/// reading there is reported too.
 template <typename T>
 class Buffer {
  public:

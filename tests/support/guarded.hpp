@@ -29,8 +29,8 @@ struct Place {
   Place at(int bytes) const { return {side, bytes}; }
 };
 
-/// What the bytes beside an array are: a NaN of every type where it is only read, so that reading there shows in a result; for
-/// an output a number, so that writing a NaN there is seen too.
+/// What the bytes beside an array are: a NaN of every type where it is only read, so that reading there shows in a
+/// result; for an output a number, so that writing a NaN there is seen too.
 enum class Beside : unsigned char { zero = 0, number = 0x2a, nan = 0xff };
 
 /// Room for an array, between two pages without access. What lies beside the array is known, and seen to stay.

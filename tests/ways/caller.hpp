@@ -1,7 +1,7 @@
 #pragma once
 
-// What a caller of the library does, in raw memory alone. The test that looks at it is compiled in the usual way and includes
-// nothing of the library; the caller is compiled in many ways.
+// What a caller of the library does, in raw memory alone. The test that looks at it is compiled in the usual way and
+// includes nothing of the library; the caller is compiled in many ways.
 
 enum class Norm { batch, layer, group };
 

@@ -2,7 +2,8 @@
 
 #include "caller.hpp"
 
-/// Whether all that a way gives is within the library's bounds of what the oracle in long double gives; else says what is not.
+/// Whether all that a way gives is within the library's bounds of what the oracle in long double gives; else says
+/// what is not.
 bool is_right(const char* name, const Way<float>& way);
 bool is_right(const char* name, const Way<double>& way);
 

@@ -1,5 +1,5 @@
-// Two translation units of one program, of which one is compiled for a larger instruction set: each gets the numbers that are
-// promised, and on a machine without that set, where the second is not called, nothing of it runs.
+// Two translation units of one program, of which one is compiled for a larger instruction set: each gets the numbers
+// that are promised, and on a machine without that set, where the second is not called, nothing of it runs.
 #include <cstdio>
 
 #include "check.hpp"

@@ -31,10 +31,10 @@
 #define EVENKEEL_CATCH_ALL else
 #endif
 
-// One program may have translation units compiled for different instruction sets. Of an inline function that several have, the
-// linker keeps one for all: so those with AVX have names of their own, or a machine without it would run into theirs. Nor can
-// Eigen's types, whose alignment is another with AVX, be handed from one kind to the other: a function that takes a layer
-// is not found there when linking.
+// One program may have translation units compiled for different instruction sets. Of an inline function that several
+// have, the linker keeps one for all: so those with AVX have names of their own, or a machine without it would run
+// into theirs. Nor can Eigen's types, whose alignment is another with AVX, be handed from one kind to the other: a
+// function that takes a layer is not found there when linking.
 #if defined(__AVX512F__)
 #define EVENKEEL_BEGIN inline namespace with_avx512 {
 #define EVENKEEL_END }

@@ -40,8 +40,8 @@ struct Piece {
   Piece(T value) : number(static_cast<long long>(value)), is_number(true) {}
 };
 
-/// Reports bad input, in pieces that are joined here, so that callers stay small: throws std::invalid_argument, or calls
-/// EVENKEEL_FAIL.
+/// Reports bad input, in pieces that are joined here, so that callers stay small: throws std::invalid_argument, or
+/// calls EVENKEEL_FAIL.
 [[noreturn]] EVENKEEL_COLD inline void fail(const Caller& caller, std::initializer_list<Piece> rule) {
   std::string message = "evenkeel::";
   message.append(caller.scope).append(caller.function).append(": ");

@@ -57,8 +57,8 @@ T from_count(Index n) {
   }
 }
 
-// A caller's -ffast-math takes every number for finite, and a comparison for either answer where one is not. What must know is
-// asked of the bits.
+// A caller's -ffast-math takes every number for finite, and a comparison for either answer where one is not. What
+// must know is asked of the bits.
 
 inline std::uint64_t bits_of(double value) {
   std::uint64_t bits;
@@ -66,8 +66,8 @@ inline std::uint64_t bits_of(double value) {
   return bits;
 }
 
-/// The bits, as a signed number, of minus infinity: those of smaller numbers are of negative values, finite ones, and NaNs have
-/// larger ones.
+/// The bits, as a signed number, of minus infinity: those of smaller numbers are of negative values, finite ones, and
+/// NaNs have larger ones.
 constexpr std::int64_t kMinusInfinityBits = static_cast<std::int64_t>(0xfff0000000000000u);
 
 /// value, or 0 where it is negative and finite; NaN stays what it is.
@@ -80,7 +80,7 @@ T not_negative(const T& value) {
   }
 }
 
-/// Not if it is NaN; -0 is not asked about.
+/// Whether value, which is not -0, is 0: not if it is NaN.
 inline bool is_zero(double value) { return bits_of(value) == 0; }
 template <typename T>
 bool is_zero(const T& value) {

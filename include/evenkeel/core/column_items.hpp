@@ -67,7 +67,8 @@ class ColumnItems {
   const kernels::Lines& cell_rows() const { return cell_rows_; }
   Index set_lanes() const { return set_lanes_; }
 
-  /// Calls pass(part of the item, its first set) for neighbouring sets that are in range, and rescue(set) for the others.
+  /// Calls pass(part of the item, its first set) for neighbouring sets that are in range, and rescue(set) for the
+  /// others.
   template <typename InRange, typename Pass, typename Rescue>
   void for_each_in_range(const ColumnItem& item, const InRange& in_range, const Pass& pass,
                          const Rescue& rescue) const {

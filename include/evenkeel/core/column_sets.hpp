@@ -9,8 +9,8 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// The passes over statistics sets that lie side by side in memory, one or several lanes each, item by item; see ColumnItems.
-/// kElements: every element has a parameter that none of its set shares.
+/// The passes over statistics sets that lie side by side in memory, one or several lanes each, item by item; see
+/// ColumnItems. kElements: every element has a parameter that none of its set shares.
 template <typename Storage, bool kElements>
 class ColumnSets {
  public:
@@ -66,8 +66,8 @@ class ColumnSets {
   static constexpr Index kLanes = kernels::kLanes<Compute>;
   static constexpr Index kPivotValues = 64;  // from which a pivot is guessed
 
-  // Values that narrow rows are put together to: few are near each other when several rows are summed at a time, many have
-  // no short loops.
+  // Values that narrow rows are put together to: few are near each other when several rows are summed at a time, many
+  // have no short loops.
   static constexpr Index kSummed = kLanes / 32, kApplied = kLanes / 8;
 
   /// The two sums of each lane, of every piece that an item's rows are cut into.
@@ -233,8 +233,8 @@ class ColumnSets {
     });
   }
 
-  /// How far ahead an apply pass asks for x: cells of several lanes are short lines, rows apart, so that the next item's is
-  /// asked for; without sums before, a few lines.
+  /// How far ahead an apply pass asks for x: cells of several lanes are short lines, rows apart, so that the next
+  /// item's is asked for; without sums before, a few lines.
   template <typename Task>
   Index ahead(const Task& task, const WideRows<Storage>& rows) const {
     if (p_.inner > 1) return rows.width();

@@ -24,7 +24,8 @@ class LineSets {
         set_pieces_(p.set_size(), 1),
         cell_pieces_(p.cell_size(), 1) {}
 
-  /// A row's parameter gradients have a place in each block, so long rows make few blocks, and a block has several rows.
+  /// A row's parameter gradients have a place in each block, so long rows make few blocks, and a block has several
+  /// rows.
   Blocks blocks() const {
     if (!kRows) return {p_.sets(), p_.set_size(), kMaxBlocks};
     return {p_.sets(), p_.set_size(),
@@ -52,8 +53,8 @@ class LineSets {
 
   Index near_sets() const { return kernels::near_sets(p_.set_size(), kernels::kBatch); }
 
-  /// Rows that stay in the second-level cache, and are enough to add up by feature: whole short sums, so that what they add
-  /// up to does not depend on the machine.
+  /// Rows that stay in the second-level cache, and are enough to add up by feature: whole short sums, so that what
+  /// they add up to does not depend on the machine.
   Index few_rows() const {
     constexpr Index kShort = kernels::kShortRows;
     constexpr Index kMost = 65536;  // elements: a row cut into pieces is alone
@@ -69,8 +70,8 @@ class LineSets {
     Index set(Index k) const { return first + k * step; }
   };
 
-  /// Calls f(batch) for a batch's sets from `begin` on, some of which are out of range: in whole short sums, so that what rows
-  /// add up to does not depend on how many there are in the batch, and of at most that many each alone.
+  /// Calls f(batch) for a batch's sets from `begin` on, some of which are out of range: in whole short sums, so that
+  /// what rows add up to does not depend on how many there are in the batch, and of at most that many each alone.
   template <typename F>
   void for_each_part(const Batch& batch, Index begin, const F& f) const {
     const Index most = batch.sets > kernels::kShortRows ? kernels::kShortRows : 1;
@@ -155,8 +156,8 @@ class LineSets {
     }
   }
 
-  /// Calls f(batch) for items [begin, end), at most `most` in a batch. Rows are taken group by group, so that a batch has the same
-  /// parameters; runs as they lie in memory.
+  /// Calls f(batch) for items [begin, end), at most `most` in a batch. Rows are taken group by group, so that a batch
+  /// has the same parameters; runs as they lie in memory.
   template <typename F>
   void for_each_batch(Index begin, Index end, Index most, const F& f) const {
     const Index groups = p_.group.extent, samples = p_.sets() / groups;
@@ -177,7 +178,8 @@ class LineSets {
     }
   }
 
-  /// Calls f(cell, cells, begin, end, piece) for cells [first, last) of a batch: several whole ones, or a piece of one.
+  /// Calls f(cell, cells, begin, end, piece) for cells [first, last) of a batch: several whole ones, or a piece of
+  /// one.
   template <typename Device, typename F>
   void for_each_cell(Index first, Index last, const Team<Device>& team, const F& f) const {
     if (cell_pieces_.count == 1) {
@@ -258,8 +260,8 @@ class LineSets {
     }
   }
 
-  /// What backward applies to each row, and what the rows add to the gradients of gamma and beta; nothing, and false, if the
-  /// statistics of one are out of range. For outside see GradientCoefficients.
+  /// What backward applies to each row, and what the rows add to the gradients of gamma and beta; nothing, and false,
+  /// if the statistics of one are out of range. For outside see GradientCoefficients.
   template <typename Device>
   bool reduce_rows(const BackwardTask<Storage>& task, const Batch& batch, const Team<Device>& team,
                    CoefficientTable<Compute>& c, Statistic* outside, bool& gradients_in_range,
@@ -303,8 +305,8 @@ class LineSets {
     return true;
   }
 
-  /// How far ahead an apply pass asks for its inputs: a few lines; if a pass over the next batch comes before, and both
-  /// find room, that batch.
+  /// How far ahead an apply pass asks for its inputs: a few lines; if a pass over the next batch comes before, and
+  /// both find room, that batch.
   template <typename Task>
   Index ahead(const Task& task, const Batch& batch) const {
     constexpr Index kRoom = Index(1) << 20;  // bytes

@@ -234,8 +234,8 @@ void run_statistics(const Storage* x, const kernels::Lines& lines, const Index* 
       Statistic(epsilon), statistics.arrays()});
 }
 
-/// moments[k] = those of elements [begin, end) of set k, for at most kBatch sets of any size: block by block, each about
-/// the mean of the blocks before.
+/// moments[k] = those of elements [begin, end) of set k, for at most kBatch sets of any size: block by block, each
+/// about the mean of the blocks before.
 template <typename Storage>
 void run_moments(const Storage* x, const kernels::Lines& lines, const Index* offsets, Index sets, Index begin,
                  Index end, BlockMoments<StatisticOf<Storage>>* moments) {

@@ -109,8 +109,8 @@ struct MemoryShape {
   Index extents[Shape::kMaxRank];
 };
 
-/// Short lines side by side are walked as columns, so that no vector is left half empty; longer ones too if they do not
-/// fill whole lines of the cache.
+/// Short lines side by side are walked as columns, so that no vector is left half empty; longer ones too if they do
+/// not fill whole lines of the cache.
 inline bool is_short_line(Index length) { return length <= 64 || (length <= 256 && length % 16 != 0); }
 
 /// Memory [before][channels][inner]: a set a channel.

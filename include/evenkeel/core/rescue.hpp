@@ -9,8 +9,8 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-// Statistics sets whose values are too large or too small for the passes: one element at a time, in the statistic type, with
-// values brought near 1 by a power of two. Slow and right.
+// Statistics sets whose values are too large or too small for the passes: one element at a time, in the statistic
+// type, with values brought near 1 by a power of two. Slow and right.
 
 /// A sum that keeps what each addition rounds off (Neumaier 1974).
 template <typename T>
@@ -130,8 +130,8 @@ EVENKEEL_COLD void rescue(const ForwardTask<Storage>& task, const Partition& p, 
   }
 }
 
-/// A set backward, and what it adds to the gradients of gamma and beta: to grad_gamma and grad_beta where elements are cells,
-/// unless they are null, else to the sums of its cells.
+/// A set backward, and what it adds to the gradients of gamma and beta: to grad_gamma and grad_beta where elements
+/// are cells, unless they are null, else to the sums of its cells.
 template <typename Storage>
 EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p, Index set,
                           StatisticOf<Storage>* grad_gamma, StatisticOf<Storage>* grad_beta) {

@@ -38,8 +38,8 @@ class CoefficientTable {
   Scratch<Compute, kSize> mean_, scale_, shift_, slope_;
 };
 
-/// Whether the output of a task goes past the caches: the pass is too large for it to be found there later, and it is not
-/// written over an input, whose lines are there already.
+/// Whether the output of a task goes past the caches: the pass is too large for it to be found there later, and it is
+/// not written over an input, whose lines are there already.
 template <typename Task>
 bool goes_past_caches(const Partition& p, const Task& task, int threads) {
   const Index arrays = task.dy == nullptr ? 2 : 3, bytes = static_cast<Index>(sizeof(*task.out));
@@ -75,8 +75,8 @@ struct ForwardTask {
     return {Statistic(known_mean[set]), Statistic(0), variance, inverse_std(variance, epsilon)};
   }
 
-  /// Whether the passes are right for a set with these statistics; see rescue.hpp. A mean that is given may be so far away that
-  /// x - mean overflows.
+  /// Whether the passes are right for a set with these statistics; see rescue.hpp. A mean that is given may be so far
+  /// away that x - mean overflows.
   bool in_range(const SetResult& s) const {
     if constexpr (is_bounded<Storage>()) {
       constexpr double kFar = kernels::InvStdRange<Compute>::kHigh * kernels::InvStdRange<Compute>::kHigh;
@@ -224,8 +224,8 @@ struct CellSums {
         right_of_cell(p.cell_size()),
         right_of_set(p.set_size()) {}
 
-  /// What a set's cells add up to. Called once: dy_xhat, which holds the sums of dy (x - center) before, holds those of dy xhat
-  /// after.
+  /// What a set's cells add up to. Called once: dy_xhat, which holds the sums of dy (x - center) before, holds those
+  /// of dy xhat after.
   typename BackwardTask<Storage>::SetResult finish(const BackwardTask<Storage>& task, Index set) const {
     Statistic set_dy(0), set_dy_xhat(0);
     bool in_range = true;
@@ -245,7 +245,8 @@ struct CellSums {
     return result;
   }
 
-  /// grad_beta = sum of dy, grad_gamma = sum of dy xhat, over the cells of parameters [begin, end): at most kMaxParams.
+  /// grad_beta = sum of dy, grad_gamma = sum of dy xhat, over the cells of parameters [begin, end): at most
+  /// kMaxParams.
   static constexpr Index kMaxParams = 64;
   void finish_params(const BackwardTask<Storage>& task, Index begin, Index end) const {
     Scratch<Statistic, kMaxParams> param_dy, param_dy_xhat;

@@ -62,11 +62,11 @@ struct ColumnSpread {
 
 /// first[l], second[l] = the Terms' sums over rows [begin, end) of lane l.
 ///
-/// Row r is line r of `rows`, and its lanes are neighbours in memory. A lane has one center. Four rows are added up in
-/// registers, and kShortSum such sums in the nearest cache: with more rows at once there would be more streams than the
-/// hardware fetches ahead. Limited by memory from the second-level cache on. Measured with ColumnApply, as a batch norm of
-/// N,H,W,C, with 512-bit vectors: 2.2 times the floor inside that cache, 1.6 to 1.8 beyond, backward 1.7 and 1.8 to 2; with
-/// 256-bit ones, on an AMD EPYC: 2.5 and 1.8 to 2.8, backward 1.95 and 2 to 2.3.
+/// Row r is line r of `rows`, and its lanes are neighbours in memory. A lane has one center. Four rows are added up
+/// in registers, and kShortSum such sums in the nearest cache: with more rows at once there would be more streams
+/// than the hardware fetches ahead. Limited by memory from the second-level cache on. Measured with ColumnApply, as a
+/// batch norm of N,H,W,C, with 512-bit vectors: 2.2 times the floor inside that cache, 1.6 to 1.8 beyond, backward
+/// 1.7 and 1.8 to 2; with 256-bit ones, on an AMD EPYC: 2.5 and 1.8 to 2.8, backward 1.95 and 2 to 2.3.
 template <typename Terms, typename Storage>
 struct ColumnSums {
   using Compute = ComputeOf<Storage>;
@@ -250,8 +250,8 @@ struct ColumnParamSums {
   }
 };
 
-/// out = Op(x, dy), or with kElements Op(x, dy, gamma[r], beta[r]), over rows [begin, end); without gamma it is 1, without
-/// beta 0.
+/// out = Op(x, dy), or with kElements Op(x, dy, gamma[r], beta[r]), over rows [begin, end); without gamma it is 1,
+/// without beta 0.
 ///
 /// A lane has one value of each coefficient. What limits it is memory.
 template <typename Op, typename Storage, bool kElements>

@@ -1,9 +1,10 @@
 #pragma once
 
-// Kernels that are compiled once, for programs of many translation units: they are most of what a norm costs to compile.
+// Kernels that are compiled once, for programs of many translation units: they are most of what a norm costs to
+// compile.
 //
-// Define EVENKEEL_EXTERN_KERNELS for the whole program, and EVENKEEL_COMPILE_KERNELS in one translation unit of each scalar in
-// use:
+// Define EVENKEEL_EXTERN_KERNELS for the whole program, and EVENKEEL_COMPILE_KERNELS in one translation unit of each
+// scalar in use:
 //
 //   #define EVENKEEL_COMPILE_KERNELS float   // or double, Eigen::half, Eigen::bfloat16
 //   #include <evenkeel/kernels/extern.hpp>

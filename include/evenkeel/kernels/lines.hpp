@@ -129,8 +129,8 @@ EVENKEEL_INLINE void write_line(Storage* out, Index n, const F& value) {
   if (!whole) last.store(out + n - L);
 }
 
-/// Asks for what is worked on after this, `ahead` elements on, into the second-level cache. Where there is no such memory
-/// the request is without effect.
+/// Asks for what is worked on after this, `ahead` elements on, into the second-level cache. Where there is no such
+/// memory the request is without effect.
 template <typename Storage>
 EVENKEEL_INLINE void prefetch(const Storage* p, Index ahead) {
 #if defined(__GNUC__) || defined(__clang__)
@@ -143,12 +143,13 @@ EVENKEEL_INLINE void prefetch(const Storage* p, Index ahead) {
 /// Elements ahead that a pass asks for where it reads on and on: a few lines of the cache.
 constexpr Index kFewLines = 256;
 
-/// So many vectors are summed in the compute type before they join the wide sum. Few, since what is lost of a mean, when all
-/// additions round one way, backward multiplies by the sum of dy; of layer norm's gradients, which nothing multiplies, more.
+/// So many vectors are summed in the compute type before they join the wide sum. Few, since what is lost of a mean,
+/// when all additions round one way, backward multiplies by the sum of dy; of layer norm's gradients, which nothing
+/// multiplies, more.
 constexpr int kShortSum = 8, kShortRows = 16;
 
-/// The most sets or cells, and the most lanes, in one kernel call: scratch on the stack is sized by them. Rows of so many
-/// lanes are walked whole, as they lie in memory; wider ones in strips, which takes a quarter longer.
+/// The most sets or cells, and the most lanes, in one kernel call: scratch on the stack is sized by them. Rows of so
+/// many lanes are walked whole, as they lie in memory; wider ones in strips, which takes a quarter longer.
 constexpr Index kBatch = 128;
 template <typename Compute>
 constexpr Index kLanes = sizeof(Compute) <= 4 ? 2048 : 1024;

@@ -12,9 +12,9 @@ EVENKEEL_BEGIN
 
 /// out = Op(x, dy, gamma[f], beta[f]) for features f in [begin, end) of each row.
 ///
-/// Row r begins at x + offset + r stride and has one value of each coefficient; gamma and beta may be null. Limited by
-/// loads (x, gamma and beta) while the data is near, by bandwidth beyond. Measured as half of NormalizeRows and of layer
-/// norm's backward, at RowGradients.
+/// Row r begins at x + offset + r stride and has one value of each coefficient; gamma and beta may be null. Limited
+/// by loads (x, gamma and beta) while the data is near, by bandwidth beyond. Measured as half of NormalizeRows and of
+/// layer norm's backward, at RowGradients.
 template <typename Op, typename Storage>
 struct RowApply {
   using Compute = ComputeOf<Storage>;
@@ -110,8 +110,8 @@ struct RowApply {
     }
   }
 
-  /// Rows of kVectors vectors, whose gamma and beta stay in registers. Members are copied, or they would be read again after
-  /// every store.
+  /// Rows of kVectors vectors, whose gamma and beta stay in registers. Members are copied, or they would be read
+  /// again after every store.
   template <int kVectors, typename V, bool kStream>
   EVENKEEL_INLINE void few_vectors() const {
     constexpr int L = V::kLanes;
@@ -169,10 +169,10 @@ struct RowApply {
 ///   sum_dy[r] = sum over f of gamma dy                grad_beta[f] += sum over rows of dy
 ///   sum_dy_x[r] = sum over f of gamma dy (x - mean)   grad_gamma[f] += sum over rows of dy xhat
 ///
-/// xhat = (x - mean) scale + shift, with one of each a row. gamma may be null, and so may grad_gamma and
-/// grad_beta, both together. A few rows at a time, as registers allow, share the loads and stores of what belongs to a
-/// feature. Limited by the two ports that multiply vectors: seven operations a vector. Measured with RowApply, as layer
-/// norm's backward, with 512-bit vectors: 2.8 times the floor inside the second-level cache (clang++: 2.4), 1.7 beyond, 2.4
+/// xhat = (x - mean) scale + shift, with one of each a row. gamma may be null, and so may grad_gamma and grad_beta,
+/// both together. A few rows at a time, as registers allow, share the loads and stores of what belongs to a feature.
+/// Limited by the two ports that multiply vectors: seven operations a vector. Measured with RowApply, as layer norm's
+/// backward, with 512-bit vectors: 2.8 times the floor inside the second-level cache (clang++: 2.4), 1.7 beyond, 2.4
 /// for rows of 16; with 256-bit ones, on an AMD EPYC: 3.7, 1.65 to 1.9 (2.4 inside the third-level cache), and 3.8.
 template <typename Storage>
 struct RowGradients {
@@ -212,8 +212,8 @@ struct RowGradients {
   static constexpr bool kBounded = InvStdRange<Compute>::kBounded;
   using Range = GradientRange<Compute>;
 
-  /// Of at most kShortRows rows and kWide vectors of features: a short sum for each feature, a few short sums added up for
-  /// each row.
+  /// Of at most kShortRows rows and kWide vectors of features: a short sum for each feature, a few short sums added
+  /// up for each row.
   template <typename V>
   struct Sums {
     Compute beta[kWide * V::kLanes], gamma[kWide * V::kLanes];

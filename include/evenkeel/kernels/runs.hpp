@@ -63,10 +63,10 @@ struct NoWork {
 ///
 /// Set k is `lines` from x + offsets[k] on, and has one center.
 ///
-/// Short sets are summed one after the other and folded together, one a lane. Limited by the two ports that add vectors
-/// (three operations a vector) while the data is near, by bandwidth beyond. Measured with RunApply, as a batch norm of
-/// N,C,H,W that trains, with 512-bit vectors: 1.5 times the floor inside the second-level cache, 1.4 beyond; backward 1.5
-/// and 1.3 to 1.55. With 256-bit ones, on an AMD EPYC: 1.5 to 1.9, backward 1.4 to 1.8.
+/// Short sets are summed one after the other and folded together, one a lane. Limited by the two ports that add
+/// vectors (three operations a vector) while the data is near, by bandwidth beyond. Measured with RunApply, as a
+/// batch norm of N,C,H,W that trains, with 512-bit vectors: 1.5 times the floor inside the second-level cache, 1.4
+/// beyond; backward 1.5 and 1.3 to 1.55. With 256-bit ones, on an AMD EPYC: 1.5 to 1.9, backward 1.4 to 1.8.
 template <typename Terms, typename Storage>
 struct RunSums {
   using Compute = ComputeOf<Storage>;
@@ -200,8 +200,8 @@ struct RunSums {
   }
 };
 
-/// first[k], second[k] = the sums of x - pivot and of (x - pivot)^2 over elements [begin, end) of set k, about pivots that
-/// are close enough: where a pivot turns out poor, sets are summed once more about the mean.
+/// first[k], second[k] = the sums of x - pivot and of (x - pivot)^2 over elements [begin, end) of set k, about pivots
+/// that are close enough: where a pivot turns out poor, sets are summed once more about the mean.
 ///
 /// Set k is `lines` from x + offsets[k] on.
 template <typename Storage>
@@ -229,7 +229,8 @@ struct CentredSums {
     }
   }
 
-  /// About guessed pivots, once, with work as RunSums has it. Returns whether that will do; if not, pivots are good now.
+  /// About guessed pivots, once, with work as RunSums has it. Returns whether that will do; if not, pivots are good
+  /// now.
   template <int Bytes, typename Work>
   EVENKEEL_INLINE bool beside(const Work& work) const {
     guess_pivots<Bytes>();
@@ -264,9 +265,9 @@ struct CentredSums {
 
 /// out = Op(x, dy) over elements [begin, end) of each cell.
 ///
-/// Cell k is `lines` from x + offsets[k] on, and has one value of each coefficient. kSpans: cells may follow each other in
-/// memory, as group norm's channels do. Limited by bandwidth: alone, as batch norm's inference, 1.15 times the floor inside
-/// the second-level cache, 1.05 beyond.
+/// Cell k is `lines` from x + offsets[k] on, and has one value of each coefficient. kSpans: cells may follow each
+/// other in memory, as group norm's channels do. Limited by bandwidth: alone, as batch norm's inference, 1.15 times
+/// the floor inside the second-level cache, 1.05 beyond.
 template <typename Op, typename Storage, bool kSpans>
 struct RunApply {
   using Compute = ComputeOf<Storage>;

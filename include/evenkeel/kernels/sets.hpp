@@ -17,8 +17,8 @@ EVENKEEL_INLINE void two_sum(const T& a, const T& b, T& high, T& low) {
   high = sum;
 }
 
-/// The 1 / standard deviation with which Compute holds the squares of deviations, and what backward makes of them, without
-/// overflow and with all digits. Other types have no bounds.
+/// The 1 / standard deviation with which Compute holds the squares of deviations, and what backward makes of them,
+/// without overflow and with all digits. Other types have no bounds.
 template <typename Compute>
 struct InvStdRange {
   static constexpr bool kBounded = false;
@@ -34,8 +34,9 @@ struct InvStdRange<double> {
   static constexpr double kLow = 0x1p-400, kHigh = 0x1p400;
 };
 
-/// The same for the size of what is multiplied with dy; a mean of gradients is of at least kLeast besides. Where all is 0, all
-/// is right.
+/// The sizes with which the passes backward neither overflow nor lose digits: of |mean(gamma dy)| + |mean(gamma dy
+/// xhat)|, from kLeast to kHigh; of the same over the variance, and of a parameter's short sums, from kLow to kHigh.
+/// Where they are 0 there is nothing to lose.
 template <typename Compute>
 struct GradientRange;
 template <>
@@ -119,8 +120,8 @@ struct FinishSums {
   }
 };
 
-/// xhat = (x - mean) scale + shift of each set. The rounding error of the mean goes back in through the shift. in_range is
-/// written: whether each set's inv_std lies in InvStdRange, and is not NaN.
+/// xhat = (x - mean) scale + shift of each set. The rounding error of the mean goes back in through the shift.
+/// in_range is written: whether each set's inv_std lies in InvStdRange, and is not NaN.
 template <typename Compute, typename Statistic>
 struct NormalizeCoefficients {
   Index sets;
@@ -153,8 +154,8 @@ struct NormalizeCoefficients {
   }
 };
 
-/// dx = dy scale + ((x - mean) slope + shift) of each set, from sum_dy = sum of gamma dy and sum_dy_x = sum of
-/// gamma dy (x - mean) over n values. in_range is written: whether that is right of each set's dy; see GradientRange. Then
+/// dx = dy scale + ((x - mean) slope + shift) of each set, from sum_dy = sum of gamma dy and sum_dy_x = sum of gamma
+/// dy (x - mean) over n values. in_range is written: whether that is right of each set's dy; see GradientRange. Then
 /// outside, which is 0 for those of which it is.
 template <typename Compute, typename Statistic>
 struct GradientCoefficients {
@@ -201,8 +202,9 @@ struct GradientCoefficients {
   }
 };
 
-/// What `count` elements, `stride` apart, add to the gradients of the gamma and beta that they share, in Statistic: for sums that
-/// Compute has no room for. Of about `size`; xhat = (x - mean) scale + shift, with one of each an element.
+/// What `count` elements, `stride` apart, add to the gradients of the gamma and beta that they share, in Statistic:
+/// for sums that Compute has no room for. Of about `size`; xhat = (x - mean) scale + shift, with one of each an
+/// element.
 template <typename Storage, typename Compute, typename Statistic>
 EVENKEEL_COLD void add_one_by_one(const Storage* x, const Storage* dy, Index count, Index stride,
                                   const Compute* mean, const Compute* scale, const Compute* shift,

@@ -8,16 +8,16 @@ namespace evenkeel::kernels {
 EVENKEEL_BEGIN
 
 /// y = (x - mean) inv_std gamma[f] + beta[f] of each row, and the row's statistics: CentredSums, FinishSums,
-/// NormalizeCoefficients and RowApply for a few rows at a time. Rows of whole vectors are written while the next few are
-/// summed, since sums wait for arithmetic and writing for memory.
+/// NormalizeCoefficients and RowApply for a few rows at a time. Rows of whole vectors are written while the next few
+/// are summed, since sums wait for arithmetic and writing for memory.
 ///
 /// Row r begins at x + offset + r stride and has n features; gamma and beta may be null. Statistics are written at
 /// the row's number. Before rows that are out of range it stops, see InvStdRange; `written` says how many it wrote.
 ///
-/// Limited by the ports that shuffle and add vectors for rows of one vector, by bandwidth beyond.
-/// Measured, as layer norm, with 512-bit vectors, before rows were written beside sums: 1.35 times the floor for rows of 768
-/// (1.7 inside the second-level cache), 1.7 for 64, 2.6 for 16; with 256-bit ones, on an AMD EPYC: 1.2 to 1.35 (1.8 to 2.5
-/// inside the third-level cache, 2.3 to 3.1 inside the second), 2.3 to 3.4 and 3.4 to 4.9.
+/// Limited by the ports that shuffle and add vectors for rows of one vector, by bandwidth beyond. Measured, as layer
+/// norm, with 512-bit vectors, before rows were written beside sums: 1.35 times the floor for rows of 768 (1.7 inside
+/// the second-level cache), 1.7 for 64, 2.6 for 16; with 256-bit ones, on an AMD EPYC: 1.2 to 1.35 (1.8 to 2.5 inside
+/// the third-level cache, 2.3 to 3.1 inside the second), 2.3 to 3.4 and 3.4 to 4.9.
 template <typename Storage>
 struct NormalizeRows {
   using Compute = ComputeOf<Storage>;

@@ -25,8 +25,8 @@ inline Caches find_caches() {
   if (__get_cpuid(0x80000006, &eax, &ebx, &ecx, &edx) != 0 && ecx >> 16 >= 128) {  // KiB; some tell nothing
     caches.second_level = Index(ecx >> 16) << 10;
   }
-  // Measured: on an Intel Xeon where the second level ends; on an AMD EPYC, whose third level is nearer, later, and later
-  // still on several threads, since what goes past that level does not grow with them.
+  // Measured: on an Intel Xeon where the second level ends; on an AMD EPYC, whose third level is nearer, later, and
+  // later still on several threads, since what goes past that level does not grow with them.
   if (__builtin_cpu_is("amd")) {
     caches.streaming = Index(6) << 20;
     caches.threads_streaming = Index(16) << 20;

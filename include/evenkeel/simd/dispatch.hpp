@@ -33,8 +33,8 @@ inline int choose_register_bytes() {
   return avx512 && cap >= 64 ? 64 : avx2 && cap >= 32 ? 32 : 16;
 }
 
-/// A copy that stores cannot reach, so that members stay in registers. In words: a wide load from what has just been stored
-/// word by word would wait until all stores before it have left the core.
+/// A copy that stores cannot reach, so that members stay in registers. In words: a wide load from what has just been
+/// stored word by word would wait until all stores before it have left the core.
 template <typename Kernel>
 EVENKEEL_INLINE Kernel copy_of(const Kernel& kernel) {
   static_assert(std::is_trivially_copyable_v<Kernel> && sizeof(Kernel) % sizeof(std::uint64_t) == 0);
@@ -78,8 +78,8 @@ inline int register_bytes() {
 template <typename T>
 constexpr bool kHasVectors = EVENKEEL_HAS_VECTORS && (std::is_same_v<T, float> || std::is_same_v<T, double>);
 
-/// Calls kernel.operator()<Bytes>() compiled for what every machine of this kind has: for passes over so few numbers that
-/// speed is worth less than code. T is what the kernel computes in.
+/// Calls kernel.operator()<Bytes>() compiled for what every machine of this kind has: for passes over so few numbers
+/// that speed is worth less than code. T is what the kernel computes in.
 template <typename T, typename Kernel>
 [[gnu::noinline]] void run_baseline(const Kernel& kernel) {
   kernel.template operator()<kHasVectors<T> ? 16 : 0>();

@@ -9,8 +9,8 @@
 
 #if !defined(EVENKEEL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
 
-// Loads and stores of some lanes of a register of 32 or 64 bytes, by way of memory: clang takes no such register as an
-// operand outside of a function compiled for it. The lanes left out are not touched.
+// Loads and stores of some lanes of a register of 32 or 64 bytes, by way of memory: clang takes no such register as
+// an operand outside of a function compiled for it. The lanes left out are not touched.
 
 namespace evenkeel::simd {
 EVENKEEL_BEGIN
@@ -33,8 +33,8 @@ EVENKEEL_INLINE auto lane_mask(Index n) {
   }
 }
 
-/// to = from where the mask says so: `to` and `from` are a whole register's memory, of which only those lanes of `from`
-/// are read.
+/// to = from where the mask says so: `to` and `from` are a whole register's memory, of which only those lanes of
+/// `from` are read.
 template <int Bytes, typename T, typename Mask>
 EVENKEEL_INLINE void load_masked(const T* from, T* to, Mask mask) {
   using Whole = T[Bytes / sizeof(T)];

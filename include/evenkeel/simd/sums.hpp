@@ -14,8 +14,8 @@
 namespace evenkeel::simd {
 EVENKEEL_BEGIN
 
-/// to = blocks of neighbouring lanes, a's and b's in turn: the sum of the first two of a, that of the first two of b, then
-/// of the next two of each.
+/// to = blocks of neighbouring lanes, a's and b's in turn: the sum of the first two of a, that of the first two of b,
+/// then of the next two of each.
 template <int Block, typename Register, int... I>
 EVENKEEL_INLINE void add_block_pairs(const Register& a, const Register& b, Register& to,
                                      std::integer_sequence<int, I...>) {
@@ -47,7 +47,8 @@ struct Two {
   }
 };
 
-/// Lane l of the result is the sum of the lanes of row(l): at each step half of the lanes and half of the rows are left.
+/// Lane l of the result is the sum of the lanes of row(l): at each step half of the lanes and half of the rows are
+/// left.
 template <int Block = 1, int First = 0, typename Row>
 EVENKEEL_INLINE auto totals(const Row& row) {
   if constexpr (Block < decltype(row(0))::kLanes) {

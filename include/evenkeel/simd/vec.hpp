@@ -251,8 +251,9 @@ struct NativeVec {
                                             const Vec<T, Lanes>& c) {
     return NativeVec::of(c.value - a.value * b.value);
   }
-  /// 1 / sqrt(a) for a > 0, to about a unit in the last place. With registers of 64 bytes, where dividing takes longer, and on
-  /// AArch64 by Newton's iteration from a guess that halves and negates the exponent: of a finite a, if subnormal scaled first.
+  /// 1 / sqrt(a) for a > 0, to about a unit in the last place. With registers of 64 bytes, where dividing takes
+  /// longer, and on AArch64 by Newton's iteration from a guess that halves and negates the exponent: of a finite a,
+  /// if subnormal scaled first.
   friend EVENKEEL_INLINE Vec<T, Lanes> inverse_root(const Vec<T, Lanes>& a) {
     static_assert(std::is_same_v<T, double>);
 #ifdef __x86_64__
