@@ -206,8 +206,9 @@ struct Kernels {
     });
     expect_same("GradientCoefficients", [&](Arguments& a, Index n) {
       return kernels::GradientCoefficients<Compute, Statistic>{
-          n,     a.statistic(n), a.statistic(n), a.statistic(n), a.statistic(n), a.statistic(n),
-          count, a.compute(n),   a.compute(n),   a.compute(n),   a.compute(n)};
+          n,       a.statistic(n), a.statistic(n), a.statistic(n), a.statistic(n), a.statistic(n),
+          count,   a.compute(n),   a.compute(n),   a.compute(n),   a.compute(n),   a.statistic(n),
+          a.flag()};
     });
     expect_same("StreamCopy", [&](Arguments& a, Index n) {
       return kernels::StreamCopy<Storage>{a.tensor(n), a.tensor(n), n};
