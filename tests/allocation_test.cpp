@@ -251,8 +251,7 @@ TEST(Allocations, OfGroupNorm) {
   expect_few_allocations(ek::GroupNorm<float>(2, 6, batch_last), {6, 100});
 }
 
-/// Two shapes in turn, each seen before. `forward_again` is how many moments' arrays have another size in the next
-/// shape.
+/// Shapes in turn, each seen before.
 template <typename Layer>
 void expect_no_allocations_in_turn(Layer layer, const std::vector<ek_test::Shape>& shapes) {
   const Eigen::DefaultDevice cpu;

@@ -61,6 +61,7 @@ std::vector<Kind> kinds() {
             {"1e-105, in range", 1e-105, 0, 1},
             {"1e-115, just in range", 1e-115, 0, 1},
             {"1e115, dy of 1e-170", 1e115, 1e-5, 1e-170},
+            {"1e115, dy of 1e-120", 1e115, 1e-5, 1e-120},
             {"1e-115, dy of 1e150", 1e-115, 0, 1e150},
             {"usual, dy of 1e250", 1, 1e-5, 1e250},
             {"usual, dy of 1e-250", 1, 1e-5, 1e-250},
@@ -304,6 +305,52 @@ TYPED_TEST(Range, GradientsOfOneFeature) {
       EXPECT_LE(backward_error(map, out.values(), expected), Bound::x) << to_string(shape);
     }
   }
+}
+
+/// Rows of layer norm whose gradients vanish in each other, or in gamma, on the way.
+template <typename Scalar>
+void expect_right_rows(const std::vector<Scalar>& x, const std::vector<Scalar>& dy,
+                       const std::vector<Scalar>& gamma, double epsilon) {
+  const Index features = static_cast<Index>(gamma.size());
+  const Shape shape{static_cast<Index>(x.size()) / features, features};
+  ek::LayerNormOptions options;
+  options.epsilon = epsilon;
+  ek::LayerNorm<Scalar> layer(features, options);
+  for (Index f = 0; f < features; ++f) layer.gamma()[f] = gamma[at(f)];
+  const Buffer<Scalar> vx(x), vdy(dy);
+  Buffer<Scalar> out(x.size());
+  auto to = view<Eigen::RowMajor>(out, shape);
+  layer.forward(view<Eigen::RowMajor>(vx, shape), to);
+  layer.backward(view<Eigen::RowMajor>(vx, shape), view<Eigen::RowMajor>(vdy, shape), to);
+  const IndexMap map = layer_norm_map(shape, Eigen::RowMajor, 1);
+  const Reference reference(map, x, epsilon);
+  const ReferenceGradients expected = reference_backward(map, reference, dy, to_real(layer.gamma()));
+  using Bound = Tolerance<Scalar>;
+  EXPECT_LE(backward_error(map, out.values(), expected), Bound::x);
+  EXPECT_LE(largest_error(layer.grad_gamma(), expected.gamma,
+                          [&](std::size_t p) { return expected.gamma_scale[p]; }),
+            Bound::sum);
+  EXPECT_LE(
+      largest_error(layer.grad_beta(), expected.beta, [&](std::size_t p) { return expected.beta_scale[p]; }),
+      Bound::sum);
+}
+
+TEST(RangeOfRows, ProductsThatAllUnderflow) {
+  expect_right_rows<float>({-1e-14F, 1e-14F}, {1e-33F, -1e-33F}, {1, 1}, 0);
+  expect_right_rows<float>({-1e-10F, 1e-10F, 3e-10F}, {1e-22F, -5e-22F, 2e-22F}, {1e-16F, 2e-16F, 1e-16F}, 0);
+}
+
+TEST(RangeOfRows, TinyGammaOfLargeGradients) {
+  expect_right_rows<double>({-1e-150, 1e-150, 3e-150}, {1e300, -5e299, 2e299}, {1e-240, 2e-240, 1e-240}, 0);
+}
+
+TEST(RangeOfRows, GammaHidesTheLargest) {
+  expect_right_rows<double>({1, 2, 4, 9}, {1e300, 1e-290, 2e-290, -3e-290}, {0, 1, 1, 1}, 1e-5);
+}
+
+TEST(RangeOfRows, RowsThatCancel) {
+  expect_right_rows<double>({1, 2, 4, 1, 2, 4, 3, 5, 1}, {1e300, 1, 2, -1e300, 1, 2, 1e-290, 1, 1}, {1, 1, 1},
+                            1e-5);
 }
 
 /// With statistics that are given, of every size.

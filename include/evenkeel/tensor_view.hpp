@@ -90,9 +90,10 @@ struct TensorView {
 
 /// A view of anybody's memory: ek::view(pointer, {n, c, h, w}, ek::row_major).
 ///
-/// Shapes   rank 1 to 8; the memory holds the product of the dimensions, contiguous in the given order. Aliasing
-/// nothing is copied; the memory must outlive the view. Errors   std::invalid_argument for a negative dimension, a
-/// rank that is not 1 to 8, or more elements than memory can have.
+/// Shapes   rank 1 to 8; the memory holds the product of the dimensions, contiguous in the given order.
+/// Aliasing nothing is copied; the memory must outlive the view.
+/// Errors   std::invalid_argument for a negative dimension, a rank that is not 1 to 8, or more elements than memory
+///          can have.
 template <typename Scalar>
 TensorView<Scalar> view(Scalar* data, const Shape& shape, Layout layout = row_major) {
   if (shape.rank() == 0) fail({"", "view"}, {"shape has rank 0, must have 1 to 8"});

@@ -136,7 +136,8 @@ class Layer {
   const Vector<Param>& grad_gamma() const { return grad_gamma_; }
   const Vector<Param>& grad_beta() const { return grad_beta_; }
 
-  /// The last forward's statistics, one entry a statistics set; empty before it.
+  /// The last forward's statistics, one entry a statistics set; empty before it. Views, good until the next forward:
+  /// assign them to an Eigen array to keep the numbers.
   Eigen::Map<const Vector<Statistic>> saved_mean() const { return {moments_.mean.data(), moments_.size()}; }
   Eigen::Map<const Vector<Statistic>> saved_inv_std() const {
     return {moments_.inv_std.data(), moments_.size()};

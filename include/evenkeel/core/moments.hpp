@@ -29,6 +29,7 @@ struct Moments {
     inv_std.resize(sets);
     if (keeps_mean_low) mean_low.resize(sets);
     if (keeps_variance) variance.resize(sets);
+    used = sets;
   }
   /// Others for so many sets, which keep the same.
   Moments like(Index sets) const {
@@ -158,8 +159,8 @@ class GradientSums {
   bool contain(const Statistic& inv_std, const Statistic& dy, const Statistic& dy_xhat) const {
     if constexpr (is_bounded<Storage>()) {
       const double size = std::fabs(dy) + std::fabs(dy_xhat);
-      return is_zero(size) ||
-             (is_between(size, least_, high_) && is_between(inv_std * inv_std * size, low_, high_));
+      if (is_zero(size)) return inv_std < kernels::GradientRange<ComputeOf<Storage>>::kMostInvStdOfZero;
+      return is_between(size, least_, high_) && is_between(inv_std * inv_std * size, low_, high_);
     }
     return true;
   }

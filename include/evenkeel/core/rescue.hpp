@@ -138,7 +138,6 @@ EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p,
   if constexpr (is_bounded<Storage>()) {
     const double inv_std = task.moments.inv_std[set], n = from_count<double>(p.set_size());
     const double unit = inv_std < 1 ? 1 / unit_of(inv_std) : 1;  // what is near the mean needs none
-    const double dy_unit = unit_of(largest_of(task.dy, p, set));
     const double mean = task.moments.mean[set] * unit, low = task.moments.low(set) * unit;
     const auto xhat = [&](Index at) {
       return (simd::as_computed(static_cast<double>(task.x[at]) * unit - mean) - low) * (inv_std / unit);
@@ -146,6 +145,11 @@ EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p,
     const auto gamma = [&](Index channel) {
       return task.gamma == nullptr ? 1.0 : static_cast<double>(task.gamma[p.first_param(set) + channel]);
     };
+    double largest = 0;  // of dy that gamma lets through
+    for (Index channel = 0; channel < p.channel.extent; ++channel) {
+      if (gamma(channel) != 0) largest = std::max(largest, largest_of(task.dy, p, set, channel));
+    }
+    const double dy_unit = unit_of(largest);
     const CellSums<Storage> sums(p, task.sums);
     CompensatedSum<double> set_dy, set_dy_xhat;
     for (Index channel = 0; channel < p.channel.extent; ++channel) {
@@ -156,8 +160,10 @@ EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p,
         dy.add(scaled);
         dy_xhat.add(scaled * xhat(at));
       });
-      set_dy.add(gamma(channel) * (dy.value() * rest));
-      set_dy_xhat.add(gamma(channel) * (dy_xhat.value() * rest));
+      if (gamma(channel) != 0 || !is_finite(dy_xhat.value())) {
+        set_dy.add(gamma(channel) * (dy.value() * rest));
+        set_dy_xhat.add(gamma(channel) * (dy_xhat.value() * rest));
+      }
       const Index cell = set * p.channel.extent + channel, param = p.first_param(set) + channel;
       if (!p.elements_are_cells()) {
         sums.dy[cell] = dy.value() / cell_unit;
@@ -168,11 +174,11 @@ EVENKEEL_COLD void rescue(const BackwardTask<Storage>& task, const Partition& p,
       }
     }
     const double mean_dy = set_dy.value() / n, mean_dy_xhat = set_dy_xhat.value() / n;
-    const double factor = inv_std / dy_unit;
     for_each_element(p, set, [&](Index channel, Index at) {
-      const double scaled = static_cast<double>(task.dy[at]) * dy_unit;
-      const double dx = gamma(channel) * scaled - mean_dy - xhat(at) * mean_dy_xhat;
-      task.out[at] = static_cast<Storage>(static_cast<ComputeOf<Storage>>(dx * factor));
+      const double dy =
+          gamma(channel) == 0 ? 0 : gamma(channel) * (static_cast<double>(task.dy[at]) * dy_unit);
+      const double dx = simd::as_computed((dy - mean_dy - xhat(at) * mean_dy_xhat) * inv_std) / dy_unit;
+      task.out[at] = static_cast<Storage>(static_cast<ComputeOf<Storage>>(dx));
     });
   }
 }

@@ -239,8 +239,8 @@ struct ColumnParamSums {
         using Range = GradientRange<Compute>;
         const double size = std::fabs(of_beta) + std::fabs(of_gamma);
         if (!is_zero(size) && !is_between(size, Range::kLow, Range::kHigh)) {
-          add_one_by_one(x + row.offset(), dy + row.offset(), lanes, 1, mean, inv_std, offset, Compute(size),
-                         grad_gamma[r], grad_beta[r]);
+          add_one_by_one(x + row.offset(), dy + row.offset(), lanes, 1, mean, inv_std, offset, grad_gamma[r],
+                         grad_beta[r]);
           continue;
         }
       }

@@ -266,7 +266,7 @@ struct RowGradients {
         of_gamma = V::load(sums.gamma + i, features - i, Compute(0));
       if constexpr (kBounded) {
         const V size = magnitude(beta) + magnitude(of_gamma);
-        outside = add_outside(size, Range::kLow, Range::kHigh, outside);
+        outside = add_outside(size, Range::kLow, Range::kHigh, size, outside);
         beta = if_between(size, Compute(Range::kLow), Compute(Range::kHigh), beta, zero);
         of_gamma = if_between(size, Compute(Range::kLow), Compute(Range::kHigh), of_gamma, zero);
       }
@@ -287,8 +287,8 @@ struct RowGradients {
       const Compute size = std::fabs(beta[i]) + std::fabs(of_gamma[i]);
       if (is_zero(double(size)) || is_between(double(size), Range::kLow, Range::kHigh)) continue;
       const Index at = offset + row * stride + f + i;
-      add_one_by_one(x + at, dy + at, count, stride, mean + row, scale + row, shift + row, size,
-                     grad_gamma[f + i], grad_beta[f + i]);
+      add_one_by_one(x + at, dy + at, count, stride, mean + row, scale + row, shift + row, grad_gamma[f + i],
+                     grad_beta[f + i]);
     }
   }
 

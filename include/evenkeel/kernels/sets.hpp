@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+
 #include "evenkeel/kernels/lines.hpp"
 #include "evenkeel/simd/vec.hpp"
 
@@ -36,23 +39,23 @@ struct InvStdRange<double> {
 
 /// The sizes with which the passes backward neither overflow nor lose digits: of |mean(gamma dy)| + |mean(gamma dy
 /// xhat)|, from kLeast to kHigh; of the same over the variance, and of a parameter's short sums, from kLow to kHigh.
-/// Where they are 0 there is nothing to lose.
+/// Where they are 0 all may have underflowed, which shows in no normal number while 1 / std is below kMostInvStdOfZero.
 template <typename Compute>
 struct GradientRange;
 template <>
 struct GradientRange<float> {
-  static constexpr double kLow = 0x1p-100, kHigh = 0x1p100, kLeast = 0x1p-60;
+  static constexpr double kLow = 0x1p-100, kHigh = 0x1p100, kLeast = 0x1p-60, kMostInvStdOfZero = 0x1p12;
 };
 template <>
 struct GradientRange<double> {
-  static constexpr double kLow = 0x1p-900, kHigh = 0x1p900, kLeast = 0x1p-500;
+  static constexpr double kLow = 0x1p-900, kHigh = 0x1p900, kLeast = 0x1p-500, kMostInvStdOfZero = 0x1p26;
 };
 
-/// sum + size where size is neither 0 nor between low and high: not 0, and perhaps NaN, if any was.
+/// sum + size where what is asked of the size is not between low and high: not 0, and perhaps NaN, if any size was.
 template <typename V>
-EVENKEEL_INLINE V add_outside(const V& size, double low, double high, const V& sum) {
+EVENKEEL_INLINE V add_outside(const V& asked, double low, double high, const V& size, const V& sum) {
   using T = typename V::Scalar;
-  return sum + if_between(size, T(low), T(high), V::all(T(0)), size);
+  return sum + if_between(asked, T(low), T(high), V::all(T(0)), size);
 }
 
 /// The pivot was not close enough: squares about it lose more than one bit to cancellation.
@@ -191,9 +194,10 @@ struct GradientCoefficients {
       (zero - rstd * dy * share - tilt * low).store(shift + k, m);
       if constexpr (InvStdRange<Compute>::kBounded) {
         using Range = GradientRange<Compute>;
-        const V size = magnitude(dy * share) + magnitude(mean_dy_xhat);
-        const V out = add_outside(rstd * rstd * size, Range::kLow, Range::kHigh,
-                                  add_outside(size, Range::kLeast, Range::kHigh, zero));
+        const V least = if_less(rstd, V::all(Range::kMostInvStdOfZero), zero, V::all(0x1p-1000));
+        const V size = magnitude(dy * share) + magnitude(mean_dy_xhat) + least;
+        const V out = add_outside(rstd * rstd * size, Range::kLow, Range::kHigh, size,
+                                  add_outside(size, Range::kLeast, Range::kHigh, size, zero));
         out.store(outside + k, m);
         any_outside = any_outside + out;
       }
@@ -202,19 +206,23 @@ struct GradientCoefficients {
   }
 };
 
-/// What `count` elements, `stride` apart, add to the gradients of the gamma and beta that they share, in Statistic:
-/// for sums that Compute has no room for. Of about `size`; xhat = (x - mean) scale + shift, with one of each an
-/// element.
+/// What `count` elements, `stride` apart, add to the gradients of the gamma and beta that they share, in Statistic: for
+/// sums that Compute has no room for. xhat = (x - mean) scale + shift, with one of each an element.
 template <typename Storage, typename Compute, typename Statistic>
 EVENKEEL_COLD void add_one_by_one(const Storage* x, const Storage* dy, Index count, Index stride,
                                   const Compute* mean, const Compute* scale, const Compute* shift,
-                                  const Compute& size, Statistic& grad_gamma, Statistic& grad_beta) {
-  const Statistic unit(size < Compute(1) ? 0x1p200 : 0x1p-200);
-  Statistic sum_dy(0), sum_dy_xhat(0);
+                                  Statistic& grad_gamma, Statistic& grad_beta) {
+  const auto value = [&](const Storage* p, Index i) {
+    return Statistic(static_cast<Compute>(p[i * stride]));
+  };
+  Statistic largest(0), sum_dy(0), sum_dy_xhat(0);
   for (Index i = 0; i < count; ++i) {
-    const Statistic scaled = Statistic(static_cast<Compute>(dy[i * stride])) * unit;
-    const Statistic centred =
-        simd::as_computed(Statistic(Statistic(static_cast<Compute>(x[i * stride])) - Statistic(mean[i])));
+    if (is_finite(value(dy, i))) largest = std::max(largest, Statistic(std::fabs(value(dy, i))));
+  }
+  const Statistic unit(largest < 1 ? 0x1p200 : 0x1p-200);
+  for (Index i = 0; i < count; ++i) {
+    const Statistic scaled = value(dy, i) * unit;
+    const Statistic centred = simd::as_computed(Statistic(value(x, i) - Statistic(mean[i])));
     sum_dy += scaled;
     sum_dy_xhat += scaled * (centred * Statistic(scale[i]) + Statistic(shift[i]));
   }
