@@ -318,7 +318,7 @@ void expect_right_rows(const std::vector<Scalar>& x, const std::vector<Scalar>& 
   ek::LayerNorm<Scalar> layer(features, options);
   for (Index f = 0; f < features; ++f) layer.gamma()[f] = gamma[at(f)];
   const Buffer<Scalar> vx(x), vdy(dy);
-  Buffer<Scalar> out(x.size());
+  Buffer<Scalar> out(size_of(shape));
   auto to = view<Eigen::RowMajor>(out, shape);
   layer.forward(view<Eigen::RowMajor>(vx, shape), to);
   layer.backward(view<Eigen::RowMajor>(vx, shape), view<Eigen::RowMajor>(vdy, shape), to);
