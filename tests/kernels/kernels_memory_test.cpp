@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <evenkeel/kernels/columns.hpp>
+#include <evenkeel/kernels/row_gradients.hpp>
 #include <evenkeel/kernels/rows.hpp>
 #include <evenkeel/kernels/runs.hpp>
 #include <evenkeel/kernels/sets.hpp>

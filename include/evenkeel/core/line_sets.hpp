@@ -1,7 +1,9 @@
 #pragma once
 
+#include "evenkeel/core/line_batches.hpp"
 #include "evenkeel/core/parallel.hpp"
 #include "evenkeel/core/rescue.hpp"
+#include "evenkeel/kernels/row_gradients.hpp"
 #include "evenkeel/kernels/whole_rows.hpp"
 
 namespace evenkeel {
@@ -19,6 +21,7 @@ class LineSets {
 
   explicit LineSets(const Partition& p)
       : p_(p),
+        batches_(p),
         set_lines_(p.set_lines()),
         cell_lines_(p.cell_lines()),
         set_pieces_(p.set_size(), 1),
@@ -34,15 +37,15 @@ class LineSets {
 
   template <typename Device>
   void forward(const ForwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team) const {
-    for_each_batch(begin, end, whole_rows() ? kernels::kBatch : near_sets(),
-                   [&](const Batch& batch) { forward(task, batch, team); });
+    batches_.for_each(begin, end, whole_rows() ? kernels::kBatch : near_sets(),
+                      [&](const LineBatch& batch) { forward(task, batch, team); });
   }
 
   template <typename Device>
   void backward(const BackwardTask<Storage>& task, Index begin, Index end, const Team<Device>& team,
                 Statistic* grad_gamma, Statistic* grad_beta) const {
-    for_each_batch(begin, end, kRows ? few_rows() : near_sets(),
-                   [&](const Batch& batch) { backward(task, batch, team, grad_gamma, grad_beta); });
+    batches_.for_each(begin, end, kRows ? few_rows() : near_sets(),
+                      [&](const LineBatch& batch) { backward(task, batch, team, grad_gamma, grad_beta); });
   }
 
  private:
@@ -62,31 +65,8 @@ class LineSets {
     return std::clamp(near, std::clamp<Index>(kMost / p_.set_size(), 1, kShort), kernels::kBatch);
   }
 
-  /// Sets that are worked on together, and where they begin; of rows, which are p_.batch.stride apart, the first.
-  struct Batch {
-    Index first, step, sets;
-    Scratch<Index, kernels::kBatch> offsets;
-
-    Index set(Index k) const { return first + k * step; }
-  };
-
-  /// Calls f(batch) for a batch's sets from `begin` on, some of which are out of range: in whole short sums, so that
-  /// what rows add up to does not depend on how many there are in the batch, and of at most that many each alone.
-  template <typename F>
-  void for_each_part(const Batch& batch, Index begin, const F& f) const {
-    const Index most = batch.sets > kernels::kShortRows ? kernels::kShortRows : 1;
-    Batch part;
-    part.step = batch.step;
-    for (Index k = begin; k < batch.sets; k += part.sets) {
-      part.first = batch.set(k);
-      part.sets = std::min(most, batch.sets - k);
-      for (Index j = 0; j < part.sets; ++j) part.offsets[j] = p_.offset(part.set(j));
-      f(part);
-    }
-  }
-
   template <typename Device>
-  void forward(const ForwardTask<Storage>& task, const Batch& batch, const Team<Device>& team) const {
+  void forward(const ForwardTask<Storage>& task, const LineBatch& batch, const Team<Device>& team) const {
     StatisticsTable<Statistic> statistics;
     Index done = batch.sets;
     if (whole_rows()) {
@@ -102,11 +82,11 @@ class LineSets {
     if (task.reduces()) task.save(batch.first, batch.step, done, statistics);
     if (done == batch.sets) return;
     if (batch.sets == 1) return rescue(task, p_, batch.first);
-    for_each_part(batch, done, [&](const Batch& part) { forward(task, part, team); });
+    batches_.for_each_part(batch, done, [&](const LineBatch& part) { forward(task, part, team); });
   }
 
   template <typename Device>
-  void backward(const BackwardTask<Storage>& task, const Batch& batch, const Team<Device>& team,
+  void backward(const BackwardTask<Storage>& task, const LineBatch& batch, const Team<Device>& team,
                 Statistic* grad_gamma, Statistic* grad_beta) const {
     if constexpr (kRows) {
       CoefficientTable<Compute> c;
@@ -114,13 +94,14 @@ class LineSets {
       bool gradients_in_range;
       if (reduce_rows(task, batch, team, c, outside.data(), gradients_in_range, grad_gamma, grad_beta)) {
         if (gradients_in_range) return apply_rows(task, batch, team, c);
-        return for_each_alone(
+        return batches_.for_each_alone(
             batch, [&](Index k) { return is_zero(outside[k]); },
-            [&](const Batch& alone, Index k) { apply_rows(task, alone, team, c, k); },
+            [&](const LineBatch& alone, Index k) { apply_rows(task, alone, team, c, k); },
             [&](Index set) { rescue(task, p_, set, nullptr, nullptr); });
       }
       if (batch.sets == 1) return rescue(task, p_, batch.first, grad_gamma, grad_beta);
-      for_each_part(batch, 0, [&](const Batch& part) { backward(task, part, team, grad_gamma, grad_beta); });
+      batches_.for_each_part(
+          batch, 0, [&](const LineBatch& part) { backward(task, part, team, grad_gamma, grad_beta); });
     } else {
       const CellSums<Storage> sums(p_, task.sums);
       Scratch<typename BackwardTask<Storage>::SetResult, kernels::kBatch> results;
@@ -131,50 +112,10 @@ class LineSets {
         in_range &= results[k].in_range;
       }
       if (in_range) return apply_cells(task, batch, team, results.data());
-      for_each_alone(
+      batches_.for_each_alone(
           batch, [&](Index k) { return results[k].in_range; },
-          [&](const Batch& alone, Index k) { apply_cells(task, alone, team, &results[k]); },
+          [&](const LineBatch& alone, Index k) { apply_cells(task, alone, team, &results[k]); },
           [&](Index set) { rescue(task, p_, set, grad_gamma, grad_beta); });
-    }
-  }
-
-  /// For each set k of a batch: pass(the set as a batch, k) if it is in range, else rescue(set).
-  template <typename InRange, typename Pass, typename Rescue>
-  EVENKEEL_COLD void for_each_alone(const Batch& batch, const InRange& in_range, const Pass& pass,
-                                    const Rescue& rescue) const {
-    for (Index k = 0; k < batch.sets; ++k) {
-      if (!in_range(k)) {
-        rescue(batch.set(k));
-        continue;
-      }
-      Batch alone;
-      alone.first = batch.set(k);
-      alone.step = batch.step;
-      alone.sets = 1;
-      alone.offsets[0] = p_.offset(alone.first);
-      pass(alone, k);
-    }
-  }
-
-  /// Calls f(batch) for items [begin, end), at most `most` in a batch. Rows are taken group by group, so that a batch
-  /// has the same parameters; runs as they lie in memory.
-  template <typename F>
-  void for_each_batch(Index begin, Index end, Index most, const F& f) const {
-    const Index groups = p_.group.extent, samples = p_.sets() / groups;
-    Batch batch;
-    for (Index item = begin; item < end; item += batch.sets) {
-      batch.sets = std::min(most, end - item);
-      if (kRows) {
-        batch.first = item % samples * groups + item / samples;
-        batch.step = groups;
-        batch.sets = std::min(batch.sets, samples - item % samples);
-        batch.offsets[0] = p_.offset(batch.first);
-      } else {
-        batch.first = item;
-        batch.step = 1;
-        for (Index k = 0; k < batch.sets; ++k) batch.offsets[k] = p_.offset(item + k);
-      }
-      f(batch);
     }
   }
 
@@ -209,7 +150,7 @@ class LineSets {
 
   /// Statistics of a batch's sets. Only one set alone can be larger than a block, or be cut.
   template <typename Device>
-  void reduce(const ForwardTask<Storage>& task, const Batch& batch, const Team<Device>& team,
+  void reduce(const ForwardTask<Storage>& task, const LineBatch& batch, const Team<Device>& team,
               StatisticsTable<Statistic>& statistics) const {
     if (p_.set_size() <= kRunBlock) {
       run_statistics(task.x, set_lines_, batch.offsets.data(), batch.sets, p_.set_size(), task.epsilon,
@@ -228,7 +169,7 @@ class LineSets {
 
   /// The sums of dy and of dy (x - center) of each cell of a batch, for CellSums::finish.
   template <typename Device>
-  void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, const Batch& batch,
+  void reduce_cells(const BackwardTask<Storage>& task, const CellSums<Storage>& sums, const LineBatch& batch,
                     const Team<Device>& team) const {
     const Index cells_of_batch = batch.sets * p_.channel.extent, before = batch.first * p_.channel.extent;
     const auto sum = [&](Index cell, Index cells, Index from, Index to, Statistic* dy, Statistic* dy_x) {
@@ -263,7 +204,7 @@ class LineSets {
   /// What backward applies to each row, and what the rows add to the gradients of gamma and beta; nothing, and false,
   /// if the statistics of one are out of range. For outside see GradientCoefficients.
   template <typename Device>
-  bool reduce_rows(const BackwardTask<Storage>& task, const Batch& batch, const Team<Device>& team,
+  bool reduce_rows(const BackwardTask<Storage>& task, const LineBatch& batch, const Team<Device>& team,
                    CoefficientTable<Compute>& c, Statistic* outside, bool& gradients_in_range,
                    Statistic* grad_gamma, Statistic* grad_beta) const {
     Scratch<Statistic, kernels::kBatch> some_means, some_lows, some_inv_stds;
@@ -308,7 +249,7 @@ class LineSets {
   /// How far ahead an apply pass asks for its inputs: a few lines; if a pass over the next batch comes before, and
   /// both find room, that batch.
   template <typename Task>
-  Index ahead(const Task& task, const Batch& batch) const {
+  Index ahead(const Task& task, const LineBatch& batch) const {
     constexpr Index kRoom = Index(1) << 20;  // bytes
     if (!task.reduces()) return kernels::kFewLines;
     if (task.bytes_read(batch.sets * p_.set_size()) > kRoom) return 0;
@@ -316,7 +257,7 @@ class LineSets {
   }
 
   /// Returns how many rows it wrote before one that is out of range.
-  Index normalize_rows(const ForwardTask<Storage>& task, const Batch& batch,
+  Index normalize_rows(const ForwardTask<Storage>& task, const LineBatch& batch,
                        StatisticsTable<Statistic>& statistics) const {
     Index written = 0;
     if constexpr (kRows) {
@@ -332,7 +273,7 @@ class LineSets {
 
   /// Writes a batch whose statistics are all in range, and returns whether they are.
   template <typename Device>
-  bool apply(const ForwardTask<Storage>& task, const Batch& batch, const Team<Device>& team,
+  bool apply(const ForwardTask<Storage>& task, const LineBatch& batch, const Team<Device>& team,
              StatisticsTable<Statistic>& statistics) const {
     bool in_range = true;
     if constexpr (kRows) {
@@ -350,7 +291,7 @@ class LineSets {
 
   /// c has the coefficients of the batch's rows from its row `first` on.
   template <typename Task, typename Device>
-  void apply_rows(const Task& task, const Batch& batch, const Team<Device>& team,
+  void apply_rows(const Task& task, const LineBatch& batch, const Team<Device>& team,
                   CoefficientTable<Compute>& c, Index first = 0) const {
     const Index param = p_.first_param(batch.first);
     team.for_each(set_pieces_.count, set_pieces_.length * batch.sets, [&](Index i) {
@@ -372,7 +313,7 @@ class LineSets {
   }
 
   template <typename Task, typename Results, typename Device>
-  void apply_cells(const Task& task, const Batch& batch, const Team<Device>& team,
+  void apply_cells(const Task& task, const LineBatch& batch, const Team<Device>& team,
                    const Results& results) const {
     for_each_cell(
         0, batch.sets * p_.channel.extent, team, [&](Index cell, Index cells, Index begin, Index end, Index) {
@@ -401,6 +342,7 @@ class LineSets {
   }
 
   const Partition& p_;
+  LineBatches<kRows> batches_;
   kernels::Lines set_lines_, cell_lines_;
   Pieces set_pieces_, cell_pieces_;
 };

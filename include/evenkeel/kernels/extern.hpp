@@ -12,6 +12,7 @@
 #if defined(EVENKEEL_EXTERN_KERNELS) || defined(EVENKEEL_COMPILE_KERNELS)
 
 #include "evenkeel/kernels/columns.hpp"
+#include "evenkeel/kernels/row_gradients.hpp"
 #include "evenkeel/kernels/rows.hpp"
 #include "evenkeel/kernels/runs.hpp"
 #include "evenkeel/kernels/whole_rows.hpp"
