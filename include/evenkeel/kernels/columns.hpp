@@ -236,9 +236,7 @@ struct ColumnParamSums {
       }
       const Statistic of_beta = wide_dy.total(), of_gamma = wide_dy_xhat.total();
       if constexpr (InvStdRange<Compute>::kBounded) {
-        using Range = GradientRange<Compute>;
-        const double size = std::fabs(of_beta) + std::fabs(of_gamma);
-        if (!is_zero(size) && !is_between(size, Range::kLow, Range::kHigh)) {
+        if (!is_sum_in_range<Compute>(std::fabs(of_beta) + std::fabs(of_gamma))) {
           add_one_by_one(x + row.offset(), dy + row.offset(), lanes, 1, mean, inv_std, offset, grad_gamma[r],
                          grad_beta[r]);
           continue;

@@ -131,7 +131,7 @@ struct RowGradients {
                                         const Compute* of_gamma) const {
     for (Index i = 0; i < features; ++i) {
       const Compute size = std::fabs(beta[i]) + std::fabs(of_gamma[i]);
-      if (is_zero(double(size)) || is_between(double(size), Range::kLow, Range::kHigh)) continue;
+      if (is_sum_in_range<Compute>(double(size))) continue;
       const Index at = offset + row * stride + f + i;
       add_one_by_one(x + at, dy + at, count, stride, mean + row, scale + row, shift + row, grad_gamma[f + i],
                      grad_beta[f + i]);

@@ -51,6 +51,12 @@ struct GradientRange<double> {
   static constexpr double kLow = 0x1p-900, kHigh = 0x1p900, kLeast = 0x1p-500, kMostInvStdOfZero = 0x1p26;
 };
 
+/// Whether sums of this size, of a parameter's gradients, are right.
+template <typename Compute>
+bool is_sum_in_range(double size) {
+  return is_zero(size) || is_between(size, GradientRange<Compute>::kLow, GradientRange<Compute>::kHigh);
+}
+
 /// sum + size where what is asked of the size is not between low and high: not 0, and perhaps NaN, if any size was.
 template <typename V>
 EVENKEEL_INLINE V add_outside(const V& asked, double low, double high, const V& size, const V& sum) {
