@@ -56,9 +56,7 @@ class BatchNormRunning : public ::testing::Test {
   }
 };
 
-using Cases = ::testing::Types<Case<float, Eigen::RowMajor>, Case<float, Eigen::ColMajor>,
-                               Case<double, Eigen::RowMajor>, Case<double, Eigen::ColMajor>>;
-TYPED_TEST_SUITE(BatchNormRunning, Cases, CaseName);
+TYPED_TEST_SUITE(BatchNormRunning, VectorCases, CaseName);
 
 TYPED_TEST(BatchNormRunning, BeginAtZeroAndOne) {
   ek::BatchNorm<typename TypeParam::Scalar> layer(2);

@@ -61,9 +61,7 @@ class FreeFunctions : public ::testing::Test {
   }
 };
 
-using Cases = ::testing::Types<Case<float, Eigen::RowMajor>, Case<float, Eigen::ColMajor>,
-                               Case<double, Eigen::RowMajor>, Case<double, Eigen::ColMajor>>;
-TYPED_TEST_SUITE(FreeFunctions, Cases, CaseName);
+TYPED_TEST_SUITE(FreeFunctions, VectorCases, CaseName);
 
 TYPED_TEST(FreeFunctions, OfBatchNorm) {
   using Scalar = typename TypeParam::Scalar;

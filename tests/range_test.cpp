@@ -142,9 +142,7 @@ class Range : public ::testing::Test {
   }
 };
 
-using RangeCases = ::testing::Types<Case<float, Eigen::RowMajor>, Case<float, Eigen::ColMajor>,
-                                    Case<double, Eigen::RowMajor>, Case<double, Eigen::ColMajor>>;
-TYPED_TEST_SUITE(Range, RangeCases, CaseName);
+TYPED_TEST_SUITE(Range, VectorCases, CaseName);
 
 template <typename C>
 void Range<C>::expect_batch_norm(const Shape& shape, Index axis) {

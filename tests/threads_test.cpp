@@ -21,6 +21,7 @@
 
 #include "support/contract.hpp"
 #include "support/data.hpp"
+#include "support/drawn.hpp"
 #include "support/same.hpp"
 #include "support/state.hpp"
 
@@ -123,28 +124,10 @@ TYPED_TEST(Threads, RandomShapes) {
   std::vector<int> counts(16);
   std::iota(counts.begin(), counts.end(), 1);
   std::mt19937 generator(std::is_same_v<Scalar, double> ? 1 : 2);
-  const auto between = [&](Index low, Index high) {
-    return std::uniform_int_distribution<Index>(low, high)(generator);
-  };
   for (int repeat = 0; repeat < 4; ++repeat) {
-    // Two extents of any ratio, a third that is mostly short, in any order.
-    Shape shape = {Index(1) << between(0, 18), 0, between(1, 9)};
-    shape[0] += between(0, shape[0]);
-    shape[1] = ek::kWorthThreads / shape[0] + between(2, 300);
-    std::shuffle(shape.begin(), shape.end(), generator);
-    const Index axis = between(0, 2), batch_axis = (axis + between(1, 2)) % 3;
-    ek::BatchNormOptions batch;
-    batch.axis = axis;
-    this->expect_same_on_every_device(ek::BatchNorm<Scalar>(shape[at(axis)], batch), shape, counts);
-    ek::LayerNormOptions layer;
-    layer.axis = axis;
-    this->expect_same_on_every_device(ek::LayerNorm<Scalar>(shape[at(axis)], layer), shape, counts);
-    ek::GroupNormOptions group;
-    group.axis = axis;
-    group.batch_axis = batch_axis;
-    Index groups = between(1, shape[at(axis)]);
-    while (shape[at(axis)] % groups != 0) --groups;
-    this->expect_same_on_every_device(ek::GroupNorm<Scalar>(groups, shape[at(axis)], group), shape, counts);
+    const Drawn drawn(generator, ek::kWorthThreads, 18);
+    drawn.for_each_norm<Scalar>(
+        [&](const auto& layer, auto) { this->expect_same_on_every_device(layer, drawn.shape, counts); });
   }
 }
 
