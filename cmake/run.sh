@@ -24,6 +24,8 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
   errors [--output DIR]
                        print the errors of the same libraries on inputs that are hard to
                        normalize; writes errors.md to DIR, build/errors unless it is given
+  matrix [NAME...]     run the tests as other compilers and for other machines build them, all or
+                       of these: clang16 libcxx eigen aarch64 i686 mingw
   help                 print this
 
 On Debian and Ubuntu the command first installs what it needs and does not find: a C++17
@@ -150,6 +152,58 @@ errors() {
   exec "$root/build/errors/bin/evenkeel_errors" --output "$root/build/errors" "$@"
 }
 
+# tests_of NAME [CMAKE OPTION...]: builds the tests in build/matrix/NAME and runs them.
+tests_of() {
+  local name=$1 directory=$root/build/matrix/$1
+  shift
+  say "matrix: $name"
+  cmake -S "$root" -B "$directory" -G Ninja -DCMAKE_BUILD_TYPE=Release -DEVENKEEL_WERROR=ON \
+    -DEVENKEEL_BUILD_BENCHMARKS=OFF -DEVENKEEL_BUILD_EXAMPLES=OFF "$@" >/dev/null
+  cmake --build "$directory" --parallel "$jobs"
+  ctest --test-dir "$directory" --output-on-failure --no-tests=error --parallel "$jobs"
+}
+
+matrix() {
+  # Libraries for another machine or standard library are built from source: they have no packages here.
+  local sources=(-DEVENKEEL_GOOGLETEST_DIR=/usr/src/googletest -DEVENKEEL_EIGEN_DIR=/usr/include/eigen3) name
+  [[ $# -gt 0 ]] || set -- clang16 libcxx aarch64 i686 mingw ${EVENKEEL_EIGEN_DIR:+eigen}
+  need g++ cmake ninja-build libeigen3-dev libgtest-dev
+  for name in "$@"; do
+    case $name in
+      clang16)
+        need clang-16
+        tests_of clang16 -DCMAKE_CXX_COMPILER=clang++-16
+        ;;
+      libcxx)
+        need clang-16 libc++-16-dev libc++abi-16-dev
+        tests_of libcxx -DCMAKE_CXX_COMPILER=clang++-16 -DCMAKE_CXX_FLAGS=-stdlib=libc++ "${sources[@]}"
+        ;;
+      eigen)
+        [[ -n ${EVENKEEL_EIGEN_DIR:-} ]] || fail "eigen: EVENKEEL_EIGEN_DIR must be the directory of an unpacked Eigen"
+        tests_of eigen -DEVENKEEL_EIGEN_DIR="$EVENKEEL_EIGEN_DIR"
+        ;;
+      aarch64)
+        need g++-aarch64-linux-gnu qemu-user
+        tests_of aarch64 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+          -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+          '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu' "${sources[@]}"
+        ;;
+      i686)
+        need g++-i686-linux-gnu qemu-user
+        tests_of i686 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=i686 \
+          -DCMAKE_CXX_COMPILER=i686-linux-gnu-g++ \
+          '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-i386;-L;/usr/i686-linux-gnu' "${sources[@]}"
+        ;;
+      mingw)
+        need g++-mingw-w64-x86-64-posix
+        tests_of mingw -DCMAKE_SYSTEM_NAME=Windows -DCMAKE_SYSTEM_PROCESSOR=x86_64 \
+          -DCMAKE_CXX_COMPILER=x86_64-w64-mingw32-g++-posix "${sources[@]}"
+        ;;
+      *) fail "matrix has no '$name'" ;;
+    esac
+  done
+}
+
 command=${1:-help}
 [[ $# -eq 0 ]] || shift
 case $command in
@@ -158,6 +212,7 @@ case $command in
   bench) bench "$@" ;;
   compare) compare "$@" ;;
   errors) errors "$@" ;;
+  matrix) matrix "$@" ;;
   install) need "$@" ;; # for .ci/run
   help | -h | --help) usage ;;
   *)
