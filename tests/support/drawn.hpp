@@ -38,10 +38,12 @@ struct Drawn {
   void for_each_norm(F f) const {
     ek::BatchNormOptions batch;
     batch.axis = axis;
-    f(ek::BatchNorm<Scalar>(channels(), batch), [&](int order) { return batch_norm_map(shape, order, axis); });
+    f(ek::BatchNorm<Scalar>(channels(), batch),
+      [&](int order) { return batch_norm_map(shape, order, axis); });
     ek::LayerNormOptions layer;
     layer.axis = axis;
-    f(ek::LayerNorm<Scalar>(channels(), layer), [&](int order) { return layer_norm_map(shape, order, axis); });
+    f(ek::LayerNorm<Scalar>(channels(), layer),
+      [&](int order) { return layer_norm_map(shape, order, axis); });
     ek::GroupNormOptions group;
     group.axis = axis;
     group.batch_axis = batch_axis;

@@ -1,5 +1,5 @@
-#include <standardize.hpp>
 #include <iostream>
+#include <standardize.hpp>
 
 int main() {
   Eigen::MatrixXf x(2, 2);
