@@ -8,12 +8,13 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
+/// What a BatchNorm is beside its channels.
 struct BatchNormOptions {
-  double epsilon = 1e-5;
+  double epsilon = 1e-5;                 // added to the variance, under the root
   std::optional<double> momentum = 0.1;  // the weight of the new batch; nullopt: the average of all batches
   Index axis = 1;                        // of the channels; negative counts from the last
   bool affine = true;                    // has gamma and beta
-  bool track_running_stats = true;
+  bool track_running_stats = true;       // false: infer takes the batch's own statistics
 };
 
 namespace internal {
@@ -165,6 +166,7 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
  public:
   using typename Base::Param;
 
+  /// For so many channels: gamma 1, beta 0, running mean 0 and variance 1.
   explicit BatchNorm(Index channels, BatchNormOptions options = {})
       : Base(caller("BatchNorm"), options.epsilon, check_positive(caller("BatchNorm"), "channels", channels),
              options.affine, options.affine),
@@ -175,9 +177,12 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
     this->moments_.keeps_variance = options.track_running_stats;
   }
 
+  /// What the constructor was given.
   Index channels() const { return channels_; }
   const BatchNormOptions& options() const { return options_; }
 
+  /// What infer takes and forward moves, one entry a channel; empty where the layer tracks none. May be assigned,
+  /// to load what was trained elsewhere.
   Vector<Param>& running_mean() { return running_.mean; }
   Vector<Param>& running_var() { return running_.variance; }
   const Vector<Param>& running_mean() const { return running_.mean; }

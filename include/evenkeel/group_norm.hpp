@@ -5,11 +5,12 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
+/// What a GroupNorm is beside its groups and channels.
 struct GroupNormOptions {
-  double epsilon = 1e-5;
-  Index axis = 1;        // of the channels; negative counts from the last
-  Index batch_axis = 0;  // of the samples
-  bool affine = true;    // has gamma and beta
+  double epsilon = 1e-5;  // added to the variance, under the root
+  Index axis = 1;         // of the channels; negative counts from the last
+  Index batch_axis = 0;   // of the samples
+  bool affine = true;     // has gamma and beta
 };
 
 namespace internal {
@@ -135,6 +136,7 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   friend Base;
 
  public:
+  /// For so many channels in groups of channels / groups neighbours.
   GroupNorm(Index groups, Index channels, GroupNormOptions options = {})
       : Base(caller("GroupNorm"), options.epsilon, check_positive(caller("GroupNorm"), "channels", channels),
              options.affine, options.affine),
@@ -144,6 +146,7 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
     internal::check_groups(caller("GroupNorm"), groups, channels);
   }
 
+  /// What the constructor was given.
   Index groups() const { return groups_; }
   Index channels() const { return channels_; }
   const GroupNormOptions& options() const { return options_; }

@@ -11,8 +11,9 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
+/// What a LayerNorm is beside its features.
 struct LayerNormOptions {
-  double epsilon = 1e-5;
+  double epsilon = 1e-5;                     // added to the variance, under the root
   std::optional<Index> axis = std::nullopt;  // the first one; negative from the last; nullopt: the last ones
   bool affine = true;                        // has gamma
   bool bias = true;                          // and beta
@@ -172,15 +173,18 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
   friend Base;
 
  public:
+  /// Over one axis of so many features.
   explicit LayerNorm(Index features, LayerNormOptions options = {})
       : LayerNorm(std::vector<Index>{features}, options) {}
 
+  /// Over adjacent axes of these extents, in the order of x's axes.
   explicit LayerNorm(std::vector<Index> normalized_shape, LayerNormOptions options = {})
       : Base(caller("LayerNorm"), options.epsilon, check_shape(normalized_shape), options.affine,
              options.affine && options.bias),
         normalized_shape_(std::move(normalized_shape)),
         options_(options) {}
 
+  /// What the constructor was given; one extent where it was given features.
   const std::vector<Index>& normalized_shape() const { return normalized_shape_; }
   const LayerNormOptions& options() const { return options_; }
 

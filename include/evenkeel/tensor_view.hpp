@@ -16,17 +16,22 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
+/// Which axis is the fastest in memory: the last one, as in C, or the first, as in Fortran and by default in Eigen.
 enum class Layout { row_major, col_major };
+/// For short, as in ek::view(pointer, {n, c, h, w}, ek::row_major).
 inline constexpr Layout row_major = Layout::row_major;
 inline constexpr Layout col_major = Layout::col_major;
 
+/// "row-major" or "column-major"
 inline const char* text_of(Layout layout) { return layout == row_major ? "row-major" : "column-major"; }
 
-/// Up to eight dimensions.
+/// Up to eight dimensions, as the caller indexes them.
 class Shape {
  public:
+  /// The most dimensions.
   static constexpr int kMaxRank = 8;
 
+  /// Of rank 0, or of these extents; more than kMaxRank throw std::invalid_argument.
   Shape() = default;
   template <typename Iterator>
   Shape(Iterator first, Iterator last) : rank_(static_cast<int>(last - first)) {
@@ -38,11 +43,17 @@ class Shape {
   Shape(std::initializer_list<Index> extents) : Shape(extents.begin(), extents.end()) {}
   Shape(const std::vector<Index>& extents) : Shape(extents.begin(), extents.end()) {}
 
+  /// How many dimensions.
   int rank() const { return rank_; }
+
+  /// The extent of an axis in [0, rank()), which is not checked.
   Index operator[](int axis) const { return extents_[static_cast<std::size_t>(axis)]; }
+
+  /// The extents, to loop over.
   const Index* begin() const { return extents_.data(); }
   const Index* end() const { return extents_.data() + rank_; }
 
+  /// The product of the extents.
   Index size() const {
     Index n = 1;
     for (Index extent : *this) n *= extent;
@@ -56,6 +67,7 @@ class Shape {
     return list + "]";
   }
 
+  /// Of the same rank and extents.
   friend bool operator==(const Shape& a, const Shape& b) {
     return a.rank_ == b.rank_ && a.extents_ == b.extents_;
   }
@@ -65,6 +77,8 @@ class Shape {
   std::array<Index, kMaxRank> extents_{};
   int rank_ = 0;
 };
+
+// For the library itself.
 
 /// Refuses a shape of more elements of so many bytes than could be counted.
 inline void check_countable(const Caller& caller, const char* name, const Shape& shape, std::size_t element) {
@@ -78,13 +92,16 @@ inline void check_countable(const Caller& caller, const char* name, const Shape&
   }
 }
 
+// For callers again.
+
 /// Contiguous memory that somebody else owns, seen as a tensor. Scalar is const where it may only be read.
 template <typename Scalar>
 struct TensorView {
-  Scalar* data = nullptr;
-  Shape shape;
-  Layout layout = row_major;
+  Scalar* data = nullptr;     // of the first element; null only where there is none
+  Shape shape;                // of rank 1 to 8
+  Layout layout = row_major;  // of a contiguous tensor, so that strides follow
 
+  /// How many elements.
   Index size() const { return shape.size(); }
 };
 
@@ -107,6 +124,8 @@ template <typename Scalar, typename Extent>
 TensorView<Scalar> view(Scalar* data, std::initializer_list<Extent> shape, Layout layout = row_major) {
   return view(data, Shape(shape.begin(), shape.end()), layout);
 }
+
+// For the library itself.
 
 /// How an argument type becomes a TensorView. The primary template stands for types that cannot.
 template <typename T, typename = void>

@@ -1,8 +1,11 @@
 #pragma once
 
+/// The version, as in major.minor.patch; see https://semver.org.
 #define EVENKEEL_VERSION_MAJOR 0
 #define EVENKEEL_VERSION_MINOR 1
 #define EVENKEEL_VERSION_PATCH 0
+
+// For the library itself.
 
 // A caller may define before the first include:
 //   EVENKEEL_NO_SIMD         compute one element at a time, with no compiler extension

@@ -11,32 +11,37 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
+/// Signed, as Eigen's: std::ptrdiff_t unless EIGEN_DEFAULT_DENSE_INDEX_TYPE says otherwise.
 using Index = Eigen::Index;
 
 /// The types behind a storage type: what gamma and beta are kept in, what is computed in, what statistics are
-/// kept in.
+/// kept in. They are the storage type itself unless there is a specialization.
 template <typename Scalar>
 struct ScalarTraits {
   static_assert(!Eigen::NumTraits<Scalar>::IsInteger && !Eigen::NumTraits<Scalar>::IsComplex,
                 "evenkeel: Scalar must be a real floating-point type, or compute like one");
-  using Param = Scalar;
-  using Compute = Scalar;
-  using Statistic = Scalar;
+  using Param = Scalar;      // of gamma and beta, their gradients and running statistics
+  using Compute = Scalar;    // of what is done element by element
+  using Statistic = Scalar;  // of mean, variance and the sums behind gradients
 };
 
+/// Statistics of float are kept in double.
 template <>
 struct ScalarTraits<float> {
-  using Param = float;
-  using Compute = float;
-  using Statistic = double;
+  using Param = float;       // as stored
+  using Compute = float;     // as stored
+  using Statistic = double;  // so that a mean far from 0 keeps its digits
 };
 
+/// half is float once it is loaded.
 template <>
 struct ScalarTraits<Eigen::half> : ScalarTraits<float> {};
 
+/// bfloat16 is float once it is loaded.
 template <>
 struct ScalarTraits<Eigen::bfloat16> : ScalarTraits<float> {};
 
+/// ScalarTraits for short.
 template <typename Scalar>
 using ParamOf = typename ScalarTraits<Scalar>::Param;
 template <typename Scalar>
@@ -44,8 +49,11 @@ using ComputeOf = typename ScalarTraits<Scalar>::Compute;
 template <typename Scalar>
 using StatisticOf = typename ScalarTraits<Scalar>::Statistic;
 
+/// What parameters and statistics are handed out as.
 template <typename T>
 using Vector = Eigen::Array<T, Eigen::Dynamic, 1>;
+
+// For the library itself.
 
 /// A count as a T; by way of double for types that are made of one.
 template <typename T>

@@ -4,26 +4,31 @@
 
 #include "evenkeel/core/calls.hpp"
 
+/// Normalization layers, and the functions that they call.
 namespace evenkeel {
 EVENKEEL_BEGIN
 
 /// A parameter as an optimizer sees it: for (auto p : layer.parameters()) p.value -= rate * p.grad;
 template <typename Param>
 struct Parameter {
-  const char* name;
-  Eigen::Map<Vector<Param>> value;
-  Eigen::Map<Vector<Param>> grad;
+  const char* name;                 // "gamma" or "beta"
+  Eigen::Map<Vector<Param>> value;  // the layer's own, to be stepped
+  Eigen::Map<Vector<Param>> grad;   // what the last backward wrote
 };
 
 /// The parameters that a layer has: gamma, beta, both or none.
 template <typename Param>
 class ParameterRange {
  public:
+  /// For the layer: at most two.
   void add(const Parameter<Param>& p) { items_[count_++].emplace(p); }
 
+  /// A place in the range.
   class Iterator {
    public:
+    /// At one of the range's parameters, or behind the last.
     explicit Iterator(std::optional<Parameter<Param>>* at) : at_(at) {}
+    /// What a range-based for calls.
     Parameter<Param>& operator*() const { return **at_; }
     Parameter<Param>* operator->() const { return &**at_; }
     Iterator& operator++() {
@@ -37,8 +42,10 @@ class ParameterRange {
     std::optional<Parameter<Param>>* at_;
   };
 
+  /// The parameters, gamma first; good as long as the range.
   Iterator begin() { return Iterator(items_); }
   Iterator end() { return Iterator(items_ + count_); }
+  /// How many parameters there are: 0 to 2.
   std::size_t size() const { return count_; }
 
  private:
@@ -55,10 +62,13 @@ class ParameterRange {
 template <typename Derived, typename Scalar_>
 class Layer {
  public:
+  /// What x is stored in, what gamma and beta are, and what statistics are kept in; see ScalarTraits.
   using Scalar = Scalar_;
   using Param = ParamOf<Scalar>;
   using Statistic = StatisticOf<Scalar>;
 
+  /// Trains: normalizes x into y by x's own statistics, and keeps them for backward. On Eigen::DefaultDevice where no
+  /// device is given; without y the result is returned as a tensor of x's kind, which a TensorView has none of.
   template <typename X, typename Y, std::enable_if_t<!IsDevice<X>::value, int> = 0>
   void forward(const X& x, Y&& y) {
     require_scalar<X>();
@@ -81,6 +91,8 @@ class Layer {
     return y;
   }
 
+  /// From the x that forward last took and the loss's gradient by its y: dx, grad_gamma() and grad_beta(), which are
+  /// overwritten. Devices and results as in forward.
   template <typename X, typename Dy, typename Dx, std::enable_if_t<!IsDevice<X>::value, int> = 0>
   void backward(const X& x, const Dy& dy, Dx&& dx) {
     require_scalar<X>();
@@ -104,6 +116,8 @@ class Layer {
     return dx;
   }
 
+  /// Normalizes x into y and changes nothing in the layer, so that any number of threads may call it at once. Devices
+  /// and results as in forward.
   template <typename X, typename Y, std::enable_if_t<!IsDevice<X>::value, int> = 0>
   void infer(const X& x, Y&& y) const {
     require_scalar<X>();

@@ -17,13 +17,15 @@ struct Moments {
   Vector<Statistic> variance;  // biased: the divisor is the number of values
   Vector<Statistic> inv_std;   // 1 / sqrt(variance + epsilon)
   bool keeps_mean_low = true;  // what is not kept stays empty
-  bool keeps_variance = true;
-  bool keeps_room = false;  // of more sets than the last forward had; the first `used` count then
-  Index used = 0;
+  bool keeps_variance = true;  // of which running statistics are made
+  bool keeps_room = false;     // of more sets than the last forward had; the first `used` count then
+  Index used = 0;              // the sets of the last forward
 
+  /// Of no set, or with room for so many.
   Moments() = default;
   explicit Moments(Index sets) { resize(sets); }
 
+  /// Makes room for so many sets, not initialized.
   void resize(Index sets) {
     mean.resize(sets);
     inv_std.resize(sets);
@@ -40,6 +42,7 @@ struct Moments {
     m.resize(sets);
     return m;
   }
+  /// Whether there is room for so many sets.
   bool fits(Index sets) const {
     const auto has_room = [&](const Vector<Statistic>& v) {
       return keeps_room ? v.size() >= sets : v.size() == sets;
@@ -48,12 +51,17 @@ struct Moments {
            (!keeps_variance || has_room(variance));
   }
 
+  /// How many sets there are.
   Index size() const { return keeps_room ? used : mean.size(); }
+  /// mean_low of a set, 0 where it is not kept.
   Statistic low(Index set) const { return set < mean_low.size() ? mean_low[set] : Statistic(0); }
+  /// Sets to 0 what is kept.
   void clear() {
     for (Vector<Statistic>* v : {&mean, &mean_low, &variance, &inv_std}) v->setConstant(Statistic(0));
   }
 };
+
+// For the library itself.
 
 /// Count, mean and M2 = sum (x - mean)^2 of some values.
 template <typename Statistic>
