@@ -26,11 +26,14 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
                        normalize; writes errors.md to DIR, build/errors unless it is given
   matrix [NAME...]     run the tests as other compilers and for other machines build them, all or
                        of these: clang16 libcxx eigen aarch64 i686 mingw
+  docs                 build the pages of cmake/docs and of the public headers with Doxygen, in
+                       build/docs; what has no documentation, and any other warning, is an error
   help                 print this
 
 On Debian and Ubuntu the command first installs what it needs and does not find: a C++17
 compiler, CMake, Ninja, Eigen, and for the tests GoogleTest, for the benchmarks Google Benchmark,
-for compare and errors nlohmann's JSON and, where there are such packages, oneDNN and PyTorch.
+for compare and errors nlohmann's JSON and, where there are such packages, oneDNN and PyTorch; for
+docs Doxygen and MathJax alone.
 Everything is built in build/COMMAND of the repository. A second run installs nothing and
 builds only what has changed.
 TEXT
@@ -204,6 +207,27 @@ matrix() {
   done
 }
 
+# The version, which stands in base/config.hpp alone.
+version() {
+  sed -n 's/^#define EVENKEEL_VERSION_[A-Z]* //p' "$root/include/evenkeel/base/config.hpp" | paste -sd .
+}
+
+docs() {
+  local html=$root/build/docs/html mathjax=/usr/share/javascript/mathjax formulas=
+  need doxygen
+  (need libjs-mathjax) || say "Going on without libjs-mathjax: formulas take a connection to the net"
+  rm -rf "$html"
+  mkdir -p "$html"
+  if [[ -d $mathjax ]]; then
+    ln -s "$mathjax" "$html/mathjax"
+    formulas='MATHJAX_RELPATH = mathjax'
+  fi
+  say "Building the documentation"
+  cd "$root"
+  doxygen - < <(cat cmake/docs/Doxyfile && printf 'PROJECT_NUMBER = %s\n%s\n' "$(version)" "$formulas")
+  say "Open $html/index.html"
+}
+
 command=${1:-help}
 [[ $# -eq 0 ]] || shift
 case $command in
@@ -213,6 +237,7 @@ case $command in
   compare) compare "$@" ;;
   errors) errors "$@" ;;
   matrix) matrix "$@" ;;
+  docs) docs "$@" ;;
   install) need "$@" ;; # for .ci/run
   help | -h | --help) usage ;;
   *)
