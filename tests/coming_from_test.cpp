@@ -63,6 +63,22 @@ TEST(ComingFrom, KerasBatchNormalization) {
   //! [keras]
 }
 
+TEST(ComingFrom, KerasLayerNormalizationWithoutScale) {
+  //! [keras_without_scale]
+  // y = keras.layers.LayerNormalization(scale=False, epsilon=3)(x): beta without gamma.
+  const Eigen::ArrayXf none, beta{{1, 2}};
+  ek::LayerNormOptions options;
+  options.epsilon = 3;
+  Eigen::Tensor<float, 2, Eigen::RowMajor> x(1, 2), y;
+  x.setValues({{-1, 1}});
+  ek::layer_norm_infer(Eigen::DefaultDevice(), x, {2}, none, beta, options, y);  // {2}: normalized_shape
+
+  // Mean 0, variance 1.
+  EXPECT_NEAR(y(0, 0), 0.5, kNear);  // -1 / sqrt(1 + 3) + 1
+  EXPECT_NEAR(y(0, 1), 2.5, kNear);  // 1 / sqrt(1 + 3) + 2
+  //! [keras_without_scale]
+}
+
 TEST(ComingFrom, TensorFlowFusedBatchNorm) {
   //! [tensorflow]
   // y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
@@ -118,8 +134,7 @@ TEST(ComingFrom, OnnxLayerNormalization) {
 TEST(ComingFrom, OnnxGroupNormalization18) {
   //! [onnx_group]
   // GroupNormalization(num_groups=2, epsilon=3) of opset 18: one scale and one bias a group.
-  const Eigen::ArrayXf scale = (Eigen::ArrayXf(2) << 2, 4).finished(),
-                       bias = Eigen::ArrayXf::Constant(2, 0.5f);
+  const Eigen::ArrayXf scale{{2, 4}}, bias{{0.5f, 0.5f}};
   ek::GroupNormOptions options;
   options.epsilon = 3;
   ek::GroupNorm<float> layer(2, 4, options);  // 2 groups of 4 channels
