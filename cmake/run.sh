@@ -155,20 +155,28 @@ errors() {
   exec "$root/build/errors/bin/evenkeel_errors" --output "$root/build/errors" "$@"
 }
 
-# tests_of NAME [CMAKE OPTION...]: builds the tests in build/matrix/NAME and runs them.
+# tests_of NAME [CMAKE OPTION...]: builds the tests in build/matrix/NAME.
 tests_of() {
-  local name=$1 directory=$root/build/matrix/$1
+  local name=$1
   shift
   say "matrix: $name"
-  cmake -S "$root" -B "$directory" -G Ninja -DCMAKE_BUILD_TYPE=Release -DEVENKEEL_WERROR=ON \
+  cmake -S "$root" -B "$root/build/matrix/$name" -G Ninja -DCMAKE_BUILD_TYPE=Release -DEVENKEEL_WERROR=ON \
     -DEVENKEEL_BUILD_BENCHMARKS=OFF -DEVENKEEL_BUILD_EXAMPLES=OFF "$@" >/dev/null
-  cmake --build "$directory" --parallel "$jobs"
-  ctest --test-dir "$directory" --output-on-failure --no-tests=error --parallel "$jobs"
+  cmake --build "$root/build/matrix/$name" --parallel "$jobs"
 }
 
+# tests_for NAME SYSTEM PROCESSOR COMPILER [CMAKE OPTION...]: the same for another machine. What they need besides is
+# built from source, since packages are of this machine.
+tests_for() {
+  local name=$1 system=$2 processor=$3 compiler=$4
+  shift 4
+  tests_of "$name" -DCMAKE_SYSTEM_NAME="$system" -DCMAKE_SYSTEM_PROCESSOR="$processor" \
+    -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_C_COMPILER="${compiler/g++/gcc}" "${from_source[@]}" "$@"
+}
+from_source=(-DEVENKEEL_GOOGLETEST_DIR=/usr/src/googletest -DEVENKEEL_EIGEN_DIR=/usr/include/eigen3)
+
 matrix() {
-  # Libraries for another machine or standard library are built from source: they have no packages here.
-  local sources=(-DEVENKEEL_GOOGLETEST_DIR=/usr/src/googletest -DEVENKEEL_EIGEN_DIR=/usr/include/eigen3) name
+  local name
   [[ $# -gt 0 ]] || set -- clang16 libcxx aarch64 i686 mingw ${EVENKEEL_EIGEN_DIR:+eigen}
   need g++ cmake ninja-build libeigen3-dev libgtest-dev
   for name in "$@"; do
@@ -179,7 +187,7 @@ matrix() {
         ;;
       libcxx)
         need clang-16 libc++-16-dev libc++abi-16-dev
-        tests_of libcxx -DCMAKE_CXX_COMPILER=clang++-16 -DCMAKE_CXX_FLAGS=-stdlib=libc++ "${sources[@]}"
+        tests_of libcxx -DCMAKE_CXX_COMPILER=clang++-16 -DCMAKE_CXX_FLAGS=-stdlib=libc++ "${from_source[@]}"
         ;;
       eigen)
         [[ -n ${EVENKEEL_EIGEN_DIR:-} ]] || fail "eigen: EVENKEEL_EIGEN_DIR must be the directory of an unpacked Eigen"
@@ -187,23 +195,23 @@ matrix() {
         ;;
       aarch64)
         need g++-aarch64-linux-gnu qemu-user
-        tests_of aarch64 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
-          -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
-          '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu' "${sources[@]}"
+        tests_for aarch64 Linux aarch64 aarch64-linux-gnu-g++ \
+          '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
         ;;
       i686)
         need g++-i686-linux-gnu qemu-user
-        tests_of i686 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=i686 \
-          -DCMAKE_CXX_COMPILER=i686-linux-gnu-g++ \
-          '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-i386;-L;/usr/i686-linux-gnu' "${sources[@]}"
+        tests_for i686 Linux i686 i686-linux-gnu-g++ \
+          '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-i386;-L;/usr/i686-linux-gnu'
         ;;
       mingw)
         need g++-mingw-w64-x86-64-posix
-        tests_of mingw -DCMAKE_SYSTEM_NAME=Windows -DCMAKE_SYSTEM_PROCESSOR=x86_64 \
-          -DCMAKE_CXX_COMPILER=x86_64-w64-mingw32-g++-posix "${sources[@]}"
+        tests_for mingw Windows x86_64 x86_64-w64-mingw32-g++-posix -DCMAKE_EXE_LINKER_FLAGS=-static \
+          -DCMAKE_GTEST_DISCOVER_TESTS_DISCOVERY_MODE=PRE_TEST
+        continue # nothing here runs them
         ;;
       *) fail "matrix has no '$name'" ;;
     esac
+    ctest --test-dir "$root/build/matrix/$name" --output-on-failure --no-tests=error --parallel "$jobs"
   done
 }
 

@@ -13,6 +13,11 @@ namespace {
 
 namespace simd = evenkeel::simd;
 
+#ifdef _WIN32
+void setenv(const char* name, const char* value, int) { _putenv_s(name, value); }
+void unsetenv(const char* name) { _putenv_s(name, ""); }
+#endif
+
 struct TellWidth {
   int* bytes;
   template <int kBytes>

@@ -21,12 +21,11 @@ template <typename Storage, typename P, typename F>
 void with_walk(const P& p, const F& f) {
   if constexpr (std::is_same_v<P, ChannelPartition>) {
     with_walk_of<Storage, Cells::sets>(p, f);
-  } else if constexpr (std::is_same_v<P, FeaturePartition>) {
-    with_walk_of<Storage, Cells::elements>(p, f);
-  } else if (p.elements_are_cells()) {
-    with_walk_of<Storage, Cells::elements>(p, f);
   } else {
-    with_walk_of<Storage, Cells::channels>(p, f);
+    if constexpr (!std::is_same_v<P, FeaturePartition>) {
+      if (!p.elements_are_cells()) return with_walk_of<Storage, Cells::channels>(p, f);
+    }
+    with_walk_of<Storage, Cells::elements>(p, f);
   }
 }
 

@@ -134,9 +134,9 @@ EVENKEEL_INLINE void write_line(Storage* out, Index n, const F& value) {
 template <typename Storage>
 EVENKEEL_INLINE void prefetch(const Storage* p, Index ahead) {
 #if defined(__GNUC__) || defined(__clang__)
-  const auto address =
+  const auto address =  // as a pointer it might lie beyond the array, where there may be none
       reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(ahead) * sizeof(Storage);
-  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);  // NOLINT(performance-no-int-to-ptr)
 #endif
 }
 
