@@ -199,9 +199,9 @@ matrix() {
           '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
         ;;
       i686)
-        need g++-i686-linux-gnu qemu-user
+        need g++-i686-linux-gnu
         tests_for i686 Linux i686 i686-linux-gnu-g++ \
-          '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-i386;-L;/usr/i686-linux-gnu'
+          '-DCMAKE_CROSSCOMPILING_EMULATOR=/usr/i686-linux-gnu/lib/ld-linux.so.2;--library-path;/usr/i686-linux-gnu/lib'
         ;;
       mingw)
         need g++-mingw-w64-x86-64-posix

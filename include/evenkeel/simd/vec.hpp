@@ -334,13 +334,16 @@ EVENKEEL_VEC(double, 8);
 
 #endif  // EVENKEEL_HAS_VECTORS
 
-/// A result, which a caller's -ffast-math may not take apart: (a - b) c as a c - b c loses what is small in a - b.
+/// A result, rounded to its type. A caller's -ffast-math may not take it apart: (a - b) c as a c - b c loses what is
+/// small in a - b. Nor may the x87 unit of 32-bit x86 keep more digits of it than it has.
 template <typename T, int Lanes>
 EVENKEEL_INLINE Vec<T, Lanes> as_computed(const Vec<T, Lanes>& result) {
   Vec<T, Lanes> kept = result;
-#ifdef __FAST_MATH__
   if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
-#if defined(__clang__)
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2
+    asm("" : "+m"(kept.value));
+#elif !defined(__FAST_MATH__)
+#elif defined(__clang__)
 #if __has_builtin(__arithmetic_fence)
     kept.value = __arithmetic_fence(kept.value);
 #endif
@@ -350,14 +353,11 @@ EVENKEEL_INLINE Vec<T, Lanes> as_computed(const Vec<T, Lanes>& result) {
     asm("" : "+w"(kept.value));
 #endif
   }
-#endif
   return kept;
 }
 template <typename T>
 EVENKEEL_INLINE T as_computed(const T& result) {
-#ifdef __FAST_MATH__
   if constexpr (std::is_same_v<T, double>) return as_computed(Vec<T, 1>{result}).value;
-#endif
   return result;
 }
 
