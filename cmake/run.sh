@@ -200,7 +200,7 @@ matrix() {
         ;;
       i686)
         need g++-i686-linux-gnu
-        tests_for i686 Linux i686 i686-linux-gnu-g++ \
+        tests_for i686 Linux i686 i686-linux-gnu-g++ '-DCMAKE_CXX_FLAGS=-msse2 -mfpmath=sse' \
           '-DCMAKE_CROSSCOMPILING_EMULATOR=/usr/i686-linux-gnu/lib/ld-linux.so.2;--library-path;/usr/i686-linux-gnu/lib'
         ;;
       mingw)
