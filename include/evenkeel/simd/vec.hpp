@@ -351,6 +351,8 @@ EVENKEEL_INLINE Vec<T, Lanes> as_computed(const Vec<T, Lanes>& result) {
     asm("" : "+v"(kept.value));
 #elif defined(__GNUC__) && defined(__aarch64__)
     asm("" : "+w"(kept.value));
+#elif defined(__GNUC__)
+    asm("" : "+m"(kept.value));
 #endif
   }
   return kept;
