@@ -49,7 +49,7 @@ class LineBatches {
   /// what rows add up to does not depend on how many there are in the batch, and of at most that many each alone.
   template <typename F>
   void for_each_part(const LineBatch& batch, Index begin, const F& f) const {
-    const Index most = batch.sets > kernels::kShortRows ? kernels::kShortRows : 1;
+    const Index most = batch.sets > kernels::kShortParamSum ? kernels::kShortParamSum : 1;
     for (Index k = begin; k < batch.sets; k += most) with_part(batch, k, std::min(most, batch.sets - k), f);
   }
 

@@ -59,7 +59,7 @@ class LineSets {
   /// Rows that stay in the second-level cache, and are enough to add up by feature: whole short sums, so that what
   /// they add up to does not depend on the machine.
   Index few_rows() const {
-    constexpr Index kShort = kernels::kShortRows;
+    constexpr Index kShort = kernels::kShortParamSum;
     constexpr Index kMost = 65536;  // elements: a row cut into pieces is alone
     const Index near = std::min(simd::caches().second_level / 32, kMost) / p_.set_size() / kShort * kShort;
     return std::clamp(near, std::clamp<Index>(kMost / p_.set_size(), 1, kShort), kernels::kBatch);

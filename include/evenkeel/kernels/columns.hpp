@@ -218,8 +218,8 @@ struct ColumnParamSums {
     LineCursor row(rows, begin, end);
     for (Index r = begin; r < end; ++r, row.next()) {
       simd::WideSum<Compute, V::kLanes, Statistic> wide_dy, wide_dy_xhat;
-      for (Index from = 0; from < lanes; from += kShortSum * V::kLanes) {
-        const Index to = std::min(lanes, from + kShortSum * V::kLanes);
+      for (Index from = 0; from < lanes; from += kShortParamSum * V::kLanes) {
+        const Index to = std::min(lanes, from + kShortParamSum * V::kLanes);
         V sum_dy = V::all(Compute(0)), sum_dy_xhat = sum_dy;
         for (Index l = from; l < to; l += V::kLanes) {
           const Index n = lanes - l;

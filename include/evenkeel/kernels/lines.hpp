@@ -143,10 +143,11 @@ EVENKEEL_INLINE void prefetch(const Storage* p, Index ahead) {
 /// Elements ahead that a pass asks for where it reads on and on: a few lines of the cache.
 constexpr Index kFewLines = 256;
 
-/// So many vectors are summed in the compute type before they join the wide sum. What is lost of a mean backward
+/// So many values are summed in the compute type before they join a wide sum. What is lost of a mean backward
 /// multiplies by the sum of dy, and where a few values are far from all others, which are alike, all additions round
-/// one way: but sums of four alike are exact, up to a tie. Of layer norm's gradients, which nothing multiplies, more.
-constexpr int kShortSum = 4, kShortRows = 16;
+/// one way: but sums of four alike are exact, up to a tie. Sums for the gradients of layer norm's parameters, which
+/// nothing multiplies, are longer.
+constexpr int kShortSum = 4, kShortParamSum = 16;
 
 /// The most sets or cells, and the most lanes, in one kernel call: scratch on the stack is sized by them. Rows of so
 /// many lanes are walked whole, as they lie in memory; wider ones in strips, which takes a quarter longer.

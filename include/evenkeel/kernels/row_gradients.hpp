@@ -46,7 +46,7 @@ struct RowGradients {
     std::fill(sum_dy_x, sum_dy_x + rows, Statistic(0));
     Compute ones[kWide * V::kLanes];  // for gamma
     if (gamma == nullptr) std::fill(ones, ones + std::min<Index>(end - begin, kWide * V::kLanes), Compute(1));
-    for (Index row = 0; row < rows; row += kShortRows) {
+    for (Index row = 0; row < rows; row += kShortParamSum) {
       for (Index f = begin; f < end; f += kWide * V::kLanes) {
         take<V>(row, f, gamma == nullptr ? ones : gamma + f);
       }
@@ -54,23 +54,23 @@ struct RowGradients {
   }
 
  private:
-  static constexpr int kWide = 8 * kShortRows;
+  static constexpr int kWide = 8 * kShortParamSum;
   static constexpr bool kBounded = InvStdRange<Compute>::kBounded;
   using Range = GradientRange<Compute>;
 
-  /// Of at most kShortRows rows and kWide vectors of features: a short sum for each feature, a few short sums added
-  /// up for each row.
+  /// Of at most kShortParamSum rows and kWide vectors of features: a short sum for each feature, a few short sums
+  /// added up for each row.
   template <typename V>
   struct Sums {
     Compute beta[kWide * V::kLanes], gamma[kWide * V::kLanes];
-    V dy[kShortRows], dy_x[kShortRows];
+    V dy[kShortParamSum], dy_x[kShortParamSum];
   };
 
   template <typename V>
   EVENKEEL_INLINE void take(Index row, Index f, const Compute* weights) const {
     constexpr int L = V::kLanes;
     const Index features = std::min<Index>(end - f, kWide * L),
-                count = std::min<Index>(rows - row, kShortRows);
+                count = std::min<Index>(rows - row, kShortParamSum);
     constexpr int kHeld = simd::kRegisters<V>;
     constexpr int kAtOnce = kHeld >= 32 ? 4 : 2;
     Sums<V> sums;
@@ -89,7 +89,7 @@ struct RowGradients {
     }
     if (r == 0) add_rows<1, true>(row, r++, f, features, weights, sums);
     for (; r < count; ++r) add_rows<1, false>(row, r, f, features, weights, sums);
-    for (; r < kShortRows; ++r) sums.dy[r] = sums.dy_x[r] = V::all(Compute(0));
+    for (; r < kShortParamSum; ++r) sums.dy[r] = sums.dy_x[r] = V::all(Compute(0));
     for (r = 0; r < count; r += L) {
       const auto both = simd::totals([&](int j) EVENKEEL_INLINE_LAMBDA {
         return simd::Two<V>{sums.dy[r + j], sums.dy_x[r + j]};
@@ -199,8 +199,8 @@ struct RowGradients {
       if constexpr (kRows > 2) row3.keep(sums, r + 3, more);
     };
     Index i = 0;
-    for (Index last = 0;; keep(last > kShortRows * L)) {
-      last = std::min(features, last + kShortRows * L);
+    for (Index last = 0;; keep(last > kShortParamSum * L)) {
+      last = std::min(features, last + kShortParamSum * L);
       for (; i + L <= last; i += L) {
         step(i, !kFirst, V::load(weights + i),
              [&](const Storage* p, Compute) EVENKEEL_INLINE_LAMBDA { return V::load(p + i); });
@@ -216,7 +216,7 @@ struct RowGradients {
            [&](const Storage* p, Compute fill)
                EVENKEEL_INLINE_LAMBDA { return V::load_end(p + features, features - i, fill); });
     }
-    keep(features > kShortRows * L);
+    keep(features > kShortParamSum * L);
   }
 
   /// One row on its way.
