@@ -143,11 +143,10 @@ EVENKEEL_INLINE void prefetch(const Storage* p, Index ahead) {
 /// Elements ahead that a pass asks for where it reads on and on: a few lines of the cache.
 constexpr Index kFewLines = 256;
 
-/// So many values are summed in the compute type before they join a wide sum. What is lost of a mean backward
-/// multiplies by the sum of dy, and where a few values are far from all others, which are alike, all additions round
-/// one way: but sums of four alike are exact, up to a tie. Sums for the gradients of layer norm's parameters, which
-/// nothing multiplies, are longer.
-constexpr int kShortSum = 4, kShortParamSum = 16;
+/// So many values are summed in the compute type before they join a wide sum. Few, since what is lost of a mean, when
+/// all additions round one way, backward multiplies by the sum of dy; of layer norm's gradients, which nothing
+/// multiplies, more.
+constexpr int kShortSum = 8, kShortParamSum = 16;
 
 /// The most sets or cells, and the most lanes, in one kernel call: scratch on the stack is sized by them. Rows of so
 /// many lanes are walked whole, as they lie in memory; wider ones in strips, which takes a quarter longer.
