@@ -131,8 +131,12 @@ struct alignas(128) Aligned {
 };
 
 TEST(Allocations, AreCounted) {
-  EXPECT_EQ(allocations_of([] { std::vector<float> v(100); }), 1);
   // What is volatile cannot be left out.
+  EXPECT_EQ(allocations_of([] {
+              std::vector<float> v(100);
+              [[maybe_unused]] float* volatile kept = v.data();
+            }),
+            1);
   EXPECT_EQ(allocations_of([] {
               Aligned* volatile one = new Aligned;
               delete one;

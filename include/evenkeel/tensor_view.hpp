@@ -244,10 +244,12 @@ struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
 
   static void resize([[maybe_unused]] T& dense, [[maybe_unused]] const Shape& shape) {
     if constexpr (kOwns && T::SizeAtCompileTime == Eigen::Dynamic) {
-      if constexpr (kIsVector) {
-        dense = T(shape[0]);
+      if constexpr (!kIsVector) {
+        dense = dense_of<T>(shape[0], shape[1]);
+      } else if constexpr (T::RowsAtCompileTime == 1) {
+        dense = dense_of<T>(1, shape[0]);
       } else {
-        dense = T(shape[0], shape[1]);
+        dense = dense_of<T>(shape[0], 1);
       }
     }
   }

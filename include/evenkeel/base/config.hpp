@@ -17,10 +17,12 @@
 #define EVENKEEL_INLINE inline __attribute__((always_inline))
 #define EVENKEEL_INLINE_LAMBDA __attribute__((always_inline))
 #define EVENKEEL_COLD __attribute__((cold, noinline))
+#define EVENKEEL_FLATTEN __attribute__((flatten))
 #else
 #define EVENKEEL_INLINE inline
 #define EVENKEEL_INLINE_LAMBDA
 #define EVENKEEL_COLD
+#define EVENKEEL_FLATTEN
 #endif
 
 // Without exceptions there is nothing to catch.

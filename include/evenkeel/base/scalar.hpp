@@ -1,6 +1,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -54,6 +55,28 @@ template <typename T>
 using Vector = Eigen::Array<T, Eigen::Dynamic, 1>;
 
 // For the library itself.
+
+/// A matrix or an array of Eigen's, not initialized. What allocates is inlined: of a function of Eigen's that several
+/// translation units have the linker keeps one for all, and with AVX it lays memory out in another way than what frees
+/// it without.
+template <typename Dense>
+EVENKEEL_FLATTEN Dense dense_of(Index rows, Index cols) {
+  Dense dense;
+  dense.resize(rows, cols);
+  return dense;
+}
+
+/// n values, not initialized, or all of one value.
+template <typename T>
+Vector<T> vector_of(Index n) {
+  return dense_of<Vector<T>>(n, 1);
+}
+template <typename T>
+Vector<T> vector_of(Index n, const T& value) {
+  Vector<T> values = vector_of<T>(n);
+  std::fill_n(values.data(), n, value);
+  return values;
+}
 
 /// A count as a T; by way of double for types that are made of one.
 template <typename T>

@@ -182,7 +182,7 @@ void call_backward(const Caller& caller, const Device& device, const TensorView<
   apart(beta_output);
 
   const Index needed = x.size() == 0 ? 0 : backward_sums<Storage>(p);
-  if (workspace.size() < needed) workspace = Vector<StatisticOf<Storage>>(needed);
+  if (workspace.size() < needed) workspace = vector_of<StatisticOf<Storage>>(needed);
   Param* gamma_out = gamma_output.prepare();
   Param* beta_out = beta_output.prepare();
   Storage* out = output.prepare();

@@ -172,8 +172,8 @@ class Layer {
   Layer(const Caller& caller, double epsilon, Index params, bool has_gamma, bool has_beta) {
     check_epsilon(caller, epsilon);
     const auto create = [&](Vector<Param>& value, Vector<Param>& grad, const Param& start) {
-      value = Vector<Param>::Constant(params, start);
-      grad = Vector<Param>::Constant(params, Param(0));
+      value = vector_of(params, start);
+      grad = vector_of(params, Param(0));
     };
     if (has_gamma) create(gamma_, grad_gamma_, Param(1));
     if (has_beta) create(beta_, grad_beta_, Param(0));

@@ -27,10 +27,10 @@ struct Moments {
 
   /// Makes room for so many sets, not initialized.
   void resize(Index sets) {
-    mean.resize(sets);
-    inv_std.resize(sets);
-    if (keeps_mean_low) mean_low.resize(sets);
-    if (keeps_variance) variance.resize(sets);
+    mean = vector_of<Statistic>(sets);
+    inv_std = vector_of<Statistic>(sets);
+    if (keeps_mean_low) mean_low = vector_of<Statistic>(sets);
+    if (keeps_variance) variance = vector_of<Statistic>(sets);
     used = sets;
   }
   /// Others for so many sets, which keep the same.

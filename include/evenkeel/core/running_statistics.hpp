@@ -22,8 +22,7 @@ struct RunningStatistics {
 
   /// Begins with mean 0 and variance 1.
   explicit RunningStatistics(Index channels)
-      : mean(Vector<Param>::Constant(channels, Param(0))),
-        variance(Vector<Param>::Constant(channels, Param(1))) {}
+      : mean(vector_of(channels, Param(0))), variance(vector_of(channels, Param(1))) {}
 
   /// n is the number of values in each statistics set.
   template <typename Statistic>
