@@ -82,7 +82,7 @@ Real unit(Real value) {
 }
 
 /// The bounds are for roundings that are not all alike. A fuzzer looks for those that are: the worst that it found is
-/// 3.5 of the bound of dx, in columns, for a set of 16384 values of which one is 118 standard deviations away.
+/// 2.2 of the bound of dx, for a set of 4590 values of which most are 0 and one is 27 standard deviations away.
 constexpr Real kWorst = 4;
 
 /// Whether `got` is `expected` within `bound`, or the exact result is beyond what Scalar holds.
