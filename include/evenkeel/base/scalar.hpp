@@ -57,8 +57,8 @@ using Vector = Eigen::Array<T, Eigen::Dynamic, 1>;
 // For the library itself.
 
 /// A matrix or an array of Eigen's, not initialized. What allocates is inlined: of a function of Eigen's that several
-/// translation units have the linker keeps one for all, and with AVX it lays memory out in another way than what frees
-/// it without.
+/// translation units have, the linker keeps one for all, and with AVX it lays memory out in another way than without,
+/// where it is freed.
 template <typename Dense>
 EVENKEEL_FLATTEN Dense dense_of(Index rows, Index cols) {
   Dense dense;

@@ -17,8 +17,8 @@ struct LineBatch {
   Index set(Index k) const { return first + k * step; }
 };
 
-/// How statistics sets that are lines in memory are taken, several at a time: rows group by group, so that a batch has
-/// the same parameters; runs as they lie in memory.
+/// How statistics sets that are lines in memory are taken, several at a time: rows group by group, so that a batch
+/// has the same parameters; runs as they lie in memory.
 template <bool kRows>
 class LineBatches {
  public:

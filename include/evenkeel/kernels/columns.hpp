@@ -65,9 +65,9 @@ struct ColumnSpread {
 /// Row r is line r of `rows`, and its lanes are neighbours in memory. A lane has one center. Four rows are added up
 /// in registers, and four such sums in the nearest cache: with more rows at once there would be more streams than the
 /// hardware fetches ahead. Sums of four equal values are exact, but for a tie, so that values of which all but a few
-/// are alike do not all round one way. Limited by memory from the second-level cache on. Measured with ColumnApply, as a
-/// batch norm of N,H,W,C, with 512-bit vectors: 2.2 times the floor inside that cache, 1.6 to 1.8 beyond, backward
-/// 1.7 and 1.8 to 2; with 256-bit ones, on an AMD EPYC: 2.5 and 1.8 to 2.8, backward 1.95 and 2 to 2.3.
+/// are alike do not all round one way. Limited by memory from the second-level cache on. Measured with ColumnApply,
+/// as a batch norm of N,H,W,C, with 512-bit vectors: 2.2 times the floor inside that cache, 1.6 to 1.8 beyond,
+/// backward 1.7 and 1.8 to 2; with 256-bit ones, on an AMD EPYC: 2.5 and 1.8 to 2.8, backward 1.95 and 2 to 2.3.
 template <typename Terms, typename Storage>
 struct ColumnSums {
   using Compute = ComputeOf<Storage>;

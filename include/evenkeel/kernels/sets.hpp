@@ -39,7 +39,8 @@ struct InvStdRange<double> {
 
 /// The sizes with which the passes backward neither overflow nor lose digits: of |mean(gamma dy)| + |mean(gamma dy
 /// xhat)|, from kLeast to kHigh; of the same over the variance, and of a parameter's short sums, from kLow to kHigh.
-/// Where they are 0 all may have underflowed, which shows in no normal number while 1 / std is below kMostInvStdOfZero.
+/// Where they are 0 all may have underflowed, which shows in no normal number while 1 / std is below
+/// kMostInvStdOfZero.
 template <typename Compute>
 struct GradientRange;
 template <>
@@ -212,8 +213,8 @@ struct GradientCoefficients {
   }
 };
 
-/// What `count` elements, `stride` apart, add to the gradients of the gamma and beta that they share, in Statistic: for
-/// sums that Compute has no room for. xhat = (x - mean) scale + shift, with one of each an element.
+/// What `count` elements, `stride` apart, add to the gradients of the gamma and beta that they share, in Statistic:
+/// for sums that Compute has no room for. xhat = (x - mean) scale + shift, with one of each an element.
 template <typename Storage, typename Compute, typename Statistic>
 EVENKEEL_COLD void add_one_by_one(const Storage* x, const Storage* dy, Index count, Index stride,
                                   const Compute* mean, const Compute* scale, const Compute* shift,
