@@ -108,8 +108,8 @@ void expect_returning_calls(const Shape& shape, const In& x, const In& dy) {
 template <int kOrder, typename Owner>
 void expect_owner(const Shape& shape, Owner x, bool resizable = true) {
   const Index size = size_of(shape);
-  Owner dy = x, y = x, dx = x;
   fill(x, x_values(size));
+  Owner dy = x, y = x, dx = x;
   fill(dy, dy_values(size));
   const Owner &const_x = x, &const_dy = dy;
   expect_writing_calls<kOrder>(shape, const_x, const_dy, y, dx);
