@@ -63,11 +63,12 @@ struct ColumnSpread {
 /// first[l], second[l] = the Terms' sums over rows [begin, end) of lane l.
 ///
 /// Row r is line r of `rows`, and its lanes are neighbours in memory. A lane has one center. Four rows are added up
-/// in registers, and four such sums in the nearest cache: with more rows at once there would be more streams than the
-/// hardware fetches ahead. Sums of four equal values are exact, but for a tie, so that values of which all but a few
-/// are alike do not all round one way. Limited by memory from the second-level cache on. Measured with ColumnApply,
-/// as a batch norm of N,H,W,C, with 512-bit vectors: 2.2 times the floor inside that cache, 1.6 to 1.8 beyond,
-/// backward 1.7 and 1.8 to 2; with 256-bit ones, on an AMD EPYC: 2.5 and 1.8 to 2.8, backward 1.95 and 2 to 2.3.
+/// in registers, and kShortRows in the nearest cache: with more rows at once there would be more streams than the
+/// hardware fetches ahead. Sums of four and of sixteen equal values are exact, but for a tie, so that values of which
+/// all but a few are alike do not all round one way. Limited by memory from the second-level cache on. Measured with
+/// ColumnApply, as a batch norm of N,H,W,C, with 512-bit vectors: 2.2 times the floor inside that cache, 1.6 to 1.8
+/// beyond, backward 1.7 and 1.8 to 2; with 256-bit ones, on an AMD EPYC: 2.5 and 1.8 to 2.8, backward 1.95 and 2 to
+/// 2.3.
 template <typename Terms, typename Storage>
 struct ColumnSums {
   using Compute = ComputeOf<Storage>;
@@ -112,7 +113,8 @@ struct ColumnSums {
   }
 
  private:
-  static constexpr Index kShortRows = 16;
+  /// The rows of a short sum: where wide sums are no wider, so many that neither is long in a few thousand rows.
+  static constexpr Index kShortRows = std::is_same_v<Compute, Statistic> ? 128 : 16;
 
   struct ShortSums {
     Scratch<Compute, kLanes<Compute>> first, second;
