@@ -66,13 +66,13 @@ struct Trial {
   std::vector<T> x, dy, gamma, beta;
 
   explicit Trial(const Problem& p) : problem(p), map(p.map()) {
-    constexpr double kLarge = sizeof(T) == 4 ? 1e30 : 1e200;
-    x = random_values<T>(map.size(), 100, 1, 1);
+    constexpr double kMean = 1e6, kLarge = sizeof(T) == 4 ? 1e30 : 1e200;
+    x = random_values<T>(map.size(), kMean, 1, 1);
     dy = random_values<T>(map.size(), 0.5, 1, 2);
     gamma = random_values<T>(map.parameters, 1, 0.5, 3);
     beta = random_values<T>(map.parameters, 0, 1, 4);
     for (std::size_t i = 0; i < x.size(); ++i)
-      if (p.large && map.set[i] % 3 == 1) x[i] = static_cast<T>(kLarge * (static_cast<double>(x[i]) - 100));
+      if (p.large && map.set[i] % 3 == 1) x[i] = static_cast<T>(kLarge * (static_cast<double>(x[i]) - kMean));
   }
 
   Result<T> taken(void (*take)(const Step<T>&)) const {

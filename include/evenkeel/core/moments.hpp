@@ -124,6 +124,12 @@ struct StatisticsTable {
   }
 };
 
+/// mean + mean_low - rounded: what a mean lacks once it is a Compute.
+template <typename Statistic, typename Compute>
+Statistic rest_of_mean(const Statistic& mean, const Statistic& mean_low, const Compute& rounded) {
+  return simd::as_computed(Statistic(mean - Statistic(rounded))) + mean_low;
+}
+
 /// 1 / sqrt(variance + epsilon); 0 where both are 0, so that values that do not differ give beta.
 template <typename Statistic>
 Statistic inverse_std(const Statistic& variance, double epsilon) {

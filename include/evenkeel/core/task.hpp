@@ -115,7 +115,7 @@ struct ForwardTask {
     Statistic scale = s.inv_std;
     if (gamma != nullptr) scale *= Statistic(gamma[param]);
     const auto mean = static_cast<Compute>(s.mean);
-    Statistic shift = -(Statistic(s.mean - Statistic(mean)) + s.mean_low) * scale;
+    Statistic shift = -rest_of_mean(s.mean, s.mean_low, mean) * scale;
     if (beta != nullptr) shift += Statistic(beta[param]);
     return {mean, Compute(scale), Compute(shift), Compute(0)};
   }
@@ -123,7 +123,7 @@ struct ForwardTask {
   /// As of_cell, but gamma and beta are left to the elements.
   Coefficients<Compute> of_set(const SetResult& s) const {
     const auto mean = static_cast<Compute>(s.mean);
-    const Statistic shift = -(Statistic(s.mean - Statistic(mean)) + s.mean_low) * s.inv_std;
+    const Statistic shift = -rest_of_mean(s.mean, s.mean_low, mean) * s.inv_std;
     return {mean, Compute(s.inv_std), Compute(shift), Compute(0)};
   }
 };
@@ -162,7 +162,7 @@ struct BackwardTask {
   /// The mean that is subtracted in the compute type, and what it lacks.
   Compute center(Index set) const { return Compute(moments.mean[set]); }
   Statistic center_low(Index set) const {
-    return Statistic(moments.mean[set] - Statistic(center(set))) + moments.low(set);
+    return rest_of_mean(moments.mean[set], moments.low(set), center(set));
   }
 
   /// The sum of dy xhat, from sum_dy = sum of dy and sum_dy_x = sum of dy (x - center).

@@ -231,8 +231,8 @@ struct ColumnParamSums {
           const V vmean = V::load(mean + l, n, Compute(0));
           const V vx = V::load(x + row.offset() + l, n, Compute(0));
           const V vdy = V::load(dy + row.offset() + l, n, Compute(0));
-          const V xhat =
-              fma(vx - vmean, V::load(inv_std + l, n, Compute(0)), V::load(offset + l, n, Compute(0)));
+          const V xhat = fma(difference(vx, vmean), V::load(inv_std + l, n, Compute(0)),
+                             V::load(offset + l, n, Compute(0)));
           sum_dy = sum_dy + vdy;
           sum_dy_xhat = fma(vdy, xhat, sum_dy_xhat);
         }

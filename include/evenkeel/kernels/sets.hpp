@@ -158,7 +158,7 @@ struct NormalizeCoefficients {
       }
       exact.store(mean + k, m);
       slope.store(scale + k, m);
-      ((V::load(mean + k, m, Statistic(0)) - exact - low) * slope).store(shift + k, m);
+      ((difference(V::load(mean + k, m, Statistic(0)), exact) - low) * slope).store(shift + k, m);
     }
     *in_range = !(Statistic(0) < outside.total());
   }
@@ -194,7 +194,8 @@ struct GradientCoefficients {
       const V dy = V::load(sum_dy + k, m, Statistic(0)), dy_x = V::load(sum_dy_x + k, m, Statistic(0));
       exact.store(mean + k, m);
       rstd.store(scale + k, m);
-      const V low = exact - V::load(mean + k, m, Statistic(0)) + V::load(set_mean_low + k, m, Statistic(0));
+      const V low =
+          difference(exact, V::load(mean + k, m, Statistic(0))) + V::load(set_mean_low + k, m, Statistic(0));
       const V mean_dy_xhat = rstd * ((dy_x - low * dy) * share);
       const V tilt = zero - rstd * rstd * mean_dy_xhat;
       tilt.store(slope + k, m);
