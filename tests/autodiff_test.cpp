@@ -3,6 +3,7 @@
 
 #include <Eigen/Core>
 #include <cmath>
+#include <cstdint>
 #include <evenkeel/evenkeel.hpp>
 #include <string>
 #include <unsupported/Eigen/AutoDiff>
@@ -102,6 +103,28 @@ TYPED_TEST(AutoDiff, ThroughLayerNorm) {
 TYPED_TEST(AutoDiff, ThroughGroupNorm) {
   using Scalar = Eigen::AutoDiffScalar<TypeParam>;
   expect_same_derivatives(ek::GroupNorm<Scalar>(1, 2), ek::GroupNorm<double>(1, 2));
+}
+
+// Scalars of a size that does not divide a line of the cache, in rows of whole lines, so many that vectors would be
+// streamed: nothing is written behind them.
+TEST(AutoDiffOfTwelveBytes, StaysInsideItsRows) {
+  using Scalar = Eigen::AutoDiffScalar<Eigen::Vector2f>;
+  static_assert(sizeof(Scalar) == 12);
+  constexpr std::size_t kRows = 20000, kFeatures = 16, kValues = kRows * kFeatures, kBehind = 32;
+  const std::vector<float> plain_x = random_values<float>(kValues, 2, 1, 1);
+  std::vector<float> plain_y(kValues);
+  ek::LayerNorm<float>(kFeatures).infer(view<kOrder>(plain_x.data(), {kRows, kFeatures}),
+                                        view<kOrder>(plain_y.data(), {kRows, kFeatures}));
+  std::vector<Scalar> x, memory(kValues + kBehind, Scalar(-7.0f));
+  for (const float value : plain_x) x.emplace_back(value, Eigen::Vector2f::Zero());
+  std::size_t at = 0;
+  while (reinterpret_cast<std::uintptr_t>(&memory[at]) % 64 != 0 && at < 15) ++at;
+  Scalar* y = &memory[at];
+  ek::LayerNorm<Scalar>(kFeatures).infer(view<kOrder>(x.data(), {kRows, kFeatures}),
+                                         view<kOrder>(y, {kRows, kFeatures}));
+  for (std::size_t i = 0; i < kValues; ++i) ASSERT_NEAR(y[i].value(), plain_y[i], 1e-5) << i;
+  for (const Scalar* end = y + kValues; end < memory.data() + memory.size(); ++end)
+    EXPECT_EQ(end->value(), -7);
 }
 
 }  // namespace

@@ -78,13 +78,19 @@ Vector<T> vector_of(Index n, const T& value) {
   return values;
 }
 
-/// A count as a T; by way of double for types that are made of one.
+/// A double as a T, by way of what Eigen says such types are made of.
+template <typename T>
+T from_double(double value) {
+  return T(static_cast<typename Eigen::NumTraits<T>::Literal>(value));
+}
+
+/// A count as a T.
 template <typename T>
 T from_count(Index n) {
   if constexpr (std::is_arithmetic_v<T>) {
     return static_cast<T>(n);
   } else {
-    return T(static_cast<double>(n));
+    return from_double<T>(static_cast<double>(n));
   }
 }
 

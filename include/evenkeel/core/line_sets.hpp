@@ -265,8 +265,8 @@ class LineSets {
       simd::run<Compute>(kernels::NormalizeRows<Storage>{
           task.x, task.out, task.streams, p_.set_size(), batch.sets, batch.offsets[0], p_.batch.stride,
           task.gamma == nullptr ? nullptr : task.gamma + param,
-          task.beta == nullptr ? nullptr : task.beta + param, Statistic(task.epsilon), statistics.arrays(),
-          &written});
+          task.beta == nullptr ? nullptr : task.beta + param, from_double<Statistic>(task.epsilon),
+          statistics.arrays(), &written});
     }
     return written;
   }

@@ -135,7 +135,7 @@ template <typename Statistic>
 Statistic inverse_std(const Statistic& variance, double epsilon) {
   using std::sqrt;
   if (variance == Statistic(0) && epsilon == 0) return Statistic(0);
-  return Statistic(1) / Statistic(sqrt(Statistic(variance + Statistic(epsilon))));
+  return Statistic(1) / Statistic(sqrt(Statistic(variance + from_double<Statistic>(epsilon))));
 }
 
 /// Whether there is a range that the passes are right in; see kernels::InvStdRange.
@@ -246,7 +246,7 @@ void run_statistics(const Storage* x, const kernels::Lines& lines, const Index* 
   sums.sum(x, lines, offsets, sets, 0, elements, true);
   simd::run_baseline<Statistic>(kernels::FinishSums<ComputeOf<Storage>, Statistic>{
       sets, sums.pivots.data(), sums.first.data(), sums.second.data(), from_count<Statistic>(elements),
-      Statistic(epsilon), statistics.arrays()});
+      from_double<Statistic>(epsilon), statistics.arrays()});
 }
 
 /// moments[k] = those of elements [begin, end) of set k, for at most kBatch sets of any size: block by block, each

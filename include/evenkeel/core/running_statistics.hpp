@@ -35,7 +35,8 @@ struct RunningStatistics {
       }
     }
     ++tracked;
-    const Statistic weight = momentum ? Statistic(*momentum) : Statistic(1) / from_count<Statistic>(tracked);
+    const Statistic weight =
+        momentum ? from_double<Statistic>(*momentum) : Statistic(1) / from_count<Statistic>(tracked);
     const auto move = [&](Param& running, const Statistic& value) {
       const Statistic kept = (Statistic(1) - weight) * Statistic(running), added = weight * value;
       running = Param(Statistic(kept + added));

@@ -89,7 +89,7 @@ struct RowApply {
   EVENKEEL_INLINE void apply() const {
     constexpr int L = V::kLanes, kOfLine = std::max(1, static_cast<int>(kCacheLine<Storage>) / L);
     const Index n = end - begin;
-    const bool whole = kStream ? in_lines() : n % L == 0;
+    const bool whole = n % (kStream ? kOfLine * L : L) == 0 && (!kStream || in_lines());
     for (Index r = 0; r < rows; ++r) {
       V c[Op::kCoefficients];
       spread_coefficients<Op>(coefficients, r, c);
