@@ -13,11 +13,6 @@ namespace {
 
 namespace simd = evenkeel::simd;
 
-#ifdef _WIN32
-void setenv(const char* name, const char* value, int) { _putenv_s(name, value); }
-void unsetenv(const char* name) { _putenv_s(name, ""); }
-#endif
-
 struct TellWidth {
   int* bytes;
   template <int kBytes>
@@ -45,7 +40,12 @@ TEST(Dispatch, OtherTypesGoOneByOne) {
 
 TEST(Dispatch, WithoutSimdThereAreNoRegisters) { EXPECT_EQ(simd::register_bytes(), 0); }
 
-#elif defined(__x86_64__)
+#elif EVENKEEL_HAS_CHOICE
+
+#ifdef _WIN32
+void setenv(const char* name, const char* value, int) { _putenv_s(name, value); }
+void unsetenv(const char* name) { _putenv_s(name, ""); }
+#endif
 
 TEST(Dispatch, ObeysTheEnvironment) {
   const char* before = std::getenv("EVENKEEL_MAX_ISA");
@@ -59,6 +59,7 @@ TEST(Dispatch, ObeysTheEnvironment) {
   const int widest = chosen_for("avx512");
   EXPECT_TRUE(
       says(refusal([&] { chosen_for("mmx"); }), {"EVENKEEL_MAX_ISA", "mmx", "sse2", "avx2", "avx512"}));
+  EXPECT_EQ(chosen_for(""), widest);
   unsetenv("EVENKEEL_MAX_ISA");
   EXPECT_EQ(simd::choose_register_bytes(), widest);
   if (before != nullptr) setenv("EVENKEEL_MAX_ISA", kept.c_str(), 1);

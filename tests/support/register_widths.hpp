@@ -24,7 +24,7 @@ bool run_with(int bytes, const Kernel& kernel) {
       kernel.template operator()<16>();
       return true;
     }
-#ifdef __x86_64__
+#if EVENKEEL_HAS_CHOICE
     if (bytes == 32 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
       evenkeel::simd::run_avx2(kernel);
       return true;

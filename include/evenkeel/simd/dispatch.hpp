@@ -11,15 +11,23 @@
 #include "evenkeel/base/error.hpp"
 #include "evenkeel/simd/vec.hpp"
 
+// One program has kernels for several instruction sets. Not by g++ for Windows, which spills wide registers to a stack
+// that is aligned for narrow ones (GCC's bug 54412).
+#if EVENKEEL_HAS_VECTORS && defined(__x86_64__) && (!defined(_WIN32) || defined(__clang__))
+#define EVENKEEL_HAS_CHOICE 1
+#else
+#define EVENKEEL_HAS_CHOICE 0
+#endif
+
 namespace evenkeel::simd {
 EVENKEEL_BEGIN
 
-#if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
+#if EVENKEEL_HAS_CHOICE
 
 /// The widest register that EVENKEEL_MAX_ISA (sse2, avx2, avx512) allows, in bytes.
 inline int max_register_bytes() {
   const char* cap = std::getenv("EVENKEEL_MAX_ISA");
-  if (cap == nullptr || std::string_view(cap) == "avx512") return 64;
+  if (cap == nullptr || *cap == 0 || std::string_view(cap) == "avx512") return 64;
   if (std::string_view(cap) == "avx2") return 32;
   if (std::string_view(cap) == "sse2") return 16;
   fail({"", "EVENKEEL_MAX_ISA"}, {"is '", cap, "', must be sse2, avx2 or avx512"});
@@ -65,7 +73,7 @@ template <typename Kernel>
 /// Bytes of a register in the instruction set that this process uses, chosen once; 0 is one element at a
 /// time.
 inline int register_bytes() {
-#if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
+#if EVENKEEL_HAS_CHOICE
   static const int chosen = choose_register_bytes();
   return chosen;
 #elif EVENKEEL_HAS_VECTORS
@@ -88,7 +96,7 @@ template <typename T, typename Kernel>
 /// The same, compiled for this machine's instruction set.
 template <typename T, typename Kernel>
 void run(const Kernel& kernel) {
-#if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
+#if EVENKEEL_HAS_CHOICE
   if constexpr (kHasVectors<T>) {
     const int bytes = register_bytes();
     if (bytes == 64) return run_avx512(kernel);
