@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/contract.hpp"
@@ -90,6 +91,21 @@ TYPED_TEST(BatchNormRunning, AverageAllBatchesWithoutAMomentum) {
   this->train(layer, this->kThird);
   this->expect(layer, {3, 1}, {26.0 / 9, 10.0 / 9});
   EXPECT_EQ(layer.num_batches_tracked(), 3);
+}
+
+TYPED_TEST(BatchNormRunning, AverageGoesOnFromWhatIsLoaded) {
+  using Layer = ek::BatchNorm<typename TypeParam::Scalar>;
+  Layer saved(2, with_momentum(std::nullopt)), loaded = saved;
+  this->train(saved, this->kFirst);
+  this->train(saved, this->kSecond);
+  loaded.running_mean() = saved.running_mean();
+  loaded.running_var() = saved.running_var();
+  loaded.num_batches_tracked() = std::as_const(saved).num_batches_tracked();
+  for (Layer* layer : {&saved, &loaded}) {
+    this->train(*layer, this->kThird);
+    this->expect(*layer, {3, 1}, {26.0 / 9, 10.0 / 9});
+    EXPECT_EQ(layer->num_batches_tracked(), 3);
+  }
 }
 
 TYPED_TEST(BatchNormRunning, StayWithMomentumZeroAndFollowWithMomentumOne) {

@@ -3,6 +3,7 @@
 
 #include <Eigen/Core>
 #include <evenkeel/evenkeel.hpp>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -191,7 +192,8 @@ class FreeFunctionArguments : public ::testing::Test {
 
   const Eigen::DefaultDevice device{};
   Eigen::Tensor<float, 2> x{8, 4}, y{8, 4}, dy{8, 4}, dx{8, 4};
-  Eigen::VectorXf parameters = Eigen::VectorXf::LinSpaced(8, 1, 2), gradient = Eigen::VectorXf::Zero(4);
+  Eigen::VectorXf parameters = Eigen::VectorXf::LinSpaced(8, 1, 2), gradient = Eigen::VectorXf::Zero(4),
+                  gradient_of_beta = gradient;
   ek::Moments<double> moments;
 };
 
@@ -245,6 +247,53 @@ TEST_F(FreeFunctionArguments, MomentsKeepWhatIsWanted) {
   EXPECT_EQ(kept.variance.size(), kept.mean.size());
   EXPECT_EQ(kept.mean_low.size(), kept.mean.size());
   EXPECT_TRUE((kept.inv_std == inv_std).all());
+  kept.keeps_variance = kept.keeps_mean_low = false;
+  forward();  // or backward would take what the call before has left
+  EXPECT_EQ(kept.variance.size() + kept.mean_low.size(), 0);
+}
+
+// Moments may be a caller's own.
+TEST_F(FreeFunctionArguments, MomentsMustBeWhole) {
+  const auto backward = [&](const ek::Moments<double>& given) {
+    return refusal([&] {
+      ek::batch_norm_backward(device, x, dy, parameters.head(4), given, {}, dx, gradient, gradient_of_beta);
+    });
+  };
+  const auto without = [&](Eigen::ArrayXd ek::Moments<double>::*array, Index size) {
+    ek::Moments<double> given = moments;
+    (given.*array).conservativeResize(size);
+    return given;
+  };
+  using Moments = ek::Moments<double>;
+  EXPECT_TRUE(says(backward(without(&Moments::mean, 3)), {"batch_norm_backward:", "moments", "3", "4"}));
+  EXPECT_TRUE(says(backward(without(&Moments::inv_std, 0)), {"moments.inv_std", "0", "4"}));
+  EXPECT_TRUE(says(backward(without(&Moments::mean_low, 2)), {"moments.mean_low", "2", "4"}));
+  EXPECT_TRUE(says(backward(without(&Moments::mean_low, 0)), {"nothing was thrown"}));
+  EXPECT_TRUE(says(backward(without(&Moments::variance, 0)), {"nothing was thrown"}));
+}
+
+TEST_F(FreeFunctionArguments, ANormalizedShapeMustHaveAnAxis) {
+  const std::vector<Index> none;
+  const Eigen::Tensor<float, 2> before = y;
+  for (const std::optional<Index> axis : {std::optional<Index>(), std::optional<Index>(1)}) {
+    ek::LayerNormOptions options;
+    options.axis = axis;
+    EXPECT_TRUE(says(refusal([&] {
+                       ek::layer_norm_infer(device, x, none, parameters.head(4), parameters.tail(4), options,
+                                            y);
+                     }),
+                     {"evenkeel::layer_norm_infer:", "normalized_shape", "0", "1 to 8"}));
+  }
+  for (Index i = 0; i < x.size(); ++i) EXPECT_EQ(y.data()[i], before.data()[i]);
+}
+
+TEST_F(FreeFunctionArguments, AViewOfNothingIsNoParameter) {
+  const ek::TensorView<const float> none;
+  const Eigen::VectorXf empty;
+  Eigen::Tensor<float, 2> expected(8, 4);
+  ek::batch_norm_forward(device, x, empty, empty, {}, expected, moments);
+  ek::batch_norm_forward(device, x, none, none, {}, y, moments);
+  for (Index i = 0; i < x.size(); ++i) EXPECT_EQ(y.data()[i], expected.data()[i]);
 }
 
 TEST_F(FreeFunctionArguments, InferenceMayNotWriteOverItsStatistics) {

@@ -200,6 +200,15 @@ TYPED_TEST(EveryLayer, RefusesBackwardBeforeForward) {
   });
 }
 
+TYPED_TEST(EveryLayer, RefusesBackwardOnceItIsMovedFrom) {
+  auto layer = this->trained();
+  const auto other = std::move(layer);
+  const Shape& s = this->shape_;
+  EXPECT_TRUE(says(
+      refusal([&] { layer.backward(this->in(s), view<kOrder>(this->dy_, s), view<kOrder>(this->dx_, s)); }),
+      {TypeParam::name() + "backward:", "0"}));
+}
+
 TYPED_TEST(EveryLayer, RefusesBackwardOfAnotherShape) {
   auto layer = this->trained();
   const Shape other = {3, 6, 5};

@@ -8,13 +8,14 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// What a BatchNorm is beside its channels.
+/// What a BatchNorm is beside its channels. batch_norm_forward and its like take epsilon and axis; the rest is the
+/// layer's.
 struct BatchNormOptions {
   double epsilon = 1e-5;                 // added to the variance, under the root
   std::optional<double> momentum = 0.1;  // the weight of the new batch; nullopt: the average of all batches
   Index axis = 1;                        // of the channels; negative counts from the last
   bool affine = true;                    // has gamma and beta
-  bool track_running_stats = true;       // false: infer takes the batch's own statistics
+  bool track_running_stats = true;       // false: infer takes the batch's own statistics, as forward does
 };
 
 namespace internal {
@@ -47,7 +48,7 @@ void batch_norm_forward(const Caller& caller, const Device& device, const X& x, 
   const TensorView<const Scalar> in = input_view(caller, "x", x);
   const BatchNormCall call = batch_norm_call(caller, in, channels, options);
   if (call.values == 1) {
-    fail(caller, {"x has 1 value per channel in ", in.shape.text(), ", training needs at least 2"});
+    fail(caller, {"x has 1 value per channel in ", in.shape.text(), ", its own statistics need at least 2"});
   }
   const auto affine = affine_of<Scalar>(caller, gamma, beta, call.channels);
   call_forward(caller, device, in, call.partition, affine, options.epsilon, y, moments);
@@ -148,10 +149,11 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
 /// forward takes mean and variance from the batch and moves the running statistics; infer takes the running
-/// statistics, or the batch's own where the layer tracks none.
+/// statistics, or the batch's own where the layer tracks none. A batch's own statistics take at least two values per
+/// channel.
 ///
-/// Shapes       x: any of rank 1 to 8 with `channels` on options.axis. Empty batches are legal and change
-///              nothing.
+/// Shapes       x: any of rank 1 to 8 with `channels` on options.axis. Empty batches are legal and leave the running
+///              statistics as they are.
 /// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
 ///              or wider.
 /// Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an error.
@@ -188,7 +190,9 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   const Vector<Param>& running_mean() const { return running_.mean; }
   const Vector<Param>& running_var() const { return running_.variance; }
 
-  /// Batches that moved the running statistics, and batches that a non-finite statistic kept from it.
+  /// Batches that moved the running statistics, and batches that a non-finite statistic kept from it. The first, which
+  /// is the weight of what is loaded where momentum is nullopt, may be assigned with it.
+  Index& num_batches_tracked() { return running_.tracked; }
   Index num_batches_tracked() const { return running_.tracked; }
   Index rejected_batches() const { return running_.rejected; }
 

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <functional>
-#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -11,7 +9,8 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// What a LayerNorm is beside its features.
+/// What a LayerNorm is beside its features. layer_norm_forward and its like take epsilon and axis; the rest is the
+/// layer's.
 struct LayerNormOptions {
   double epsilon = 1e-5;                     // added to the variance, under the root
   std::optional<Index> axis = std::nullopt;  // the first one; negative from the last; nullopt: the last ones
@@ -21,30 +20,25 @@ struct LayerNormOptions {
 
 namespace internal {
 
-inline Index product(const std::vector<Index>& extents) {
-  return std::accumulate(extents.begin(), extents.end(), Index(1), std::multiplies<Index>());
-}
-
 /// x's memory as samples and features, once x is seen to have the normalized axes.
 template <typename Storage>
 FeaturePartition layer_norm_partition(const Caller& caller, const TensorView<const Storage>& x,
-                                      const std::vector<Index>& normalized_shape,
-                                      const LayerNormOptions& options) {
+                                      const Shape& normalized_shape, const LayerNormOptions& options) {
   check_epsilon(caller, options.epsilon);
-  const int axes = static_cast<int>(normalized_shape.size());
+  const int axes = normalized_shape.rank();
+  if (axes == 0) fail(caller, {"normalized_shape has rank 0, must have 1 to 8"});
   if (!options.axis && axes > x.shape.rank()) {
     fail(caller, {"normalized_shape has ", axes, " axes, x ", x.shape.text(), " has ", x.shape.rank()});
   }
   const int first = resolve_axis(caller, "axis", options.axis.value_or(-axes), x.shape);
   for (int i = 0; i < axes; ++i) {
     const int axis = first + i;
-    const Index expected = normalized_shape[static_cast<std::size_t>(i)];
     if (axis >= x.shape.rank()) {
-      fail(caller, {"normalized_shape has ", counted(axes, "axis"), " from axis ", first, " on, x ",
-                    x.shape.text(), " has ", x.shape.rank() - first});
+      fail(caller, {"normalized_shape has rank ", axes, " from axis ", first, " on, x ", x.shape.text(),
+                    " has ", x.shape.rank() - first, " axes there"});
     }
-    if (x.shape[axis] != expected) {
-      fail(caller, {"x has ", on_axis(x.shape, axis, "feature"), ", expected ", expected});
+    if (x.shape[axis] != normalized_shape[i]) {
+      fail(caller, {"x has ", on_axis(x.shape, axis, "feature"), ", expected ", normalized_shape[i]});
     }
   }
   const MemoryShape shape(x.shape, x.layout);
@@ -53,9 +47,9 @@ FeaturePartition layer_norm_partition(const Caller& caller, const TensorView<con
 }
 
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
-void layer_norm_forward(const Caller& caller, const Device& device, const X& x,
-                        const std::vector<Index>& normalized_shape, const Gamma& gamma, const Beta& beta,
-                        const LayerNormOptions& options, Y& y, Moments<StatisticOf<ScalarOf<X>>>* moments) {
+void layer_norm_forward(const Caller& caller, const Device& device, const X& x, const Shape& normalized_shape,
+                        const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y& y,
+                        Moments<StatisticOf<ScalarOf<X>>>* moments) {
   const auto in = input_view(caller, "x", x);
   const FeaturePartition partition = layer_norm_partition(caller, in, normalized_shape, options);
   const auto affine = affine_of<ScalarOf<X>>(caller, gamma, beta, partition.params());
@@ -65,7 +59,7 @@ void layer_norm_forward(const Caller& caller, const Device& device, const X& x,
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void layer_norm_backward(const Caller& caller, const Device& device, const X& x, const Dy& dy,
-                         const std::vector<Index>& normalized_shape, const Gamma& gamma,
+                         const Shape& normalized_shape, const Gamma& gamma,
                          const Moments<StatisticOf<ScalarOf<X>>>& moments, const LayerNormOptions& options,
                          Dx& dx, GradGamma* grad_gamma, GradBeta* grad_beta,
                          Vector<StatisticOf<ScalarOf<X>>>& workspace) {
@@ -102,7 +96,8 @@ void layer_norm_forward(const Device& device, const X& x, const std::vector<Inde
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
                         const LayerNormOptions& options, Y&& y, Moments<StatisticOf<ScalarOf<X>>>& moments) {
-  layer_norm_forward(device, x, std::vector<Index>{gamma.size()}, gamma, beta, options, y, moments);
+  internal::layer_norm_forward({"", "layer_norm_forward"}, device, x, Shape{gamma.size()}, gamma, beta,
+                               options, y, &moments);
 }
 
 /// The gradients of layer_norm_forward, from the moments that it left.
@@ -134,8 +129,9 @@ template <typename Device, typename X, typename Dy, typename Gamma, typename Dx,
 void layer_norm_backward(const Device& device, const X& x, const Dy& dy, const Gamma& gamma,
                          const Moments<StatisticOf<ScalarOf<X>>>& moments, const LayerNormOptions& options,
                          Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
-  layer_norm_backward(device, x, dy, std::vector<Index>{gamma.size()}, gamma, moments, options, dx,
-                      grad_gamma, grad_beta);
+  Vector<StatisticOf<ScalarOf<X>>> workspace;
+  internal::layer_norm_backward({"", "layer_norm_backward"}, device, x, dy, Shape{gamma.size()}, gamma,
+                                moments, options, dx, &grad_gamma, &grad_beta, workspace);
 }
 
 /// layer_norm_forward without moments.
@@ -150,7 +146,8 @@ void layer_norm_infer(const Device& device, const X& x, const std::vector<Index>
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_infer(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
                       const LayerNormOptions& options, Y&& y) {
-  layer_norm_infer(device, x, std::vector<Index>{gamma.size()}, gamma, beta, options, y);
+  internal::layer_norm_forward({"", "layer_norm_infer"}, device, x, Shape{gamma.size()}, gamma, beta, options,
+                               y, static_cast<Moments<StatisticOf<ScalarOf<X>>>*>(nullptr));
 }
 
 /// Layer normalization with its parameters.
@@ -198,7 +195,7 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
     }
     for (const Index features : normalized_shape) check_positive(caller("LayerNorm"), "features", features);
     check_countable(caller("LayerNorm"), "normalized_shape", normalized_shape, sizeof(ParamOf<Scalar>));
-    return internal::product(normalized_shape);
+    return Shape(normalized_shape).size();
   }
 
   template <typename Device, typename X, typename Y>

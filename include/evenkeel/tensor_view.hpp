@@ -101,8 +101,8 @@ struct TensorView {
   Shape shape;                // of rank 1 to 8
   Layout layout = row_major;  // of a contiguous tensor, so that strides follow
 
-  /// How many elements.
-  Index size() const { return shape.size(); }
+  /// How many elements; of a view of nothing, which has rank 0, none.
+  Index size() const { return shape.rank() == 0 ? 0 : shape.size(); }
 };
 
 /// A view of anybody's memory: ek::view(pointer, {n, c, h, w}, ek::row_major).
@@ -289,7 +289,7 @@ using ScalarOf = typename ArgumentScalar<T>::type;
 template <typename T>
 TensorView<const ScalarOf<T>> input_view(const Caller& caller, const char* name, const T& argument) {
   const auto v = ArgumentOf<T>::view(caller, name, argument);
-  if (v.data == nullptr && v.size() > 0) {
+  if (v.data == nullptr && v.shape.size() > 0) {
     fail(caller, {name, " has null data and shape ", v.shape.text()});
   }
   return {v.data, v.shape, v.layout};

@@ -67,6 +67,8 @@ TEST(Team, IsAsLargeAsTheWork) {
   EXPECT_EQ(Pooled(device, 1000).threads(), 1);
   EXPECT_EQ(Pooled(device, kLarge).threads(), 3);
   EXPECT_EQ(ek::Team<Eigen::DefaultDevice>(Eigen::DefaultDevice(), kLarge).threads(), 1);
+  // std::thread::hardware_concurrency() may be 0.
+  EXPECT_EQ(Pooled(Eigen::ThreadPoolDevice(&pool, 0), kLarge).threads(), 1);
 }
 
 // The caller does all the work then, and those who come late do not touch what is gone.

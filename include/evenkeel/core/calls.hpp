@@ -52,8 +52,8 @@ template <typename Param, typename T>
 const Param* param_data(const Caller& caller, const char* name, const T& values, Index expected) {
   static_assert(std::is_same_v<ScalarOf<T>, Param>,
                 "evenkeel: parameters must be of the type ParamOf<Scalar>");
+  if (ArgumentOf<T>::view(caller, name, values).size() == 0) return nullptr;
   const TensorView<const Param> v = input_view(caller, name, values);
-  if (v.size() == 0) return nullptr;
   check_size(caller, name, v.size(), expected);
   return v.data;
 }
@@ -164,6 +164,12 @@ void call_backward(const Caller& caller, const Device& device, const TensorView<
   if (moments.size() != p.sets()) {
     fail(caller, {"moments has ", counted(moments.size(), "set"), ", expected ", p.sets()});
   }
+  const auto check_moments = [&](const char* name, const Vector<StatisticOf<Storage>>& array) {
+    if (!moments.has_room(array, p.sets())) check_size(caller, name, array.size(), p.sets());
+  };
+  check_moments("moments.mean", moments.mean);
+  check_moments("moments.inv_std", moments.inv_std);
+  if (moments.mean_low.size() > 0) check_moments("moments.mean_low", moments.mean_low);
   const Param* scale = param_data<Param>(caller, "gamma", gamma, p.params());
   Output<Dx> output(caller, "dx", dx, "dy", upstream);
   output.must_not_overlap("x", x.data, x.size());

@@ -42,13 +42,17 @@ struct Moments {
     m.resize(sets);
     return m;
   }
-  /// Whether there is room for so many sets.
+  /// Whether one of the arrays has room for so many sets.
+  bool has_room(const Vector<Statistic>& array, Index sets) const {
+    return keeps_room ? array.size() >= sets : array.size() == sets;
+  }
+  /// Whether all that is kept has, and the others are empty.
   bool fits(Index sets) const {
-    const auto has_room = [&](const Vector<Statistic>& v) {
-      return keeps_room ? v.size() >= sets : v.size() == sets;
+    const auto is_right = [&](const Vector<Statistic>& array, bool kept) {
+      return kept ? has_room(array, sets) : array.size() == 0;
     };
-    return has_room(mean) && has_room(inv_std) && (!keeps_mean_low || has_room(mean_low)) &&
-           (!keeps_variance || has_room(variance));
+    return is_right(mean, true) && is_right(inv_std, true) && is_right(mean_low, keeps_mean_low) &&
+           is_right(variance, keeps_variance);
   }
 
   /// How many sets there are.

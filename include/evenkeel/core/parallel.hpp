@@ -25,9 +25,9 @@ struct IsDevice<Eigen::ThreadPoolDevice> : std::true_type {};
 /// Elements that are worth waking up threads that have slept, which takes about 15 us, and each one's share.
 constexpr Index kWorthThreads = 262144, kShare = 65536;
 
-/// How many of a device's threads take part in work on so many elements.
+/// How many of a device's threads take part in work on so many elements; of a device without any, the present one.
 inline int team_size(Index elements, int threads) {
-  return elements < kWorthThreads ? 1 : static_cast<int>(std::min<Index>(elements / kShare, threads));
+  return elements < kWorthThreads ? 1 : static_cast<int>(std::clamp<Index>(threads, 1, elements / kShare));
 }
 
 /// The threads that take part in work on so many elements.

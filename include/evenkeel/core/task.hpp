@@ -42,8 +42,8 @@ class CoefficientTable {
 /// not written over an input, whose lines are there already.
 template <typename Task>
 bool goes_past_caches(const Partition& p, const Task& task, int threads) {
-  const Index arrays = task.dy == nullptr ? 2 : 3, bytes = static_cast<Index>(sizeof(*task.out));
-  return arrays * p.size() * bytes >= simd::caches().streaming_on(threads) && task.out != task.x &&
+  const Index bytes = (task.dy == nullptr ? 2 : 3) * static_cast<Index>(sizeof(*task.out));
+  return p.size() >= simd::caches().streaming_on(threads) / bytes && task.out != task.x &&
          task.out != task.dy;
 }
 
