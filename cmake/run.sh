@@ -20,12 +20,14 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
   bench [ARGUMENT...]  build and run the benchmarks, e.g. bench --benchmark_filter=layer_norm
   compare [ARGUMENT...]
                        build and run the comparison with oneDNN, PyTorch and Eigen expressions,
-                       e.g. compare --filter layer_norm; writes compare.md, .json and .svg there
+                       e.g. compare --filter layer_norm; writes compare.md, .json and .svg
+                       to build/compare
   errors [--output DIR]
                        print the errors of the same libraries on inputs that are hard to
                        normalize; writes errors.md to DIR, build/errors unless it is given
   matrix [NAME...]     run the tests as other compilers and for other machines build them, all or
-                       of these: clang16 libcxx eigen aarch64 i686 mingw
+                       of these: clang16 libcxx aarch64 i686 mingw, and where EVENKEEL_EIGEN_DIR
+                       is an unpacked Eigen or CMAKE_PREFIX_PATH has an installed one, eigen
   docs                 build the pages of cmake/docs and of the public headers with Doxygen, in
                        build/docs; what has no documentation, and any other warning, is an error
   help                 print this
@@ -52,8 +54,9 @@ has_cmake_package() {
 
 # Whether what the Debian package $1 is wanted for is here, from whatever source.
 has() {
+  local compiler=${CXX:-c++}
   case $1 in
-    g++) command -v "${CXX:-c++}" >/dev/null ;;
+    g++) command -v "${compiler%% *}" >/dev/null ;; # CXX may be "ccache g++"
     ninja-build) command -v ninja >/dev/null ;;
     qemu-user) command -v qemu-x86_64 >/dev/null ;;
     llvm) command -v llvm-cov >/dev/null ;;
@@ -62,7 +65,8 @@ has() {
     libbenchmark-dev) has_cmake_package benchmark ;;
     libtorch-dev) has_cmake_package Torch ;;
     nlohmann-json3-dev) has_cmake_package nlohmann_json ;;
-    lib*) dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed ;;
+    wine64) [[ -x /usr/lib/wine/wine64 ]] ;;
+    lib* | g++-*) dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }
@@ -190,8 +194,9 @@ matrix() {
         tests_of libcxx -DCMAKE_CXX_COMPILER=clang++-16 -DCMAKE_CXX_FLAGS=-stdlib=libc++ "${from_source[@]}"
         ;;
       eigen)
-        [[ -n ${EVENKEEL_EIGEN_DIR:-} ]] || fail "eigen: EVENKEEL_EIGEN_DIR must be the directory of an unpacked Eigen"
-        tests_of eigen -DEVENKEEL_EIGEN_DIR="$EVENKEEL_EIGEN_DIR"
+        [[ -n ${EVENKEEL_EIGEN_DIR:-}${CMAKE_PREFIX_PATH:-} ]] ||
+          fail "eigen: EVENKEEL_EIGEN_DIR must be the directory of an unpacked Eigen, or CMAKE_PREFIX_PATH that of an installed one"
+        tests_of eigen -DEVENKEEL_EIGEN_DIR="${EVENKEEL_EIGEN_DIR:-}"
         ;;
       aarch64)
         need g++-aarch64-linux-gnu qemu-user
@@ -204,10 +209,10 @@ matrix() {
           '-DCMAKE_CROSSCOMPILING_EMULATOR=/usr/i686-linux-gnu/lib/ld-linux.so.2;--library-path;/usr/i686-linux-gnu/lib'
         ;;
       mingw)
-        need g++-mingw-w64-x86-64-posix
+        need g++-mingw-w64-x86-64-posix wine64
+        export WINEDEBUG=-all
         tests_for mingw Windows x86_64 x86_64-w64-mingw32-g++-posix -DCMAKE_EXE_LINKER_FLAGS=-static \
-          -DCMAKE_GTEST_DISCOVER_TESTS_DISCOVERY_MODE=PRE_TEST
-        continue # nothing here runs them
+          -DCMAKE_CROSSCOMPILING_EMULATOR=/usr/lib/wine/wine64
         ;;
       *) fail "matrix has no '$name'" ;;
     esac

@@ -8,6 +8,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 repetitions=${1:-5}
 eigen=${EIGEN_INCLUDE:-/usr/include/eigen3}
+[[ -d $eigen/Eigen ]] || { echo "cost_of_including.sh: no Eigen in $eigen, set EIGEN_INCLUDE" >&2; exit 1; }
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 

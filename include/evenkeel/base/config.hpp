@@ -7,9 +7,9 @@
 
 // For the library itself.
 
-// A caller may define before the first include:
+// A caller may define for the whole program, before the first include:
 //   EVENKEEL_NO_SIMD         compute one element at a time, with no compiler extension
-//   EVENKEEL_FAIL(message)   what happens on bad input when exceptions are off; must not return
+//   EVENKEEL_FAIL(message)   what happens on bad input, instead of an exception; must not return
 //   EVENKEEL_EXTERN_KERNELS, EVENKEEL_COMPILE_KERNELS
 //                            kernels are compiled in one translation unit; see kernels/extern.hpp
 

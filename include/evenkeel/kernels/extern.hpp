@@ -4,7 +4,7 @@
 // compile.
 //
 // Define EVENKEEL_EXTERN_KERNELS for the whole program, and EVENKEEL_COMPILE_KERNELS in one translation unit of each
-// scalar in use:
+// scalar in use, compiled for the same instruction set as those that call them:
 //
 //   #define EVENKEEL_COMPILE_KERNELS float   // or double, Eigen::half, Eigen::bfloat16
 //   #include <evenkeel/kernels/extern.hpp>
