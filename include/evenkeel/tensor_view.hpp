@@ -301,7 +301,7 @@ bool overlap(const A* a, Index a_size, const B* b, Index b_size) {
   const auto begin = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
   const std::uintptr_t a_end = begin(a) + static_cast<std::uintptr_t>(a_size) * sizeof(A);
   const std::uintptr_t b_end = begin(b) + static_cast<std::uintptr_t>(b_size) * sizeof(B);
-  return begin(a) < b_end && begin(b) < a_end;
+  return a_size > 0 && b_size > 0 && begin(a) < b_end && begin(b) < a_end;
 }
 
 /// A tensor's place, whatever it holds.

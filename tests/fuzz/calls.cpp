@@ -1,17 +1,15 @@
 // Any call with any arguments: a right one is carried out and writes its outputs alone, a wrong one is refused by
 // name and changes nothing.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <evenkeel/evenkeel.hpp>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "arguments.hpp"
 #include "choices.hpp"
 #include "support/same.hpp"
 #include "support/shape.hpp"
@@ -21,9 +19,6 @@ namespace ek_test {
 namespace {
 
 enum class Norm { batch, layer, group };
-
-/// All memory that calls may see.
-using Arena = std::array<float, 4096>;
 
 /// The arguments of a layer and of its calls.
 struct Setup {
@@ -67,27 +62,6 @@ bool can_be_made(const Setup& s) {
   return s.norm == Norm::layer || (s.groups > 0 && s.features[0] % s.groups == 0);
 }
 
-/// A tensor somewhere in the arena; rank and extents may be of no use.
-struct Argument {
-  Shape shape;
-  ek::Layout layout;
-  float* data;
-
-  Index size() const { return size_of(shape); }
-  bool is_view() const {
-    const auto is_extent = [](Index extent) { return extent >= 0; };
-    return !shape.empty() && shape.size() <= 8 && std::all_of(shape.begin(), shape.end(), is_extent);
-  }
-  bool is_usable() const { return is_view() && (data != nullptr || size() == 0); }
-  bool is_like(const Argument& other) const {
-    return shape == other.shape && (layout == other.layout || shape.size() == 1);
-  }
-  bool overlaps(const Argument& other) const {
-    return size() > 0 && other.size() > 0 && data < other.data + other.size() && other.data < data + size();
-  }
-  bool is_apart_or_same(const Argument& other) const { return !overlaps(other) || data == other.data; }
-};
-
 /// A shape that suits the setup, or any.
 Shape any_shape(Choices& choices, const Setup& s) {
   Shape shape;
@@ -103,24 +77,6 @@ Shape any_shape(Choices& choices, const Setup& s) {
   return shape;
 }
 
-Argument any_argument(Choices& choices, Arena& arena, const Shape& shape, ek::Layout layout) {
-  Argument a{shape, layout, nullptr};
-  const Index size = a.is_view() ? a.size() : 0, room = static_cast<Index>(arena.size()) - size;
-  if (room < 0) {
-    a.shape = {1};
-    return a;
-  }
-  if (!choices.rarely()) a.data = arena.data() + choices.between(0, room);
-  return a;
-}
-
-/// Like `model`, or else.
-Argument another(Choices& choices, Arena& arena, const Setup& s, const Argument& model) {
-  if (choices.rarely()) return any_argument(choices, arena, any_shape(choices, s), choices.layout());
-  if (choices.rarely()) return model;
-  return any_argument(choices, arena, model.shape, model.layout);
-}
-
 bool suits(const Setup& s, const Shape& shape) {
   const Index rank = rank_of(shape), count = s.norm == Norm::layer ? rank_of(s.features) : 1;
   const Index axis = s.has_axis ? wrapped(s.axis, shape) : rank - count;
@@ -131,68 +87,44 @@ bool suits(const Setup& s, const Shape& shape) {
   return batch >= 0 && batch < rank && batch != axis;
 }
 
-/// Does the call, which is right or not. Where it is refused: the message.
-template <typename Call>
-std::optional<std::string> refusal_of(bool is_right, const std::string& name, Call call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    const std::string refusal = error.what();
-    if (refusal.rfind("evenkeel::", 0) != 0) broken(name + ": a refusal says who refuses: " + refusal);
-    if (is_right) broken(name + ": a right call is carried out: " + refusal);
-    return refusal;
-  }
-  if (!is_right) broken(name + ": a wrong call is refused");
-  return std::nullopt;
-}
-
-/// The same, and looks at what the call did.
+/// Does the call, and looks at what it did.
 template <typename Layer, typename Call>
-void expect(bool is_right, const Layer& layer, Arena& arena, const Argument& out, const std::string& name,
-            Call call) {
-  const Arena before = arena;
+void expect(bool is_right, const Layer& layer, const Arena& arena, const Argument& out,
+            const std::string& name, Call call) {
   const std::vector<double> state = state_of(layer);
-  const std::optional<std::string> refusal = refusal_of(is_right, name, call);
+  const std::optional<std::string> refusal = outcome_of(is_right, name, arena, {out}, call);
   if (refusal && !same_bits(state_of(layer), state))
     broken(name + ": refusing changes no layer: " + *refusal);
-  const Index size = refusal ? 0 : out.size();
-  const Index begin = size > 0 ? out.data - arena.data() : 0, end = begin + size;
-  const auto is_same = [&](Index from, Index to) {  // bit for bit, since there may be NaN
-    return std::memcmp(arena.data() + from, before.data() + from, at(to - from) * sizeof(float)) == 0;
-  };
-  if (!is_same(0, begin) || !is_same(end, static_cast<Index>(arena.size())))
-    broken(name + ": a call writes its output alone");
 }
 
 template <typename Layer>
 void check_calls(Choices& choices, const Setup& s, Layer layer) {
-  Arena arena;
-  for (std::size_t i = 0; i < arena.size(); ++i) arena[i] = static_cast<float>(i * 37 % 101) / 16 - 3;
+  Arena arena = filled_arena();
+  const auto shape = [&] { return any_shape(choices, s); };
   std::optional<Argument> seen;  // what forward saw last
   for (int calls = 0; calls < 8; ++calls) {
-    const Argument x = any_argument(choices, arena, any_shape(choices, s), choices.layout());
+    const Argument x = any_argument(choices, arena, shape(), choices.layout());
     const Index kind = choices.between(0, 2);
-    const auto view_of = [](const Argument& a) { return ek::view(a.data, ek::Shape(a.shape), a.layout); };
     if (kind == 1) {
       const Argument& used = seen && !choices.rarely() ? *seen : x;
-      const Argument dy = another(choices, arena, s, used), dx = another(choices, arena, s, dy);
+      const Argument dy = another(choices, arena, used, shape), dx = another(choices, arena, dy, shape);
       const bool is_right = used.is_usable() && seen && used.is_like(*seen) && dy.is_usable() &&
                             dy.is_like(used) && dx.is_usable() && dx.is_like(dy) && dx.is_apart_or_same(dy) &&
                             !dx.overlaps(used);
       expect(is_right, layer, arena, dx, "backward",
-             [&] { layer.backward(view_of(used), view_of(dy), view_of(dx)); });
+             [&] { layer.backward(used.view(), dy.view(), dx.view()); });
       continue;
     }
-    const Argument y = another(choices, arena, s, x);
+    const Argument y = another(choices, arena, x, shape);
     const bool needs_two = s.norm == Norm::batch && (kind == 0 || !s.tracks);
     const bool is_right = x.is_usable() && suits(s, x.shape) && !(needs_two && x.size() == s.features[0]) &&
                           y.is_usable() && y.is_like(x) && y.is_apart_or_same(x);
     if (kind == 0) {
-      expect(is_right, layer, arena, y, "forward", [&] { layer.forward(view_of(x), view_of(y)); });
+      expect(is_right, layer, arena, y, "forward", [&] { layer.forward(x.view(), y.view()); });
       if (is_right) seen = x;
     } else {
       const Layer& trained = layer;
-      expect(is_right, layer, arena, y, "infer", [&] { trained.infer(view_of(x), view_of(y)); });
+      expect(is_right, layer, arena, y, "infer", [&] { trained.infer(x.view(), y.view()); });
     }
   }
 }
