@@ -27,7 +27,7 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
                        normalize; writes errors.md to DIR, build/errors unless it is given
   matrix [NAME...]     run the tests as other compilers and for other machines build them, all or
                        of these: clang16 libcxx aarch64 i686 mingw, and where EVENKEEL_EIGEN_DIR
-                       is an unpacked Eigen or CMAKE_PREFIX_PATH has an installed one, eigen
+                       is an unpacked Eigen, eigen, which takes one in CMAKE_PREFIX_PATH too
   docs                 build the pages of cmake/docs and of the public headers with Doxygen, in
                        build/docs; what has no documentation, and any other warning, is an error
   help                 print this

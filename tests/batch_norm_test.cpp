@@ -106,6 +106,9 @@ TYPED_TEST(BatchNormRunning, AverageGoesOnFromWhatIsLoaded) {
     this->expect(*layer, {3, 1}, {26.0 / 9, 10.0 / 9});
     EXPECT_EQ(layer->num_batches_tracked(), 3);
   }
+  loaded.num_batches_tracked() = -1;
+  EXPECT_TRUE(says(refusal([&] { this->train(loaded, this->kFirst); }),
+                   {"evenkeel::BatchNorm::forward:", "num_batches_tracked", "-1", "0"}));
 }
 
 TYPED_TEST(BatchNormRunning, StayWithMomentumZeroAndFollowWithMomentumOne) {

@@ -205,6 +205,9 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
     if (options_.track_running_stats) {
       check_size(caller("forward"), "running_mean", running_.mean.size(), channels_);
       check_size(caller("forward"), "running_var", running_.variance.size(), channels_);
+      if (running_.tracked < 0) {
+        fail(caller("forward"), {"num_batches_tracked is ", running_.tracked, ", must be at least 0"});
+      }
     }
     internal::batch_norm_forward(caller("forward"), device, in, channels_, this->gamma_, this->beta_,
                                  options_, y, &this->moments_);

@@ -5,8 +5,8 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// What a GroupNorm is beside its groups and channels. group_norm_forward and its like take all but affine, which is the
-/// layer's.
+/// What a GroupNorm is beside its groups and channels. group_norm_forward and its like take all but affine, which is
+/// the layer's.
 struct GroupNormOptions {
   double epsilon = 1e-5;  // added to the variance, under the root
   Index axis = 1;         // of the channels; negative counts from the last

@@ -334,13 +334,6 @@ EVENKEEL_VEC(double, 8);
 
 #endif  // EVENKEEL_HAS_VECTORS
 
-#if defined(__has_builtin) && \
-    (defined(__x86_64__) || defined(__i386__))  // clang 16 names it elsewhere, and refuses it
-#if __has_builtin(__arithmetic_fence)
-#define EVENKEEL_HAS_ARITHMETIC_FENCE 1
-#endif
-#endif
-
 /// A result, rounded to its type. A caller's -ffast-math may not take it apart: (a - b) c as a c - b c loses what is
 /// small in a - b. Nor may the x87 unit of 32-bit x86 keep more digits of it than it has.
 template <typename T, int Lanes>
@@ -349,7 +342,7 @@ EVENKEEL_INLINE Vec<T, Lanes> as_computed(const Vec<T, Lanes>& result) {
   if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
 #if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2
     asm("" : "+m"(kept.value));
-#elif defined(EVENKEEL_HAS_ARITHMETIC_FENCE)
+#elif defined(__clang__) && __clang_major__ >= 14 && (defined(__x86_64__) || defined(__i386__))
     kept.value = __arithmetic_fence(kept.value);
 #elif !defined(__FAST_MATH__) && !defined(__ASSOCIATIVE_MATH__)
 #elif defined(__GNUC__) && defined(__x86_64__)
