@@ -1,2 +1,3 @@
-// The kernels of EVENKEEL_COMPILE_KERNELS, once for all programs that are linked to them.
-#include <evenkeel/kernels/extern.hpp>
+// The kernels of all scalar types, for programs whose units are compiled with EVENKEEL_EXTERN_KERNELS.
+#define EVENKEEL_COMPILE_KERNELS
+#include <evenkeel/kernels/kernels.hpp>

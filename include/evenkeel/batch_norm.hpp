@@ -18,72 +18,43 @@ struct BatchNormOptions {
   bool track_running_stats = true;       // false: infer takes the batch's own statistics, as forward does
 };
 
-namespace internal {
+namespace detail {
 
-struct BatchNormCall {
-  ChannelPartition partition;
-  Index channels;
-  Index values;  // per channel
-};
-
-/// x's channels, checked against what is expected of them; expected < 0 for any number.
-template <typename Storage>
-BatchNormCall batch_norm_call(const Caller& caller, const TensorView<const Storage>& x, Index expected,
-                              const BatchNormOptions& options) {
+/// x's memory by channels; expected < 0 for any number of them. Where x's own statistics are taken, a channel has two
+/// values.
+EVENKEEL_OUTLINE Partition batch_norm_partition(const Caller& caller, const Argument& x, Index expected,
+                                                const BatchNormOptions& options, bool takes_statistics) {
   check_epsilon(caller, options.epsilon);
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
-  const Index channels = x.shape[axis];
-  if (expected >= 0 && channels != expected) {
-    fail(caller, {"x has ", on_axis(x.shape, axis, "channel"), ", expected ", expected});
+  check_channels(caller, x.shape, axis, expected);
+  if (takes_statistics && x.shape[axis] > 0 && x.size() == x.shape[axis]) {
+    fail(caller, {"x has 1 value per channel in ", x.shape.text(), ", its own statistics need at least 2"});
   }
   const MemoryShape shape(x.shape, x.layout);
-  return {partition_channels(shape, shape.axis(axis)), channels, channels == 0 ? 0 : x.size() / channels};
+  return partition_channels(shape, shape.axis(axis));
 }
 
-template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
-void batch_norm_forward(const Caller& caller, const Device& device, const X& x, Index channels,
-                        const Gamma& gamma, const Beta& beta, const BatchNormOptions& options, Y& y,
-                        Moments<StatisticOf<ScalarOf<X>>>* moments) {
-  using Scalar = ScalarOf<X>;
-  const TensorView<const Scalar> in = input_view(caller, "x", x);
-  const BatchNormCall call = batch_norm_call(caller, in, channels, options);
-  if (call.values == 1) {
-    fail(caller, {"x has 1 value per channel in ", in.shape.text(), ", its own statistics need at least 2"});
+template <typename S>
+void batch_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a, Index channels,
+                        const BatchNormOptions& options, Moments<StatisticOf<S>>* moments) {
+  const Partition p = batch_norm_partition(caller, a.x, channels, options, true);
+  call_forward<Sets::channels, S>(caller, loops, a, p, options.epsilon, moments);
+}
+
+template <typename S>
+void batch_norm_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a, const Argument& mean,
+                      const Argument& variance, Index expected, const BatchNormOptions& options) {
+  const Partition p = batch_norm_partition(caller, a.x, expected, options, false);
+  const Index channels = p.params();
+  check_param(caller, mean, channels);
+  check_param(caller, variance, channels);
+  if (channels > 0 && (mean.size() == 0 || variance.size() == 0)) {
+    fail(caller, {"running_mean and running_var have 0 values, expected ", channels});
   }
-  const auto affine = affine_of<Scalar>(caller, gamma, beta, call.channels);
-  call_forward(caller, device, in, call.partition, affine, options.epsilon, y, moments);
+  call_infer<S>(caller, loops, a, mean, variance, p, options.epsilon);
 }
 
-template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
-          typename GradBeta>
-void batch_norm_backward(const Caller& caller, const Device& device, const X& x, const Dy& dy,
-                         const Gamma& gamma, const Moments<StatisticOf<ScalarOf<X>>>& moments,
-                         const BatchNormOptions& options, Dx& dx, GradGamma* grad_gamma, GradBeta* grad_beta,
-                         Vector<StatisticOf<ScalarOf<X>>>& workspace) {
-  const auto in = input_view(caller, "x", x);
-  const BatchNormCall call = batch_norm_call(caller, in, -1, options);
-  call_backward(caller, device, in, dy, call.partition, gamma, moments, dx, grad_gamma, grad_beta, workspace);
-}
-
-template <typename Device, typename X, typename Gamma, typename Beta, typename Mean, typename Variance,
-          typename Y>
-void batch_norm_infer(const Caller& caller, const Device& device, const X& x, Index channels,
-                      const Gamma& gamma, const Beta& beta, const Mean& running_mean,
-                      const Variance& running_var, const BatchNormOptions& options, Y& y) {
-  using Scalar = ScalarOf<X>;
-  using Param = ParamOf<Scalar>;
-  const TensorView<const Scalar> in = input_view(caller, "x", x);
-  const BatchNormCall call = batch_norm_call(caller, in, channels, options);
-  const auto affine = affine_of<Scalar>(caller, gamma, beta, call.channels);
-  const Param* mean = param_data<Param>(caller, "running_mean", running_mean, call.channels);
-  const Param* variance = param_data<Param>(caller, "running_var", running_var, call.channels);
-  if (call.channels > 0 && (mean == nullptr || variance == nullptr)) {
-    fail(caller, {"running_mean and running_var have 0 values, expected ", call.channels});
-  }
-  call_infer(caller, device, in, call.partition, affine, mean, variance, options.epsilon, y);
-}
-
-}  // namespace internal
+}  // namespace detail
 
 /// Normalizes each channel of x over all its values.
 ///
@@ -100,8 +71,11 @@ void batch_norm_infer(const Caller& caller, const Device& device, const X& x, In
 /// Source       Ioffe, Szegedy 2015, algorithm 1.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void batch_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
-                        const BatchNormOptions& options, Y&& y, Moments<StatisticOf<ScalarOf<X>>>& moments) {
-  internal::batch_norm_forward({"", "batch_norm_forward"}, device, x, -1, gamma, beta, options, y, &moments);
+                        const BatchNormOptions& options, Y&& y, Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
+  const detail::Caller caller{"", "batch_norm_forward"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::batch_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, -1, options,
+                                                  &moments);
 }
 
 /// The gradients of batch_norm_forward, from the moments that it left.
@@ -118,11 +92,14 @@ void batch_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void batch_norm_backward(const Device& device, const X& x, const Dy& dy, const Gamma& gamma,
-                         const Moments<StatisticOf<ScalarOf<X>>>& moments, const BatchNormOptions& options,
+                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments, const BatchNormOptions& options,
                          Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
-  Vector<StatisticOf<ScalarOf<X>>> workspace;
-  internal::batch_norm_backward({"", "batch_norm_backward"}, device, x, dy, gamma, moments, options, dx,
-                                &grad_gamma, &grad_beta, workspace);
+  const detail::Caller caller{"", "batch_norm_backward"};
+  const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
+  const auto p = detail::batch_norm_partition(caller, a.x, -1, options, false);
+  Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
+  detail::call_backward<detail::Sets::channels, detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+                                                                     p, moments, workspace);
 }
 
 /// Normalizes each channel of x with statistics that are given.
@@ -140,8 +117,12 @@ template <typename Device, typename X, typename Gamma, typename Beta, typename M
 void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
                       const Mean& running_mean, const Variance& running_var, const BatchNormOptions& options,
                       Y&& y) {
-  internal::batch_norm_infer({"", "batch_norm_infer"}, device, x, -1, gamma, beta, running_mean, running_var,
-                             options, y);
+  using Param = ParamOf<detail::ScalarOf<X>>;
+  const detail::Caller caller{"", "batch_norm_infer"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::batch_norm_infer<detail::ScalarOf<X>>(
+      caller, detail::ParallelFor(device, a.x.size()), a, detail::param_argument<Param>(caller, "running_mean", running_mean),
+      detail::param_argument<Param>(caller, "running_var", running_var), -1, options);
 }
 
 /// Batch normalization with its parameters and running statistics.
@@ -170,13 +151,14 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
 
   /// For so many channels: gamma 1, beta 0, running mean 0 and variance 1.
   explicit BatchNorm(Index channels, BatchNormOptions options = {})
-      : Base(caller("BatchNorm"), options.epsilon, check_positive(caller("BatchNorm"), "channels", channels),
-             options.affine, options.affine),
+      : Base(constructor(), options.epsilon, detail::check_positive(constructor(), "channels", channels), options.affine,
+             options.affine),
         channels_(channels),
         options_(options),
         running_(options.track_running_stats ? channels : 0) {
-    check_momentum(caller("BatchNorm"), options.momentum);
+    detail::check_momentum(constructor(), options.momentum);
     this->moments_.keeps_variance = options.track_running_stats;
+    if (!options.track_running_stats) infer_by_batch_ = detail::batch_norm_forward<Scalar>;
   }
 
   /// What the constructor was given.
@@ -197,48 +179,44 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   Index rejected_batches() const { return running_.rejected; }
 
  private:
-  static constexpr Caller caller(std::string_view function) { return {"BatchNorm::", function}; }
+  static constexpr const char* kScope = "BatchNorm::";
+  static constexpr detail::Caller constructor() { return {"BatchNorm::", "BatchNorm"}; }
+  using Call = void (*)(const detail::Caller&, const detail::ParallelFor&, const detail::ForwardArguments&, Index,
+                        const BatchNormOptions&, Moments<typename Base::Statistic>*);
 
-  template <typename Device, typename X, typename Y>
-  void do_forward(const Device& device, const X& x, Y& y) {
-    const auto in = input_view(caller("forward"), "x", x);
+  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) {
     if (options_.track_running_stats) {
-      check_size(caller("forward"), "running_mean", running_.mean.size(), channels_);
-      check_size(caller("forward"), "running_var", running_.variance.size(), channels_);
+      detail::check_size(caller, "running_mean", running_.mean.size(), channels_);
+      detail::check_size(caller, "running_var", running_.variance.size(), channels_);
       if (running_.tracked < 0) {
-        fail(caller("forward"), {"num_batches_tracked is ", running_.tracked, ", must be at least 0"});
+        detail::fail(caller, {"num_batches_tracked is ", running_.tracked, ", must be at least 0"});
       }
     }
-    internal::batch_norm_forward(caller("forward"), device, in, channels_, this->gamma_, this->beta_,
-                                 options_, y, &this->moments_);
-    this->remember(in.shape, in.layout);
-    if (options_.track_running_stats && in.size() > 0) {
-      running_.update(this->moments_, in.size() / channels_, options_.momentum);
+    detail::batch_norm_forward<Scalar>(caller, loops, a, channels_, options_, &this->moments_);
+    this->remember(a.x);
+    if (options_.track_running_stats && a.x.size() > 0) {
+      running_.update(this->moments_, a.x.size() / channels_, options_.momentum);
     }
   }
 
-  template <typename Device, typename X, typename Dy, typename Dx>
-  void do_backward(const Device& device, const X& x, const Dy& dy, Dx& dx) {
-    const auto in = input_view(caller("backward"), "x", x);
-    this->check_backward(caller("backward"), in.shape, in.layout);
-    internal::batch_norm_backward(caller("backward"), device, in, dy, this->gamma_, this->moments_, options_,
-                                  dx, this->wanted_grad_gamma(), this->wanted_grad_beta(), this->workspace_);
+  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::BackwardArguments& a) {
+    this->check_x(caller, a.x);
+    const auto p = detail::batch_norm_partition(caller, a.x, -1, options_, false);
+    detail::call_backward<detail::Sets::channels, Scalar>(caller, loops, a, p, this->moments_, this->workspace_);
   }
 
-  template <typename Device, typename X, typename Y>
-  void do_infer(const Device& device, const X& x, Y& y) const {
-    if (options_.track_running_stats) {
-      internal::batch_norm_infer(caller("infer"), device, x, channels_, this->gamma_, this->beta_,
-                                 running_.mean, running_.variance, options_, y);
-    } else {
-      internal::batch_norm_forward(caller("infer"), device, x, channels_, this->gamma_, this->beta_, options_,
-                                   y, static_cast<Moments<typename Base::Statistic>*>(nullptr));
-    }
+  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) const {
+    if (infer_by_batch_ != nullptr) return infer_by_batch_(caller, loops, a, channels_, options_, nullptr);
+    detail::batch_norm_infer<Scalar>(caller, loops, a,
+                                     detail::param_argument<Param>(caller, "running_mean", running_.mean),
+                                     detail::param_argument<Param>(caller, "running_var", running_.variance), channels_,
+                                     options_);
   }
 
   Index channels_;
   BatchNormOptions options_;
-  RunningStatistics<Param> running_;
+  detail::RunningStatistics<Param> running_;
+  Call infer_by_batch_ = nullptr;  // where nothing is tracked; a pointer, so that inference alone compiles no training
 };
 
 EVENKEEL_END

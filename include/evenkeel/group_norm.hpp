@@ -14,9 +14,9 @@ struct GroupNormOptions {
   bool affine = true;     // has gamma and beta
 };
 
-namespace internal {
+namespace detail {
 
-inline void check_groups(const Caller& caller, Index groups, Index channels) {
+EVENKEEL_OUTLINE void check_groups(const Caller& caller, Index groups, Index channels) {
   check_positive(caller, "groups", groups);
   if (channels % groups != 0) {
     fail(caller, {counted(groups, "group"), (groups == 1 ? " does" : " do"), " not divide ",
@@ -26,9 +26,8 @@ inline void check_groups(const Caller& caller, Index groups, Index channels) {
 
 /// x's memory as samples, groups and channels, once they are seen to fit; expected < 0 for any number of
 /// channels.
-template <typename Storage>
-Partition group_norm_partition(const Caller& caller, const TensorView<const Storage>& x, Index groups,
-                               Index expected, const GroupNormOptions& options) {
+EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argument& x, Index groups, Index expected,
+                                                const GroupNormOptions& options) {
   check_epsilon(caller, options.epsilon);
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   const int batch_axis = resolve_axis(caller, "batch_axis", options.batch_axis, x.shape);
@@ -36,37 +35,28 @@ Partition group_norm_partition(const Caller& caller, const TensorView<const Stor
     fail(caller, {"axis ", options.axis, " and batch_axis ", options.batch_axis, " are the same axis of x ",
                   x.shape.text()});
   }
-  const Index channels = x.shape[axis];
-  if (expected >= 0 && channels != expected) {
-    fail(caller, {"x has ", on_axis(x.shape, axis, "channel"), ", expected ", expected});
-  }
-  check_groups(caller, groups, channels);
+  check_channels(caller, x.shape, axis, expected);
+  check_groups(caller, groups, x.shape[axis]);
   const MemoryShape shape(x.shape, x.layout);
   return partition_groups(shape, shape.axis(batch_axis), shape.axis(axis), groups);
 }
 
-template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
-void group_norm_forward(const Caller& caller, const Device& device, const X& x, Index groups, Index channels,
-                        const Gamma& gamma, const Beta& beta, const GroupNormOptions& options, Y& y,
-                        Moments<StatisticOf<ScalarOf<X>>>* moments) {
-  const auto in = input_view(caller, "x", x);
-  const Partition partition = group_norm_partition(caller, in, groups, channels, options);
-  const auto affine = affine_of<ScalarOf<X>>(caller, gamma, beta, partition.params());
-  call_forward(caller, device, in, partition, affine, options.epsilon, y, moments);
+template <typename S>
+void group_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a, Index groups,
+                        Index channels, const GroupNormOptions& options, Moments<StatisticOf<S>>* moments) {
+  const Partition p = group_norm_partition(caller, a.x, groups, channels, options);
+  call_forward<Sets::groups, S>(caller, loops, a, p, options.epsilon, moments);
 }
 
-template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
-          typename GradBeta>
-void group_norm_backward(const Caller& caller, const Device& device, const X& x, const Dy& dy, Index groups,
-                         const Gamma& gamma, const Moments<StatisticOf<ScalarOf<X>>>& moments,
-                         const GroupNormOptions& options, Dx& dx, GradGamma* grad_gamma, GradBeta* grad_beta,
-                         Vector<StatisticOf<ScalarOf<X>>>& workspace) {
-  const auto in = input_view(caller, "x", x);
-  const Partition partition = group_norm_partition(caller, in, groups, -1, options);
-  call_backward(caller, device, in, dy, partition, gamma, moments, dx, grad_gamma, grad_beta, workspace);
+template <typename S>
+void group_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a, Index groups,
+                         const GroupNormOptions& options, const Moments<StatisticOf<S>>& moments,
+                         Vector<StatisticOf<S>>& workspace) {
+  const Partition p = group_norm_partition(caller, a.x, groups, -1, options);
+  call_backward<Sets::groups, S>(caller, loops, a, p, moments, workspace);
 }
 
-}  // namespace internal
+}  // namespace detail
 
 /// Normalizes each group of channels of each sample of x.
 ///
@@ -83,9 +73,11 @@ void group_norm_backward(const Caller& caller, const Device& device, const X& x,
 /// Source       Wu, He 2018, equations 1, 2 and 7.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void group_norm_forward(const Device& device, const X& x, Index groups, const Gamma& gamma, const Beta& beta,
-                        const GroupNormOptions& options, Y&& y, Moments<StatisticOf<ScalarOf<X>>>& moments) {
-  internal::group_norm_forward({"", "group_norm_forward"}, device, x, groups, -1, gamma, beta, options, y,
-                               &moments);
+                        const GroupNormOptions& options, Y&& y, Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
+  const detail::Caller caller{"", "group_norm_forward"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::group_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups, -1, options,
+                                                  &moments);
 }
 
 /// The gradients of group_norm_forward, from the moments that it left.
@@ -103,19 +95,23 @@ void group_norm_forward(const Device& device, const X& x, Index groups, const Ga
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void group_norm_backward(const Device& device, const X& x, const Dy& dy, Index groups, const Gamma& gamma,
-                         const Moments<StatisticOf<ScalarOf<X>>>& moments, const GroupNormOptions& options,
+                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments, const GroupNormOptions& options,
                          Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
-  Vector<StatisticOf<ScalarOf<X>>> workspace;
-  internal::group_norm_backward({"", "group_norm_backward"}, device, x, dy, groups, gamma, moments, options,
-                                dx, &grad_gamma, &grad_beta, workspace);
+  const detail::Caller caller{"", "group_norm_backward"};
+  const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
+  Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
+  detail::group_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups, options,
+                                                   moments, workspace);
 }
 
 /// group_norm_forward without moments.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void group_norm_infer(const Device& device, const X& x, Index groups, const Gamma& gamma, const Beta& beta,
                       const GroupNormOptions& options, Y&& y) {
-  internal::group_norm_forward({"", "group_norm_infer"}, device, x, groups, -1, gamma, beta, options, y,
-                               static_cast<Moments<StatisticOf<ScalarOf<X>>>*>(nullptr));
+  const detail::Caller caller{"", "group_norm_infer"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::group_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups, -1, options,
+                                                  nullptr);
 }
 
 /// Group normalization with its parameters.
@@ -139,12 +135,12 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
  public:
   /// For so many channels in groups of channels / groups neighbours.
   GroupNorm(Index groups, Index channels, GroupNormOptions options = {})
-      : Base(caller("GroupNorm"), options.epsilon, check_positive(caller("GroupNorm"), "channels", channels),
-             options.affine, options.affine),
+      : Base(constructor(), options.epsilon, detail::check_positive(constructor(), "channels", channels), options.affine,
+             options.affine),
         groups_(groups),
         channels_(channels),
         options_(options) {
-    internal::check_groups(caller("GroupNorm"), groups, channels);
+    detail::check_groups(constructor(), groups, channels);
   }
 
   /// What the constructor was given.
@@ -153,29 +149,21 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   const GroupNormOptions& options() const { return options_; }
 
  private:
-  static constexpr Caller caller(std::string_view function) { return {"GroupNorm::", function}; }
+  static constexpr const char* kScope = "GroupNorm::";
+  static constexpr detail::Caller constructor() { return {"GroupNorm::", "GroupNorm"}; }
 
-  template <typename Device, typename X, typename Y>
-  void do_forward(const Device& device, const X& x, Y& y) {
-    const auto in = input_view(caller("forward"), "x", x);
-    internal::group_norm_forward(caller("forward"), device, in, groups_, channels_, this->gamma_, this->beta_,
-                                 options_, y, &this->moments_);
-    this->remember(in.shape, in.layout);
+  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) {
+    detail::group_norm_forward<Scalar>(caller, loops, a, groups_, channels_, options_, &this->moments_);
+    this->remember(a.x);
   }
 
-  template <typename Device, typename X, typename Dy, typename Dx>
-  void do_backward(const Device& device, const X& x, const Dy& dy, Dx& dx) {
-    const auto in = input_view(caller("backward"), "x", x);
-    this->check_backward(caller("backward"), in.shape, in.layout);
-    internal::group_norm_backward(caller("backward"), device, in, dy, groups_, this->gamma_, this->moments_,
-                                  options_, dx, this->wanted_grad_gamma(), this->wanted_grad_beta(),
-                                  this->workspace_);
+  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::BackwardArguments& a) {
+    this->check_x(caller, a.x);
+    detail::group_norm_backward<Scalar>(caller, loops, a, groups_, options_, this->moments_, this->workspace_);
   }
 
-  template <typename Device, typename X, typename Y>
-  void do_infer(const Device& device, const X& x, Y& y) const {
-    internal::group_norm_forward(caller("infer"), device, x, groups_, channels_, this->gamma_, this->beta_,
-                                 options_, y, static_cast<Moments<typename Base::Statistic>*>(nullptr));
+  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) const {
+    detail::group_norm_forward<Scalar>(caller, loops, a, groups_, channels_, options_, nullptr);
   }
 
   Index groups_, channels_;

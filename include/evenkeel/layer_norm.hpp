@@ -18,12 +18,11 @@ struct LayerNormOptions {
   bool bias = true;                          // and beta
 };
 
-namespace internal {
+namespace detail {
 
 /// x's memory as samples and features, once x is seen to have the normalized axes.
-template <typename Storage>
-FeaturePartition layer_norm_partition(const Caller& caller, const TensorView<const Storage>& x,
-                                      const Shape& normalized_shape, const LayerNormOptions& options) {
+EVENKEEL_OUTLINE Partition layer_norm_partition(const Caller& caller, const Argument& x, const Shape& normalized_shape,
+                                                const LayerNormOptions& options) {
   check_epsilon(caller, options.epsilon);
   const int axes = normalized_shape.rank();
   if (axes == 0) fail(caller, {"normalized_shape has rank 0, must have 1 to 8"});
@@ -46,29 +45,23 @@ FeaturePartition layer_norm_partition(const Caller& caller, const TensorView<con
   return partition_features(shape, std::min(a, b), std::max(a, b) + 1);
 }
 
-template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
-void layer_norm_forward(const Caller& caller, const Device& device, const X& x, const Shape& normalized_shape,
-                        const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y& y,
-                        Moments<StatisticOf<ScalarOf<X>>>* moments) {
-  const auto in = input_view(caller, "x", x);
-  const FeaturePartition partition = layer_norm_partition(caller, in, normalized_shape, options);
-  const auto affine = affine_of<ScalarOf<X>>(caller, gamma, beta, partition.params());
-  call_forward(caller, device, in, partition, affine, options.epsilon, y, moments);
+template <typename S>
+void layer_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
+                        const Shape& normalized_shape, const LayerNormOptions& options,
+                        Moments<StatisticOf<S>>* moments) {
+  const Partition p = layer_norm_partition(caller, a.x, normalized_shape, options);
+  call_forward<Sets::features, S>(caller, loops, a, p, options.epsilon, moments);
 }
 
-template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
-          typename GradBeta>
-void layer_norm_backward(const Caller& caller, const Device& device, const X& x, const Dy& dy,
-                         const Shape& normalized_shape, const Gamma& gamma,
-                         const Moments<StatisticOf<ScalarOf<X>>>& moments, const LayerNormOptions& options,
-                         Dx& dx, GradGamma* grad_gamma, GradBeta* grad_beta,
-                         Vector<StatisticOf<ScalarOf<X>>>& workspace) {
-  const auto in = input_view(caller, "x", x);
-  const FeaturePartition partition = layer_norm_partition(caller, in, normalized_shape, options);
-  call_backward(caller, device, in, dy, partition, gamma, moments, dx, grad_gamma, grad_beta, workspace);
+template <typename S>
+void layer_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
+                         const Shape& normalized_shape, const LayerNormOptions& options,
+                         const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace) {
+  const Partition p = layer_norm_partition(caller, a.x, normalized_shape, options);
+  call_backward<Sets::features, S>(caller, loops, a, p, moments, workspace);
 }
 
-}  // namespace internal
+}  // namespace detail
 
 /// Normalizes each sample of x over its features: over normalized_shape's axes, for each place on the other
 /// axes.
@@ -87,17 +80,21 @@ void layer_norm_backward(const Caller& caller, const Device& device, const X& x,
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_forward(const Device& device, const X& x, const std::vector<Index>& normalized_shape,
                         const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y&& y,
-                        Moments<StatisticOf<ScalarOf<X>>>& moments) {
-  internal::layer_norm_forward({"", "layer_norm_forward"}, device, x, normalized_shape, gamma, beta, options,
-                               y, &moments);
+                        Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
+  const detail::Caller caller{"", "layer_norm_forward"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, normalized_shape,
+                                                  options, &moments);
 }
 
 /// The same over one axis, as long as gamma.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
-                        const LayerNormOptions& options, Y&& y, Moments<StatisticOf<ScalarOf<X>>>& moments) {
-  internal::layer_norm_forward({"", "layer_norm_forward"}, device, x, Shape{gamma.size()}, gamma, beta,
-                               options, y, &moments);
+                        const LayerNormOptions& options, Y&& y, Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
+  const detail::Caller caller{"", "layer_norm_forward"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, Shape{gamma.size()},
+                                                  options, &moments);
 }
 
 /// The gradients of layer_norm_forward, from the moments that it left.
@@ -116,38 +113,46 @@ template <typename Device, typename X, typename Dy, typename Gamma, typename Dx,
           typename GradBeta>
 void layer_norm_backward(const Device& device, const X& x, const Dy& dy,
                          const std::vector<Index>& normalized_shape, const Gamma& gamma,
-                         const Moments<StatisticOf<ScalarOf<X>>>& moments, const LayerNormOptions& options,
+                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments, const LayerNormOptions& options,
                          Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
-  Vector<StatisticOf<ScalarOf<X>>> workspace;
-  internal::layer_norm_backward({"", "layer_norm_backward"}, device, x, dy, normalized_shape, gamma, moments,
-                                options, dx, &grad_gamma, &grad_beta, workspace);
+  const detail::Caller caller{"", "layer_norm_backward"};
+  const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
+  Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
+  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, normalized_shape,
+                                                   options, moments, workspace);
 }
 
 /// The same over one axis, as long as gamma.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void layer_norm_backward(const Device& device, const X& x, const Dy& dy, const Gamma& gamma,
-                         const Moments<StatisticOf<ScalarOf<X>>>& moments, const LayerNormOptions& options,
+                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments, const LayerNormOptions& options,
                          Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
-  Vector<StatisticOf<ScalarOf<X>>> workspace;
-  internal::layer_norm_backward({"", "layer_norm_backward"}, device, x, dy, Shape{gamma.size()}, gamma,
-                                moments, options, dx, &grad_gamma, &grad_beta, workspace);
+  const detail::Caller caller{"", "layer_norm_backward"};
+  const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
+  Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
+  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, Shape{gamma.size()},
+                                                   options, moments, workspace);
 }
 
 /// layer_norm_forward without moments.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_infer(const Device& device, const X& x, const std::vector<Index>& normalized_shape,
                       const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y&& y) {
-  internal::layer_norm_forward({"", "layer_norm_infer"}, device, x, normalized_shape, gamma, beta, options, y,
-                               static_cast<Moments<StatisticOf<ScalarOf<X>>>*>(nullptr));
+  const detail::Caller caller{"", "layer_norm_infer"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, normalized_shape,
+                                                  options, nullptr);
 }
 
 /// The same over one axis, as long as gamma.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_infer(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
                       const LayerNormOptions& options, Y&& y) {
-  internal::layer_norm_forward({"", "layer_norm_infer"}, device, x, Shape{gamma.size()}, gamma, beta, options,
-                               y, static_cast<Moments<StatisticOf<ScalarOf<X>>>*>(nullptr));
+  const detail::Caller caller{"", "layer_norm_infer"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, Shape{gamma.size()},
+                                                  options, nullptr);
 }
 
 /// Layer normalization with its parameters.
@@ -176,7 +181,7 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
 
   /// Over adjacent axes of these extents, in the order of x's axes.
   explicit LayerNorm(std::vector<Index> normalized_shape, LayerNormOptions options = {})
-      : Base(caller("LayerNorm"), options.epsilon, check_shape(normalized_shape), options.affine,
+      : Base(constructor(), options.epsilon, check_shape(normalized_shape), options.affine,
              options.affine && options.bias),
         normalized_shape_(std::move(normalized_shape)),
         options_(options) {}
@@ -186,39 +191,31 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
   const LayerNormOptions& options() const { return options_; }
 
  private:
-  static constexpr Caller caller(std::string_view function) { return {"LayerNorm::", function}; }
+  static constexpr const char* kScope = "LayerNorm::";
+  static constexpr detail::Caller constructor() { return {"LayerNorm::", "LayerNorm"}; }
 
   static Index check_shape(const std::vector<Index>& normalized_shape) {
     const auto rank = static_cast<Index>(normalized_shape.size());
     if (rank < 1 || rank > Shape::kMaxRank) {
-      fail(caller("LayerNorm"), {"normalized_shape has rank ", rank, ", must have 1 to 8"});
+      detail::fail(constructor(), {"normalized_shape has rank ", rank, ", must have 1 to 8"});
     }
-    for (const Index features : normalized_shape) check_positive(caller("LayerNorm"), "features", features);
-    check_countable(caller("LayerNorm"), "normalized_shape", normalized_shape, sizeof(ParamOf<Scalar>));
+    for (const Index features : normalized_shape) detail::check_positive(constructor(), "features", features);
+    detail::check_countable(constructor(), "normalized_shape", normalized_shape, sizeof(ParamOf<Scalar>));
     return Shape(normalized_shape).size();
   }
 
-  template <typename Device, typename X, typename Y>
-  void do_forward(const Device& device, const X& x, Y& y) {
-    const auto in = input_view(caller("forward"), "x", x);
-    internal::layer_norm_forward(caller("forward"), device, in, normalized_shape_, this->gamma_, this->beta_,
-                                 options_, y, &this->moments_);
-    this->remember(in.shape, in.layout);
+  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) {
+    detail::layer_norm_forward<Scalar>(caller, loops, a, normalized_shape_, options_, &this->moments_);
+    this->remember(a.x);
   }
 
-  template <typename Device, typename X, typename Dy, typename Dx>
-  void do_backward(const Device& device, const X& x, const Dy& dy, Dx& dx) {
-    const auto in = input_view(caller("backward"), "x", x);
-    this->check_backward(caller("backward"), in.shape, in.layout);
-    internal::layer_norm_backward(caller("backward"), device, in, dy, normalized_shape_, this->gamma_,
-                                  this->moments_, options_, dx, this->wanted_grad_gamma(),
-                                  this->wanted_grad_beta(), this->workspace_);
+  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::BackwardArguments& a) {
+    this->check_x(caller, a.x);
+    detail::layer_norm_backward<Scalar>(caller, loops, a, normalized_shape_, options_, this->moments_, this->workspace_);
   }
 
-  template <typename Device, typename X, typename Y>
-  void do_infer(const Device& device, const X& x, Y& y) const {
-    internal::layer_norm_forward(caller("infer"), device, x, normalized_shape_, this->gamma_, this->beta_,
-                                 options_, y, static_cast<Moments<typename Base::Statistic>*>(nullptr));
+  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) const {
+    detail::layer_norm_forward<Scalar>(caller, loops, a, normalized_shape_, options_, nullptr);
   }
 
   std::vector<Index> normalized_shape_;

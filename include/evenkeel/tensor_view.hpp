@@ -36,7 +36,7 @@ class Shape {
   template <typename Iterator>
   Shape(Iterator first, Iterator last) : rank_(static_cast<int>(last - first)) {
     if (last - first > kMaxRank) {
-      fail({"", "Shape"}, {"rank is ", last - first, ", must be at most ", kMaxRank});
+      detail::fail({"", "Shape"}, {"rank is ", last - first, ", must be at most ", kMaxRank});
     }
     std::copy(first, last, extents_.begin());
   }
@@ -78,7 +78,11 @@ class Shape {
   int rank_ = 0;
 };
 
-// For the library itself.
+EVENKEEL_END
+}  // namespace evenkeel
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
 
 /// Refuses a shape of more elements of so many bytes than could be counted.
 inline void check_countable(const Caller& caller, const char* name, const Shape& shape, std::size_t element) {
@@ -92,7 +96,11 @@ inline void check_countable(const Caller& caller, const char* name, const Shape&
   }
 }
 
-// For callers again.
+EVENKEEL_END
+}  // namespace evenkeel::detail
+
+namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// Contiguous memory that somebody else owns, seen as a tensor. Scalar is const where it may only be read.
 template <typename Scalar>
@@ -113,11 +121,11 @@ struct TensorView {
 ///          can have.
 template <typename Scalar>
 TensorView<Scalar> view(Scalar* data, const Shape& shape, Layout layout = row_major) {
-  if (shape.rank() == 0) fail({"", "view"}, {"shape has rank 0, must have 1 to 8"});
+  if (shape.rank() == 0) detail::fail({"", "view"}, {"shape has rank 0, must have 1 to 8"});
   for (int axis = 0; axis < shape.rank(); ++axis) {
-    if (shape[axis] < 0) fail({"", "view"}, {"dimension ", axis, " of ", shape.text(), " is negative"});
+    if (shape[axis] < 0) detail::fail({"", "view"}, {"dimension ", axis, " of ", shape.text(), " is negative"});
   }
-  check_countable({"", "view"}, "shape", shape, sizeof(Scalar));
+  detail::check_countable({"", "view"}, "shape", shape, sizeof(Scalar));
   return {data, shape, layout};
 }
 template <typename Scalar, typename Extent>
@@ -125,7 +133,11 @@ TensorView<Scalar> view(Scalar* data, std::initializer_list<Extent> shape, Layou
   return view(data, Shape(shape.begin(), shape.end()), layout);
 }
 
-// For the library itself.
+EVENKEEL_END
+}  // namespace evenkeel
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
 
 /// How an argument type becomes a TensorView. The primary template stands for types that cannot.
 template <typename T, typename = void>
@@ -285,98 +297,103 @@ struct ArgumentScalar<T, false> {
 template <typename T>
 using ScalarOf = typename ArgumentScalar<T>::type;
 
-/// An input argument's memory, only to be read.
-template <typename T>
-TensorView<const ScalarOf<T>> input_view(const Caller& caller, const char* name, const T& argument) {
-  const auto v = ArgumentOf<T>::view(caller, name, argument);
-  if (v.data == nullptr && v.shape.size() > 0) {
-    fail(caller, {name, " has null data and shape ", v.shape.text()});
-  }
-  return {v.data, v.shape, v.layout};
-}
-
-/// Whether a and b share memory.
-template <typename A, typename B>
-bool overlap(const A* a, Index a_size, const B* b, Index b_size) {
-  const auto begin = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
-  const std::uintptr_t a_end = begin(a) + static_cast<std::uintptr_t>(a_size) * sizeof(A);
-  const std::uintptr_t b_end = begin(b) + static_cast<std::uintptr_t>(b_size) * sizeof(B);
-  return a_size > 0 && b_size > 0 && begin(a) < b_end && begin(b) < a_end;
-}
-
-/// A tensor's place, whatever it holds.
-struct Place {
-  const void* data;
-  const Shape& shape;
-  Layout layout;
-  std::size_t element;
+/// What a call does with an output argument, whatever its type.
+struct OutputType {
+  bool (*resizable_to)(const Shape&);
+  void (*resize)(void* argument, const Shape&);
+  void* (*data)(void* argument);
 };
+
+/// An argument of a call, whatever its type: its memory, and of an output what may be done with it. Types end here, so
+/// that checks are compiled once.
+struct Argument {
+  const char* name = "";
+  const void* data = nullptr;
+  Shape shape;
+  Layout layout = row_major;
+  Index element = 0;               // bytes
+  void* output = nullptr;          // null for an input
+  const OutputType* type = nullptr;
+
+  Index size() const { return shape.rank() == 0 ? 0 : shape.size(); }
+  Index bytes() const { return size() * element; }
+};
+
+template <typename View>
+Argument argument_from(const char* name, const View& view) {
+  Argument a;
+  a.name = name;
+  a.data = view.data;
+  a.shape = view.shape;
+  a.layout = view.layout;
+  a.element = static_cast<Index>(sizeof(*view.data));
+  return a;
+}
+
+EVENKEEL_OUTLINE void check_not_null(const Caller& caller, const Argument& a) {
+  if (a.data == nullptr && a.size() > 0) fail(caller, {a.name, " has null data and shape ", a.shape.text()});
+}
+
+/// Of an input, only to be read.
+template <typename T>
+Argument input_argument(const Caller& caller, const char* name, const T& value) {
+  const Argument a = argument_from(name, ArgumentOf<T>::view(caller, name, value));
+  check_not_null(caller, a);
+  return a;
+}
+
+template <typename T>
+inline constexpr OutputType kOutputType = {
+    [](const Shape& shape) { return ArgumentOf<T>::resizable_to(shape); },
+    [](void* argument, const Shape& shape) { ArgumentOf<T>::resize(*static_cast<T*>(argument), shape); },
+    [](void* argument) -> void* { return ArgumentOf<T>::view({}, "", *static_cast<T*>(argument)).data; }};
+
+/// Of an output, which is not changed yet.
+template <typename T>
+Argument output_argument(const Caller& caller, const char* name, T& value) {
+  const auto view = ArgumentOf<T>::view(caller, name, value);
+  static_assert(!std::is_const_v<std::remove_pointer_t<decltype(view.data)>>, "evenkeel: an output must not be const");
+  using Plain = std::remove_const_t<T>;  // a const view of memory that is not
+  Argument a = argument_from(name, view);
+  a.output = const_cast<Plain*>(&value);
+  a.type = &kOutputType<Plain>;
+  return a;
+}
+
+inline bool overlap(const Argument& a, const Argument& b) {
+  const auto begin = [](const Argument& c) { return reinterpret_cast<std::uintptr_t>(c.data); };
+  const auto end = [&](const Argument& c) { return begin(c) + static_cast<std::uintptr_t>(c.bytes()); };
+  return a.bytes() > 0 && b.bytes() > 0 && begin(a) < end(b) && begin(b) < end(a);
+}
+EVENKEEL_OUTLINE void check_apart(const Caller& caller, const Argument& a, const Argument& b) {
+  if (overlap(a, b)) fail(caller, {a.name, " overlaps ", b.name});
+}
+
+EVENKEEL_OUTLINE void check_layout(const Caller& caller, const Argument& a, const Argument& same) {
+  if (a.layout != same.layout && same.shape.rank() > 1) {
+    fail(caller, {a.name, " is ", text_of(a.layout), ", ", same.name, " is ", text_of(same.layout)});
+  }
+}
 
 /// An output must have the layout and shape of `same`, or be resizable to it, and be apart from it or `same` itself.
-inline void check_output(const Caller& caller, const char* name, const Place& out, bool resizable,
-                         const char* same_name, const Place& same) {
-  if (out.layout != same.layout && same.shape.rank() > 1) {
-    fail(caller, {name, " is ", text_of(out.layout), ", ", same_name, " is ", text_of(same.layout)});
-  }
+EVENKEEL_OUTLINE void check_output(const Caller& caller, const Argument& out, const Argument& same) {
+  check_layout(caller, out, same);
   const bool has_shape = out.shape == same.shape;
-  if (!has_shape && !resizable) {
-    fail(caller, {name, " is ", out.shape.text(), ", expected ", same_name, "'s shape ", same.shape.text()});
+  if (!has_shape && !out.type->resizable_to(same.shape)) {
+    fail(caller, {out.name, " is ", out.shape.text(), ", expected ", same.name, "'s shape ", same.shape.text()});
   }
-  if (has_shape && out.data == nullptr && out.shape.size() > 0) {
-    fail(caller, {name, " has null data and shape ", out.shape.text()});
-  }
-  const auto bytes = [](const Place& p) { return p.shape.size() * static_cast<Index>(p.element); };
-  const bool is_same = out.data == same.data && has_shape;
-  if (!is_same && overlap(static_cast<const char*>(out.data), bytes(out), static_cast<const char*>(same.data),
-                          bytes(same))) {
-    fail(caller, {name, " overlaps ", same_name, " without being ", same_name, " itself"});
+  if (has_shape) check_not_null(caller, out);
+  if (!(out.data == same.data && has_shape) && overlap(out, same)) {
+    fail(caller, {out.name, " overlaps ", same.name, " without being ", same.name, " itself"});
   }
 }
 
-/// An output argument, checked against the input whose shape it takes, and not yet changed.
-///
-/// It may be an owning tensor or matrix, which take the shape, or have it already. It may share memory with
-/// `same` only by being the same tensor, and not at all with `other`.
-template <typename T>
-class Output {
- public:
-  using Traits = ArgumentOf<T>;
-  using Scalar = ScalarOf<T>;
-
-  Output(const Caller& caller, const char* name, T& argument, const char* same_name,
-         const TensorView<const Scalar>& same)
-      : caller_(caller), name_(name), argument_(argument), shape_(same.shape) {
-    const auto v = Traits::view(caller, name, argument);
-    static_assert(!std::is_const_v<std::remove_pointer_t<decltype(v.data)>>,
-                  "evenkeel: an output must not be const");
-    check_output(caller, name, {v.data, v.shape, v.layout, sizeof(Scalar)}, Traits::resizable_to(shape_),
-                 same_name, {same.data, same.shape, same.layout, sizeof(Scalar)});
-  }
-
-  template <typename Other>
-  void must_not_overlap(const char* other_name, const Other* other, Index size) const {
-    const auto v = Traits::view(caller_, name_, argument_);
-    if (overlap(v.data, v.size(), other, size)) fail(caller_, {name_, " overlaps ", other_name});
-  }
-
-  /// The argument's memory as it is now.
-  TensorView<const Scalar> memory() const {
-    const auto v = Traits::view(caller_, name_, argument_);
-    return {v.data, v.shape, v.layout};
-  }
-
-  /// Gives the argument its shape, and returns its memory.
-  Scalar* prepare() {
-    if (Traits::view(caller_, name_, argument_).shape != shape_) Traits::resize(argument_, shape_);
-    return Traits::view(caller_, name_, argument_).data;
-  }
-
- private:
-  Caller caller_;
-  const char* name_;
-  T& argument_;
-  Shape shape_;
-};
+/// Gives an output its shape, and returns its memory.
+inline void* prepare(const Argument& out, const Shape& shape) {
+  if (out.shape == shape) return const_cast<void*>(out.data);
+  out.type->resize(out.output, shape);
+  return out.type->data(out.output);
+}
 
 EVENKEEL_END
-}  // namespace evenkeel
+}  // namespace evenkeel::detail

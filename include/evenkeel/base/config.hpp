@@ -1,5 +1,11 @@
 #pragma once
 
+#if !defined(_MSVC_LANG) && __cplusplus < 201703L
+#error "evenkeel needs C++17: compile with -std=c++17 or newer"
+#elif defined(_MSVC_LANG) && _MSVC_LANG < 201703L
+#error "evenkeel needs C++17: compile with /std:c++17 or newer"
+#else
+
 /// The version, as in major.minor.patch; see https://semver.org.
 #define EVENKEEL_VERSION_MAJOR 0
 #define EVENKEEL_VERSION_MINOR 1
@@ -10,18 +16,19 @@
 // A caller may define for the whole program, before the first include:
 //   EVENKEEL_NO_SIMD         compute one element at a time, with no compiler extension
 //   EVENKEEL_FAIL(message)   what happens on bad input, instead of an exception; must not return
-//   EVENKEEL_EXTERN_KERNELS, EVENKEEL_COMPILE_KERNELS
-//                            kernels are compiled in one translation unit; see kernels/extern.hpp
+//   EVENKEEL_EXTERN_KERNELS  kernels are compiled elsewhere; see kernels/kernels.hpp
 
 #if defined(__GNUC__) || defined(__clang__)
 #define EVENKEEL_INLINE inline __attribute__((always_inline))
 #define EVENKEEL_INLINE_LAMBDA __attribute__((always_inline))
 #define EVENKEEL_COLD __attribute__((cold, noinline))
+#define EVENKEEL_OUTLINE inline __attribute__((noinline))
 #define EVENKEEL_FLATTEN __attribute__((flatten))
 #else
 #define EVENKEEL_INLINE inline
 #define EVENKEEL_INLINE_LAMBDA
 #define EVENKEEL_COLD
+#define EVENKEEL_OUTLINE inline
 #define EVENKEEL_FLATTEN
 #endif
 
@@ -52,4 +59,6 @@
 #else
 #define EVENKEEL_BEGIN
 #define EVENKEEL_END
+#endif
+
 #endif

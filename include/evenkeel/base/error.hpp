@@ -18,7 +18,7 @@
 #endif
 #endif
 
-namespace evenkeel {
+namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 /// Who reports: "evenkeel::" + scope + function, as in "evenkeel::BatchNorm::forward". Built only when it
@@ -69,4 +69,4 @@ EVENKEEL_COLD inline std::string shown(double value) {
 }
 
 EVENKEEL_END
-}  // namespace evenkeel
+}  // namespace evenkeel::detail

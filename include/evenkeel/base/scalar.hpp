@@ -54,7 +54,11 @@ using StatisticOf = typename ScalarTraits<Scalar>::Statistic;
 template <typename T>
 using Vector = Eigen::Array<T, Eigen::Dynamic, 1>;
 
-// For the library itself.
+EVENKEEL_END
+}  // namespace evenkeel
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
 
 /// A matrix or an array of Eigen's, not initialized. What allocates is inlined: of a function of Eigen's that several
 /// translation units have, the linker keeps one for all, and with AVX it lays memory out in another way than without,
@@ -144,5 +148,25 @@ bool is_finite(const T& value) {
   }
 }
 
+/// A result, rounded to its type. A caller's -ffast-math may not take it apart: (a - b) c as a c - b c loses what is
+/// small in a - b. Nor may the x87 unit of 32-bit x86 keep more digits of it than it has.
+template <typename T>
+EVENKEEL_INLINE T as_computed(const T& result) {
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+    T kept = result;
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2
+    asm("" : "+m"(kept));
+#elif !defined(__FAST_MATH__) && !defined(__ASSOCIATIVE_MATH__)
+#elif defined(__clang__) && __clang_major__ >= 14 && defined(__x86_64__)
+    kept = __arithmetic_fence(kept);
+#elif defined(__GNUC__)
+    asm("" : "+m"(kept));
+#endif
+    return kept;
+  } else {
+    return result;
+  }
+}
+
 EVENKEEL_END
-}  // namespace evenkeel
+}  // namespace evenkeel::detail

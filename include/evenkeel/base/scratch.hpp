@@ -6,7 +6,7 @@
 
 #include "evenkeel/base/config.hpp"
 
-namespace evenkeel {
+namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 /// N values to work with: not initialized; on the stack for small plain types, from a cache line's beginning on, else
@@ -36,4 +36,4 @@ class Scratch<T, N, false> {
 };
 
 EVENKEEL_END
-}  // namespace evenkeel
+}  // namespace evenkeel::detail

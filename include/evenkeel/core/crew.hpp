@@ -4,14 +4,15 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "evenkeel/base/scalar.hpp"
-#include "evenkeel/simd/vec.hpp"
 
-namespace evenkeel {
+namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 /// A caller's loops, shared out to it and to those threads that come in time to help.
@@ -23,11 +24,10 @@ class Crew {
  public:
   explicit Crew(int threads) : stretches_(static_cast<std::size_t>(threads)) {}
 
-  /// The caller's part: calls f(i) for i in [0, count), in any order and on any thread.
-  template <typename F>
-  void run(Index count, const F& f) noexcept {
-    f_ = &f;
-    call_ = [](const void* g, Index i) { (*static_cast<const F*>(g))(i); };
+  /// The caller's part: calls call(f, i) for i in [0, count), in any order and on any thread.
+  void run(Index count, void (*call)(const void* f, Index i), const void* f) noexcept {
+    f_ = f;
+    call_ = call;
     const auto threads = static_cast<Index>(stretches_.size());
     for (Index t = 0; t < threads; ++t) {
       stretches_[static_cast<std::size_t>(t)].next.store(count * t / threads, std::memory_order_relaxed);
@@ -64,10 +64,14 @@ class Crew {
     wake_up_.notify_all();
   }
 
+  /// Keeps the crew until it is dismissed, whoever else has it.
+  void keep(const std::shared_ptr<Crew>& self) { self_ = self; }
+
   bool is_dismissed() const { return dismissed(state_.load(std::memory_order_relaxed)); }
 
   /// Sends all helpers away, those too that have not come yet.
   void dismiss() {
+    const std::shared_ptr<Crew> self = std::move(self_);
     const std::lock_guard<std::mutex> lock(mutex_);
     state_.fetch_or(kDismissed, std::memory_order_relaxed);
   }
@@ -94,7 +98,7 @@ class Crew {
       Stretch& stretch = stretches_[(own + t) % stretches_.size()];
       for (Index i; (i = stretch.next.fetch_add(1, std::memory_order_relaxed)) < stretch.end;) call_(f_, i);
     }
-    simd::fence();
+    store_fence();
   }
 
   /// In a cache line of its own.
@@ -111,7 +115,8 @@ class Crew {
   std::atomic<std::size_t> joined_{0};
   std::mutex mutex_;
   std::condition_variable wake_up_;
+  std::shared_ptr<Crew> self_;
 };
 
 EVENKEEL_END
-}  // namespace evenkeel
+}  // namespace evenkeel::detail

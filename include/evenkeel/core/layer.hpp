@@ -53,12 +53,11 @@ class ParameterRange {
   std::size_t count_ = 0;
 };
 
-/// What all layers share: parameters, their gradients, what forward saves for backward, and the forms of each
-/// call.
+/// What all layers share: parameters, their gradients, what forward saves for backward, and the forms of each call.
 ///
 /// backward needs the x that forward had: where y was x itself, the caller keeps a copy.
 ///
-/// Derived has do_forward(device, x, y), do_backward(device, x, dy, dx) and do_infer(device, x, y) const.
+/// Derived has kScope and, for arguments of any type, forward_call, backward_call and infer_call.
 template <typename Derived, typename Scalar_>
 class Layer {
  public:
@@ -69,74 +68,65 @@ class Layer {
 
   /// Trains: normalizes x into y by x's own statistics, and keeps them for backward. On Eigen::DefaultDevice where no
   /// device is given; without y the result is returned as a tensor of x's kind, which a TensorView has none of.
-  template <typename X, typename Y, std::enable_if_t<!IsDevice<X>::value, int> = 0>
+  template <typename X, typename Y, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
   void forward(const X& x, Y&& y) {
-    require_scalar<X>();
-    derived().do_forward(Eigen::DefaultDevice(), x, y);
+    run_forward(Eigen::DefaultDevice(), x, y);
   }
-  template <typename Device, typename X, typename Y, std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  template <typename Device, typename X, typename Y, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
   void forward(const Device& device, const X& x, Y&& y) {
-    require_scalar<X>();
-    derived().do_forward(device, x, y);
+    run_forward(device, x, y);
   }
   template <typename X>
   auto forward(const X& x) {
     return forward(Eigen::DefaultDevice(), x);
   }
-  template <typename Device, typename X, std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  template <typename Device, typename X, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
   auto forward(const Device& device, const X& x) {
     OwningOf<X> y;
-    require_scalar<X>();
-    derived().do_forward(device, x, y);
+    run_forward(device, x, y);
     return y;
   }
 
   /// From the x that forward last took and the loss's gradient by its y: dx, grad_gamma() and grad_beta(), which are
   /// overwritten. Devices and results as in forward.
-  template <typename X, typename Dy, typename Dx, std::enable_if_t<!IsDevice<X>::value, int> = 0>
+  template <typename X, typename Dy, typename Dx, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
   void backward(const X& x, const Dy& dy, Dx&& dx) {
-    require_scalar<X>();
-    derived().do_backward(Eigen::DefaultDevice(), x, dy, dx);
+    run_backward(Eigen::DefaultDevice(), x, dy, dx);
   }
   template <typename Device, typename X, typename Dy, typename Dx,
-            std::enable_if_t<IsDevice<Device>::value, int> = 0>
+            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
   void backward(const Device& device, const X& x, const Dy& dy, Dx&& dx) {
-    require_scalar<X>();
-    derived().do_backward(device, x, dy, dx);
+    run_backward(device, x, dy, dx);
   }
-  template <typename X, typename Dy, std::enable_if_t<!IsDevice<X>::value, int> = 0>
+  template <typename X, typename Dy, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
   auto backward(const X& x, const Dy& dy) {
     return backward(Eigen::DefaultDevice(), x, dy);
   }
-  template <typename Device, typename X, typename Dy, std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  template <typename Device, typename X, typename Dy, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
   auto backward(const Device& device, const X& x, const Dy& dy) {
     OwningOf<X> dx;
-    require_scalar<X>();
-    derived().do_backward(device, x, dy, dx);
+    run_backward(device, x, dy, dx);
     return dx;
   }
 
   /// Normalizes x into y and changes nothing in the layer, so that any number of threads may call it at once. Devices
   /// and results as in forward.
-  template <typename X, typename Y, std::enable_if_t<!IsDevice<X>::value, int> = 0>
+  template <typename X, typename Y, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
   void infer(const X& x, Y&& y) const {
-    require_scalar<X>();
-    derived().do_infer(Eigen::DefaultDevice(), x, y);
+    run_infer(Eigen::DefaultDevice(), x, y);
   }
-  template <typename Device, typename X, typename Y, std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  template <typename Device, typename X, typename Y, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
   void infer(const Device& device, const X& x, Y&& y) const {
-    require_scalar<X>();
-    derived().do_infer(device, x, y);
+    run_infer(device, x, y);
   }
   template <typename X>
   auto infer(const X& x) const {
     return infer(Eigen::DefaultDevice(), x);
   }
-  template <typename Device, typename X, std::enable_if_t<IsDevice<Device>::value, int> = 0>
+  template <typename Device, typename X, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
   auto infer(const Device& device, const X& x) const {
     OwningOf<X> y;
-    require_scalar<X>();
-    derived().do_infer(device, x, y);
+    run_infer(device, x, y);
     return y;
   }
 
@@ -153,9 +143,7 @@ class Layer {
   /// The last forward's statistics, one entry a statistics set; empty before it. Views, good until the next forward:
   /// assign them to an Eigen array to keep the numbers.
   Eigen::Map<const Vector<Statistic>> saved_mean() const { return {moments_.mean.data(), moments_.size()}; }
-  Eigen::Map<const Vector<Statistic>> saved_inv_std() const {
-    return {moments_.inv_std.data(), moments_.size()};
-  }
+  Eigen::Map<const Vector<Statistic>> saved_inv_std() const { return {moments_.inv_std.data(), moments_.size()}; }
 
   /// {name, value, grad} of gamma and beta, as far as the layer has them.
   ParameterRange<Param> parameters() {
@@ -169,11 +157,11 @@ class Layer {
   }
 
  protected:
-  Layer(const Caller& caller, double epsilon, Index params, bool has_gamma, bool has_beta) {
-    check_epsilon(caller, epsilon);
+  Layer(const detail::Caller& caller, double epsilon, Index params, bool has_gamma, bool has_beta) {
+    detail::check_epsilon(caller, epsilon);
     const auto create = [&](Vector<Param>& value, Vector<Param>& grad, const Param& start) {
-      value = vector_of(params, start);
-      grad = vector_of(params, Param(0));
+      value = detail::vector_of(params, start);
+      grad = detail::vector_of(params, Param(0));
     };
     if (has_gamma) create(gamma_, grad_gamma_, Param(1));
     if (has_beta) create(beta_, grad_beta_, Param(0));
@@ -183,22 +171,14 @@ class Layer {
   }
 
   /// Forward has seen x: what backward will be checked against.
-  void remember(const Shape& shape, Layout layout) {
-    shape_ = shape;
-    layout_ = layout;
+  void remember(const detail::Argument& x) {
+    shape_ = x.shape;
+    layout_ = x.layout;
   }
 
-  void check_backward(const Caller& caller, const Shape& shape, Layout layout) const {
-    if (shape_.rank() == 0) fail(caller, {"called before forward"});
-    if (shape != shape_) fail(caller, {"x is ", shape.text(), ", forward's x was ", shape_.text()});
-    if (layout != layout_ && shape.rank() > 1) {
-      fail(caller, {"x is ", text_of(layout), ", forward's x was ", text_of(layout_)});
-    }
+  void check_x(const detail::Caller& caller, const detail::Argument& x) const {
+    detail::check_same_as_forwards(caller, x, shape_, layout_);
   }
-
-  /// Null for a parameter that the layer does not have.
-  Vector<Param>* wanted_grad_gamma() { return gamma_.size() > 0 ? &grad_gamma_ : nullptr; }
-  Vector<Param>* wanted_grad_beta() { return beta_.size() > 0 ? &grad_beta_ : nullptr; }
 
   Vector<Param> gamma_, beta_, grad_gamma_, grad_beta_;
   Moments<Statistic> moments_;
@@ -207,11 +187,10 @@ class Layer {
  private:
   template <typename X>
   struct Owning {
-    using type = typename ArgumentOf<X>::Owning;
-    static_assert(!std::is_void_v<type>,
-                  "evenkeel: a TensorView has no owning type; pass the output as well");
+    using type = typename detail::ArgumentOf<X>::Owning;
+    static_assert(!std::is_void_v<type>, "evenkeel: a TensorView has no owning type; pass the output as well");
   };
-  template <typename X, bool = require_argument<X>()>
+  template <typename X, bool = detail::require_argument<X>()>
   struct OwningIf : Owning<X> {};
   template <typename X>
   struct OwningIf<X, false> {
@@ -222,12 +201,32 @@ class Layer {
 
   template <typename X>
   static constexpr void require_scalar() {
-    static_assert(!require_argument<X>() || std::is_same_v<ScalarOf<X>, Scalar>,
+    static_assert(!detail::require_argument<X>() || std::is_same_v<detail::ScalarOf<X>, Scalar>,
                   "evenkeel: x must have the layer's scalar type");
   }
 
-  Derived& derived() { return static_cast<Derived&>(*this); }
-  const Derived& derived() const { return static_cast<const Derived&>(*this); }
+  template <typename Device, typename X, typename Y>
+  void run_forward(const Device& device, const X& x, Y& y) {
+    require_scalar<X>();
+    const detail::Caller caller{Derived::kScope, "forward"};
+    const auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
+    static_cast<Derived&>(*this).forward_call(caller, detail::ParallelFor(device, a.x.size()), a);
+  }
+  template <typename Device, typename X, typename Dy, typename Dx>
+  void run_backward(const Device& device, const X& x, const Dy& dy, Dx& dx) {
+    require_scalar<X>();
+    const detail::Caller caller{Derived::kScope, "backward"};
+    const auto a = detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_.size() > 0 ? &grad_gamma_ : nullptr,
+                                              beta_.size() > 0 ? &grad_beta_ : nullptr);
+    static_cast<Derived&>(*this).backward_call(caller, detail::ParallelFor(device, a.x.size()), a);
+  }
+  template <typename Device, typename X, typename Y>
+  void run_infer(const Device& device, const X& x, Y& y) const {
+    require_scalar<X>();
+    const detail::Caller caller{Derived::kScope, "infer"};
+    const auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
+    static_cast<const Derived&>(*this).infer_call(caller, detail::ParallelFor(device, a.x.size()), a);
+  }
 
   Shape shape_;
   Layout layout_ = row_major;

@@ -1,10 +1,7 @@
 #pragma once
 
-#include <cmath>
-
 #include "evenkeel/base/scratch.hpp"
-#include "evenkeel/kernels/runs.hpp"
-#include "evenkeel/kernels/sets.hpp"
+#include "evenkeel/kernels/kernels.hpp"
 
 namespace evenkeel {
 EVENKEEL_BEGIN
@@ -27,10 +24,10 @@ struct Moments {
 
   /// Makes room for so many sets, not initialized.
   void resize(Index sets) {
-    mean = vector_of<Statistic>(sets);
-    inv_std = vector_of<Statistic>(sets);
-    if (keeps_mean_low) mean_low = vector_of<Statistic>(sets);
-    if (keeps_variance) variance = vector_of<Statistic>(sets);
+    mean = detail::vector_of<Statistic>(sets);
+    inv_std = detail::vector_of<Statistic>(sets);
+    if (keeps_mean_low) mean_low = detail::vector_of<Statistic>(sets);
+    if (keeps_variance) variance = detail::vector_of<Statistic>(sets);
     used = sets;
   }
   /// Others for so many sets, which keep the same.
@@ -65,213 +62,77 @@ struct Moments {
   }
 };
 
-// For the library itself.
+EVENKEEL_END
+}  // namespace evenkeel
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
 
 /// Count, mean and M2 = sum (x - mean)^2 of some values.
-template <typename Statistic>
+template <typename T>
 struct BlockMoments {
-  Statistic count, mean, mean_low, m2;
+  T count, mean, mean_low, m2;
 
-  static BlockMoments none() { return {Statistic(0), Statistic(0), Statistic(0), Statistic(0)}; }
+  static BlockMoments none() { return {T(0), T(0), T(0), T(0)}; }
 
   /// From first = sum (x - pivot) and second = sum (x - pivot)^2.
-  static BlockMoments about(const Statistic& pivot, Index n, const Statistic& first,
-                            const Statistic& second) {
+  static BlockMoments about(const T& pivot, Index n, const T& first, const T& second) {
     BlockMoments m = none();
-    m.count = from_count<Statistic>(n);
-    const Statistic shift = first / m.count;
-    kernels::two_sum(pivot, shift, m.mean, m.mean_low);
-    m.m2 = not_negative(Statistic(second - first * shift));
+    m.count = from_count<T>(n);
+    const auto finished = one_by_one::finish_sums<T>(pivot, first, second, T(T(1) / m.count));
+    m.mean = finished.mean;
+    m.mean_low = finished.mean_low;
+    m.m2 = T(finished.variance * m.count);
     return m;
   }
 
   /// Chan, Golub and LeVeque 1979: m2 = m2_a + m2_b + delta^2 n_a n_b / n.
   void merge(const BlockMoments& b) {
-    if (count == Statistic(0)) {
+    if (count == T(0)) {
       *this = b;
       return;
     }
-    if (b.count == Statistic(0)) return;
-    const Statistic n = count + b.count;
-    const Statistic delta = simd::as_computed(Statistic(b.mean - mean)) + (b.mean_low - mean_low);
-    const Statistic weight = b.count / n;
-    Statistic high, low;
-    kernels::two_sum(mean, Statistic(delta * weight), high, low);
-    kernels::two_sum(high, Statistic(low + mean_low), mean, mean_low);
-    m2 += b.m2 + delta * delta * (count * weight);
+    if (b.count == T(0)) return;
+    const T n = T(count + b.count), delta = T(as_computed(T(b.mean - mean)) + T(b.mean_low - mean_low));
+    const T weight = T(b.count / n);
+    T high, low;
+    one_by_one::two_sum(mean, T(delta * weight), high, low);
+    one_by_one::two_sum(high, T(low + mean_low), mean, mean_low);
+    m2 = T(T(m2 + b.m2) + as_computed(T(T(delta * delta) * T(count * weight))));
     count = n;
   }
 };
 
-/// Statistics of a set as they are applied.
-template <typename Statistic>
+/// The pivot was not close enough: squares about it lose more than one bit to cancellation.
+template <typename T>
+bool is_poor_pivot(const T& n, const T& first, const T& second) {
+  return T(n * second) < T(T(first + first) * first);
+}
+
+/// The statistics of one set, as they are applied.
+template <typename T>
 struct SetStatistics {
-  Statistic mean, mean_low, variance, inv_std;
+  T mean, mean_low, variance, inv_std;
 };
+template <typename T>
+SetStatistics<T> finish(const BlockMoments<T>& m, const T& epsilon) {
+  const T variance = T(m.m2 / m.count);
+  return {m.mean, m.mean_low, variance, one_by_one::inverse_std(variance, epsilon)};
+}
 
-/// The same for the sets of a kernel call, an array for each number.
-template <typename Statistic>
-struct StatisticsTable {
-  Scratch<Statistic, kernels::kBatch> mean, mean_low, variance, inv_std;
+/// Those of n sets, an array for each number, with room for whole vectors.
+template <typename T, Index kSets>
+struct StatisticArrays {
+  Scratch<T, kSets + kPadding> mean, mean_low, variance, inv_std;
 
-  void set(Index k, const SetStatistics<Statistic>& s) {
+  void set(Index k, const SetStatistics<T>& s) {
     mean[k] = s.mean;
     mean_low[k] = s.mean_low;
     variance[k] = s.variance;
     inv_std[k] = s.inv_std;
   }
-  kernels::StatisticArrays<Statistic> arrays() {
-    return {mean.data(), mean_low.data(), variance.data(), inv_std.data()};
-  }
-  SetStatistics<Statistic> operator[](Index k) const {
-    return {mean[k], mean_low[k], variance[k], inv_std[k]};
-  }
+  SetStatistics<T> operator[](Index k) const { return {mean[k], mean_low[k], variance[k], inv_std[k]}; }
 };
-
-/// mean + mean_low - rounded: what a mean lacks once it is a Compute.
-template <typename Statistic, typename Compute>
-Statistic rest_of_mean(const Statistic& mean, const Statistic& mean_low, const Compute& rounded) {
-  return simd::as_computed(Statistic(mean - Statistic(rounded))) + mean_low;
-}
-
-/// 1 / sqrt(variance + epsilon); 0 where both are 0, so that values that do not differ give beta.
-template <typename Statistic>
-Statistic inverse_std(const Statistic& variance, double epsilon) {
-  using std::sqrt;
-  if (variance == Statistic(0) && epsilon == 0) return Statistic(0);
-  return Statistic(1) / Statistic(sqrt(Statistic(variance + from_double<Statistic>(epsilon))));
-}
-
-/// Whether there is a range that the passes are right in; see kernels::InvStdRange.
-template <typename Storage>
-constexpr bool is_bounded() {
-  return kernels::InvStdRange<ComputeOf<Storage>>::kBounded;
-}
-
-/// Whether a set with this 1 / standard deviation lies in that range; not if it is NaN.
-template <typename Storage, typename Statistic>
-bool is_in_range(const Statistic& inv_std) {
-  using Range = kernels::InvStdRange<ComputeOf<Storage>>;
-  if constexpr (Range::kBounded) {
-    return is_between(inv_std, Range::kLow, Range::kHigh);
-  }
-  return true;
-}
-
-/// Which sums over n values the passes backward are right for; see kernels::GradientRange.
-template <typename Storage>
-class GradientSums {
- public:
-  explicit GradientSums(Index n) {
-    if constexpr (is_bounded<Storage>()) {
-      using Range = kernels::GradientRange<ComputeOf<Storage>>;
-      const auto count = from_count<double>(n);
-      least_ = count * Range::kLeast;
-      low_ = count * Range::kLow;
-      high_ = count * Range::kHigh;
-    }
-  }
-
-  /// Of dy and of dy xhat, in a set with this 1 / standard deviation.
-  template <typename Statistic>
-  bool contain(const Statistic& inv_std, const Statistic& dy, const Statistic& dy_xhat) const {
-    if constexpr (is_bounded<Storage>()) {
-      const double size = std::fabs(dy) + std::fabs(dy_xhat);
-      if (is_zero(size)) return inv_std < kernels::GradientRange<ComputeOf<Storage>>::kMostInvStdOfZero;
-      return is_between(size, least_, high_) && is_between(inv_std * inv_std * size, low_, high_);
-    }
-    return true;
-  }
-
- private:
-  double least_ = 0, low_ = 0, high_ = 0;
-};
-
-/// A set's statistics from all its values.
-template <typename Statistic>
-SetStatistics<Statistic> finish(const BlockMoments<Statistic>& m, double epsilon) {
-  const Statistic variance = m.m2 / m.count;
-  return {m.mean, m.mean_low, variance, inverse_std(variance, epsilon)};
-}
-
-/// A sum in a fixed order, four at a time.
-template <typename T>
-T total(const T* values, Index count) {
-  T sum0(0), sum1(0), sum2(0), sum3(0);
-  Index i = 0;
-  for (; i + 4 <= count; i += 4) {
-    sum0 += values[i];
-    sum1 += values[i + 1];
-    sum2 += values[i + 2];
-    sum3 += values[i + 3];
-  }
-  for (; i < count; ++i) sum0 += values[i];
-  return T(T(sum0 + sum1) + T(sum2 + sum3));
-}
-
-/// A mean that is exact where the values do not differ; four sums at a time.
-template <typename T>
-T mean_of(const T* values, Index count) {
-  const T& first = values[0];
-  T sum0(0), sum1(0), sum2(0), sum3(0);
-  Index i = 0;
-  for (; i + 4 <= count; i += 4) {
-    sum0 += T(values[i] - first);
-    sum1 += T(values[i + 1] - first);
-    sum2 += T(values[i + 2] - first);
-    sum3 += T(values[i + 3] - first);
-  }
-  for (; i < count; ++i) sum0 += T(values[i] - first);
-  return T(first + T(T(sum0 + sum1) + T(sum2 + sum3)) / from_count<T>(count));
-}
-
-/// Sets are summed in blocks of so many elements, which fit the nearest cache.
-constexpr Index kRunBlock = 8192;
-
-/// Sums of x - pivot and of (x - pivot)^2 for each set of a kernel call.
-template <typename Storage>
-struct PivotSums {
-  Scratch<ComputeOf<Storage>, kernels::kBatch> pivots;
-  Scratch<StatisticOf<Storage>, kernels::kBatch> first, second;
-
-  void sum(const Storage* x, const kernels::Lines& lines, const Index* offsets, Index sets, Index begin,
-           Index end, bool guess_pivots) {
-    simd::run<ComputeOf<Storage>>(kernels::CentredSums<Storage>{
-        x, lines, begin, end, sets, offsets, guess_pivots, pivots.data(), first.data(), second.data()});
-  }
-};
-
-/// Statistics of at most kBatch sets of at most kRunBlock elements. Set k is `lines` from x + offsets[k] on.
-template <typename Storage>
-void run_statistics(const Storage* x, const kernels::Lines& lines, const Index* offsets, Index sets,
-                    Index elements, double epsilon, StatisticsTable<StatisticOf<Storage>>& statistics) {
-  using Statistic = StatisticOf<Storage>;
-  PivotSums<Storage> sums;
-  sums.sum(x, lines, offsets, sets, 0, elements, true);
-  simd::run_baseline<Statistic>(kernels::FinishSums<ComputeOf<Storage>, Statistic>{
-      sets, sums.pivots.data(), sums.first.data(), sums.second.data(), from_count<Statistic>(elements),
-      from_double<Statistic>(epsilon), statistics.arrays()});
-}
-
-/// moments[k] = those of elements [begin, end) of set k, for at most kBatch sets of any size: block by block, each
-/// about the mean of the blocks before.
-template <typename Storage>
-void run_moments(const Storage* x, const kernels::Lines& lines, const Index* offsets, Index sets, Index begin,
-                 Index end, BlockMoments<StatisticOf<Storage>>* moments) {
-  using Statistic = StatisticOf<Storage>;
-  PivotSums<Storage> sums;
-  for (Index k = 0; k < sets; ++k) moments[k] = BlockMoments<Statistic>::none();
-  for (Index from = begin; from < end; from += kRunBlock) {
-    const Index to = std::min(end, from + kRunBlock);
-    for (Index k = 0; from > begin && k < sets; ++k)
-      sums.pivots[k] = static_cast<ComputeOf<Storage>>(moments[k].mean);
-    sums.sum(x, lines, offsets, sets, from, to, from == begin);
-    for (Index k = 0; k < sets; ++k) {
-      moments[k].merge(BlockMoments<Statistic>::about(Statistic(sums.pivots[k]), to - from, sums.first[k],
-                                                      sums.second[k]));
-    }
-  }
-}
 
 EVENKEEL_END
-}  // namespace evenkeel
+}  // namespace evenkeel::detail

@@ -1,87 +1,118 @@
 #pragma once
 
-#include "evenkeel/core/column_sets.hpp"
-#include "evenkeel/core/line_sets.hpp"
-#include "evenkeel/kernels/extern.hpp"
+#include "evenkeel/core/columns.hpp"
+#include "evenkeel/core/lines.hpp"
+#include "evenkeel/core/rows.hpp"
 
-namespace evenkeel {
+namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// Calls f(LineSets or ColumnSets), whichever walks the partition.
-template <typename Storage, Cells kCells, typename F>
-void with_walk_of(const Partition& p, const F& f) {
-  if (p.walk == (kCells == Cells::elements ? Walk::rows : Walk::runs)) {
-    f(LineSets<Storage, kCells>(p));
-  } else {
-    f(ColumnSets<Storage, kCells == Cells::elements>(p));
+// The way of a call from here on: blocks of sets, one a thread; in a block, batches of sets that stay in a cache; of
+// each batch, one kernel that reduces and one that maps.
+
+/// Which orders of memory a norm meets, so that it compiles no others: of channels lines and channel_columns, of
+/// features rows and sample_columns, of groups all.
+enum class Sets { channels, features, groups };
+
+/// Calls f(passes) with LinePasses, RowPasses or ColumnPasses.
+template <Sets kSets, typename S, typename F>
+void with_passes(const Partition& p, const Pass<S>& pass, const F& f) {
+  if constexpr (kSets != Sets::features) {
+    if (p.order == MemoryOrder::lines) return f(LinePasses<S>(p, pass));
   }
+  if constexpr (kSets != Sets::channels) {
+    if (p.order == MemoryOrder::rows) return f(RowPasses<S>(p, pass));
+  }
+  f(ColumnPasses<S>(p, pass));
 }
 
-template <typename Storage, typename P, typename F>
-void with_walk(const P& p, const F& f) {
-  if constexpr (std::is_same_v<P, ChannelPartition>) {
-    with_walk_of<Storage, Cells::sets>(p, f);
-  } else {
-    if constexpr (!std::is_same_v<P, FeaturePartition>) {
-      if (!p.elements_are_cells()) return with_walk_of<Storage, Cells::channels>(p, f);
-    }
-    with_walk_of<Storage, Cells::elements>(p, f);
-  }
-}
-
-/// y = (x - mean) inv_std gamma + beta over every set of a partition that is not empty.
-template <typename Device, typename P, typename Storage>
-void normalize(const Device& device, const P& p, ForwardTask<Storage> task) {
-  const Team<Device> team(device, p.size());
-  task.streams = goes_past_caches(p, task, team.threads());
-  with_walk<Storage>(p, [&](const auto& walk) {
-    walk.blocks().for_each(team, [&](Index, Index begin, Index end, const Team<Device>& of_block) {
-      walk.forward(task, begin, end, of_block);
+/// y = (x - mean) inv_std gamma + beta over every set of a partition that is not empty, and the statistics.
+template <Sets kSets, typename S>
+void normalize(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
+  pass.stream = goes_past_caches(p, pass, loops.threads());
+  with_passes<kSets>(p, pass, [&](const auto& passes) {
+    passes.blocks().for_each(loops, pass.stream, [&](Index, Index begin, Index end, const ParallelFor& its_loops) {
+      passes.forward(begin, end, its_loops);
     });
   });
 }
 
-/// How many statistics `normalize_backward` needs to work in.
-template <typename Storage, typename P>
-Index backward_sums(const P& p) {
-  Index count = 0;
-  with_walk<Storage>(p, [&](const auto& walk) {
-    count = p.elements_are_cells() ? BlockSums<Storage>::values_needed(p, walk.blocks().count)
-                                   : CellSums<Storage>::values_needed(p);
+/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta over channels whose statistics are given.
+template <typename S>
+void normalize_by(const Partition& p, Pass<S> pass, const ComputeOf<S>* mean, const ComputeOf<S>* variance,
+                  const ParallelFor& loops) {
+  pass.stream = goes_past_caches(p, pass, loops.threads());
+  with_passes<Sets::channels>(p, pass, [&](const auto& passes) {
+    passes.blocks().for_each(loops, pass.stream, [&](Index, Index begin, Index end, const ParallelFor& its_loops) {
+      passes.infer(begin, end, mean, variance, its_loops);
+    });
   });
-  return count;
+}
+
+/// Where the sums of a backward call are in its workspace.
+template <typename S>
+struct Workspace {
+  using T = StatisticOf<S>;
+
+  Index cells, blocks, params, row;  // cells: 0 where every element is one; row: of rows, the values of short sums
+
+  Workspace(const Partition& p, Index block_count)
+      : cells(p.elements_are_cells() ? 0 : CellSums<T>::size(p)),
+        blocks(block_count),
+        params(cells > 0 ? 0 : p.params()),
+        row(p.order == MemoryOrder::rows ? 4 * p.set_size() : 0) {}
+
+  Index size() const { return cells + blocks * (2 * params + row); }
+  T* gamma(T* all, Index block) const { return all + 2 * block * params; }
+  T* beta(T* all, Index block) const { return gamma(all, block) + params; }
+  /// A T has room for a value of the compute type.
+  ComputeOf<S>* short_sums(T* all, Index block) const {
+    return reinterpret_cast<ComputeOf<S>*>(all + 2 * blocks * params + block * row);
+  }
+};
+
+/// How many statistics `differentiate` needs to work in.
+template <Sets kSets, typename S>
+Index workspace_size(const Partition& p) {
+  Index size = 0;
+  with_passes<kSets>(p, Pass<S>(), [&](const auto& passes) { size = Workspace<S>(p, passes.blocks().count).size(); });
+  return size;
 }
 
 /// dx, and the gradients of gamma and beta, over a partition that is not empty.
-template <typename Device, typename P, typename Storage>
-void normalize_backward(const Device& device, const P& p, BackwardTask<Storage> task) {
-  const Team<Device> team(device, p.size());
-  task.streams = goes_past_caches(p, task, team.threads());
-  with_walk<Storage>(p, [&](const auto& walk) {
-    const Blocks blocks = walk.blocks();
-    const BlockSums<Storage> block_sums{p.params(), blocks.count, task.sums};
-    blocks.for_each(team, [&](Index block, Index begin, Index end, const Team<Device>& of_block) {
-      if (p.elements_are_cells()) {
-        block_sums.clear(block);
-        walk.backward(task, begin, end, of_block, block_sums.gamma(block), block_sums.beta(block));
-      } else {
-        walk.backward(task, begin, end, of_block, nullptr, nullptr);
+template <Sets kSets, typename S>
+void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
+  using T = StatisticOf<S>;
+  pass.stream = goes_past_caches(p, pass, loops.threads());
+  with_passes<kSets>(p, pass, [&](const auto& passes) {
+    const Blocks blocks = passes.blocks();
+    const Workspace<S> workspace(p, blocks.count);
+    blocks.for_each(loops, pass.stream, [&](Index block, Index begin, Index end, const ParallelFor& its_loops) {
+      BlockSums<S> sums{nullptr, nullptr, nullptr};
+      if (workspace.params > 0) {
+        sums = {workspace.gamma(pass.sums, block), workspace.beta(pass.sums, block), workspace.short_sums(pass.sums, block)};
+        std::fill_n(sums.gamma, 2 * workspace.params, T(0));
       }
+      passes.backward(begin, end, its_loops, sums);
     });
-    if (!task.wants_params()) return;
-    const CellSums<Storage> cell_sums(p, task.sums);
-    const Index terms = p.elements_are_cells() ? blocks.count : p.sets() / p.group.extent;
-    const Index bundle = p.elements_are_cells() ? 256 : CellSums<Storage>::kMaxParams;
-    team.for_each((p.params() + bundle - 1) / bundle, bundle * terms, [&](Index i) {
-      const Index begin = i * bundle, end = std::min(p.params(), begin + bundle);
-      if (p.elements_are_cells()) {
-        block_sums.finish_params(task, begin, end);
-      } else {
-        cell_sums.finish_params(task, begin, end);
+    if (!pass.wants_params()) return;
+    constexpr Index kBundle = 64;
+    const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;
+    loops.for_each((p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index i) {
+      const Index begin = i * kBundle, end = std::min(p.params(), begin + kBundle);
+      for (Index param = begin; param < end; ++param) {
+        T gamma(0), beta(0);
+        for (Index block = 0; workspace.params > 0 && block < blocks.count; ++block) {
+          gamma += workspace.gamma(pass.sums, block)[param];
+          beta += workspace.beta(pass.sums, block)[param];
+        }
+        if (workspace.params == 0) sum_cells_of_param(p, CellSums<T>(p, pass.sums), param, gamma, beta);
+        if (pass.grad_gamma != nullptr) pass.grad_gamma[param] = static_cast<ComputeOf<S>>(gamma);
+        if (pass.grad_beta != nullptr) pass.grad_beta[param] = static_cast<ComputeOf<S>>(beta);
       }
     });
   });
 }
 
 EVENKEEL_END
-}  // namespace evenkeel
+}  // namespace evenkeel::detail

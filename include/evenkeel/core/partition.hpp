@@ -1,9 +1,9 @@
 #pragma once
 
-#include "evenkeel/kernels/lines.hpp"
+#include "evenkeel/kernels/args.hpp"
 #include "evenkeel/tensor_view.hpp"
 
-namespace evenkeel {
+namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 /// One loop over memory: so many steps, so many elements apart.
@@ -13,8 +13,8 @@ struct Loop {
 };
 
 /// What the fastest loop over memory is.
-enum class Walk {
-  runs,             // neighbours share statistics and parameters
+enum class MemoryOrder {
+  lines,            // neighbours share statistics and parameters
   rows,             // neighbours share statistics, each has its own parameter
   channel_columns,  // neighbours are channels, or short lines of each channel side by side
   sample_columns,   // neighbours have statistics of their own and share parameters
@@ -36,7 +36,7 @@ struct Partition {
   Loop channel;
   Loop before, between;
   Index inner = 1;
-  Walk walk = Walk::runs;
+  MemoryOrder order = MemoryOrder::lines;
 
   Index sets() const { return outer.extent * batch.extent * group.extent; }
   Index params() const { return group.extent * channel.extent; }
@@ -46,7 +46,7 @@ struct Partition {
 
   /// Every element has a parameter that none of its set shares.
   bool elements_are_cells() const {
-    return walk == Walk::rows || (walk == Walk::sample_columns && cell_size() == 1);
+    return order == MemoryOrder::rows || (order == MemoryOrder::sample_columns && cell_size() == 1);
   }
 
   /// The parameter of a set's first channel.
@@ -60,32 +60,17 @@ struct Partition {
   }
 
   /// A cell's memory, from where its set begins plus its channel's stride.
-  kernels::Lines cell_lines() const {
+  Lines cell_lines() const {
     return {before.extent, before.stride, between.extent, between.stride, inner};
   }
 
   /// A set's memory, from where it begins.
-  kernels::Lines set_lines() const {
+  Lines set_lines() const {
     if (channel.stride == inner) {
       return {before.extent, before.stride, between.extent, between.stride, channel.extent * inner};
     }
     return {before.extent, before.stride, channel.extent * between.extent, between.stride, inner};
   }
-};
-
-/// What shares both statistics and parameters: a whole set, the elements of a channel in it, or none with another.
-enum class Cells { sets, channels, elements };
-
-// Partitions of which it is known beforehand whether elements_are_cells(), so that code is made for one case only.
-
-/// A set is all that has one parameter.
-struct ChannelPartition : Partition {
-  static constexpr bool elements_are_cells() { return false; }
-};
-
-/// Every element of a set has its own parameter.
-struct FeaturePartition : Partition {
-  static constexpr bool elements_are_cells() { return true; }
 };
 
 /// A tensor's dimensions in the order of memory, slowest first.
@@ -114,10 +99,10 @@ struct MemoryShape {
 inline bool is_short_line(Index length) { return length <= 64 || (length <= 256 && length % 16 != 0); }
 
 /// Memory [before][channels][inner]: a set a channel.
-inline ChannelPartition partition_channels(const MemoryShape& shape, int axis) {
+inline Partition partition_channels(const MemoryShape& shape, int axis) {
   const Index before = shape.product(0, axis), channels = shape.extents[axis];
   const Index inner = shape.product(axis + 1, shape.rank);
-  ChannelPartition p;
+  Partition p;
   if (channels == 1) {
     p.inner = before * inner;
     p.channel.stride = p.inner;
@@ -127,26 +112,26 @@ inline ChannelPartition partition_channels(const MemoryShape& shape, int axis) {
   p.group = {channels, inner};
   p.channel.stride = inner;
   p.before = {before, channels * inner};
-  if (inner == 1 || (is_short_line(inner) && before > 1)) p.walk = Walk::channel_columns;
+  if (inner == 1 || (is_short_line(inner) && before > 1)) p.order = MemoryOrder::channel_columns;
   return p;
 }
 
 /// Memory [samples][features][samples]: a set a sample; the features are axes [first, last).
-inline FeaturePartition partition_features(const MemoryShape& shape, int first, int last) {
+inline Partition partition_features(const MemoryShape& shape, int first, int last) {
   const Index outer = shape.product(0, first), features = shape.product(first, last);
   const Index inner = shape.product(last, shape.rank);
-  FeaturePartition p;
+  Partition p;
   if (inner == 1 || features == 1) {
     p.batch = {outer * inner, features};
     p.channel = {features, 1};
-    p.walk = Walk::rows;
+    p.order = MemoryOrder::rows;
     return p;
   }
   p.outer = {outer, features * inner};
   p.batch = {inner, 1};
   p.channel = {features, inner};
   p.between.stride = inner;
-  p.walk = Walk::sample_columns;
+  p.order = MemoryOrder::sample_columns;
   return p;
 }
 
@@ -167,9 +152,9 @@ inline Partition partition_groups(const MemoryShape& shape, int batch_axis, int 
     p.batch = {samples, between * channels * p.inner};
     p.before = {before, samples * between * channels * p.inner};
     if (p.cell_size() == 1) {
-      p.walk = Walk::rows;
+      p.order = MemoryOrder::rows;
     } else if (p.inner == 1 || (is_short_line(p.inner) && p.cell_size() > p.inner)) {
-      p.walk = Walk::channel_columns;
+      p.order = MemoryOrder::channel_columns;
     }
     return p;
   }
@@ -180,9 +165,9 @@ inline Partition partition_groups(const MemoryShape& shape, int batch_axis, int 
   p.channel = {members, between * samples * p.inner};
   p.group = {groups, members * p.channel.stride};
   p.before = {shape.product(0, axis), channels * p.channel.stride};
-  if (p.inner == 1) p.walk = Walk::sample_columns;
+  if (p.inner == 1) p.order = MemoryOrder::sample_columns;
   return p;
 }
 
 EVENKEEL_END
-}  // namespace evenkeel
+}  // namespace evenkeel::detail

@@ -4,7 +4,7 @@
 
 #include "evenkeel/core/moments.hpp"
 
-namespace evenkeel {
+namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 /// Mean and variance over batches, for inference.
@@ -49,4 +49,4 @@ struct RunningStatistics {
 };
 
 EVENKEEL_END
-}  // namespace evenkeel
+}  // namespace evenkeel::detail

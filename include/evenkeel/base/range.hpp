@@ -1,0 +1,34 @@
+#pragma once
+
+#include "evenkeel/base/config.hpp"
+
+namespace evenkeel::detail {
+
+/// Where passes in the compute type C are right: neither overflow nor lost digits in the squares of deviations and in
+/// what backward makes of them. Outside of it a set is computed in the statistic type, scaled by powers of two. Types
+/// without bounds are taken as they are.
+template <typename C>
+struct Range {
+  static constexpr bool kBounded = false;
+};
+template <>
+struct Range<float> {
+  static constexpr bool kBounded = true;
+  static constexpr double kLowInvStd = 0x1p-50, kHighInvStd = 0x1p50;  // 1 / standard deviation
+  static constexpr double kLeastSize = 0x1p-60, kHighSize = 0x1p100;   // |mean(gamma dy)| + |mean(gamma dy xhat)|
+  static constexpr double kLowSum = 0x1p-100, kHighSum = 0x1p100;      // that over the variance; sums of a parameter
+  // Sums of 0 may all have underflowed, which shows in no normal number while 1 / standard deviation is below this.
+  static constexpr double kMostInvStdOfZero = 0x1p12, kLeastNumber = 0x1p-1000;
+  static constexpr double kFarMean = 0x1p100;  // x - mean may overflow
+};
+template <>
+struct Range<double> {
+  static constexpr bool kBounded = true;
+  static constexpr double kLowInvStd = 0x1p-400, kHighInvStd = 0x1p400;
+  static constexpr double kLeastSize = 0x1p-500, kHighSize = 0x1p900;
+  static constexpr double kLowSum = 0x1p-900, kHighSum = 0x1p900;
+  static constexpr double kMostInvStdOfZero = 0x1p26, kLeastNumber = 0x1p-1000;
+  static constexpr double kFarMean = 0x1p1000;
+};
+
+}  // namespace evenkeel::detail

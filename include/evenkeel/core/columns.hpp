@@ -1,0 +1,565 @@
+#pragma once
+
+#include <numeric>
+
+#include "evenkeel/core/wide.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+/// The most lanes of a kernel call: scratch on the stack is sized by them.
+template <typename C>
+inline constexpr Index kMostLanes = sizeof(C) <= 4 ? 2048 : 1024;
+
+/// Neighbouring lanes, whole sets each: neighbouring lanes of one panel.
+struct Columns {
+  Index offset, lanes;
+  Index sets, first_set, set_step;
+  Index first_param;  // of the first set
+
+  Index set(Index k) const { return first_set + k * set_step; }
+};
+
+/// Rows: outer x inner of them. Rows that follow each other are one loop.
+struct RowLoops {
+  Loop outer, inner;
+
+  RowLoops() = default;
+  RowLoops(const Loop& slow, const Loop& fast, Index lanes) : outer(slow), inner(fast) {
+    if (inner.extent == 1) std::swap(outer, inner);
+    if (inner.extent == 1) inner.stride = lanes;
+    if (outer.extent > 1 && outer.stride == inner.extent * inner.stride) {
+      inner.extent *= outer.extent;
+      outer = {1, 0};
+    }
+  }
+  Index count() const { return outer.extent * inner.extent; }
+};
+
+/// How sets lie side by side in memory. Memory is panels: rows of neighbouring lanes. In channel_columns a panel is one
+/// sample (or everything, in batch norm) and its lanes are channels, or short lines of each channel; in sample_columns a
+/// panel is one group of channels and its lanes are samples. A panel is taken in items: as many sets as fit a kernel
+/// call, or one larger set in strips.
+class ColumnItems {
+ public:
+  ColumnItems(const Partition& p, Index most_lanes, Index element) : p_(p), by_channel_(p.order == MemoryOrder::channel_columns) {
+    if (by_channel_) {
+      set_lanes_ = p.channel.extent * p.inner;
+      panel_lanes_ = p.group.extent * set_lanes_;
+      rows_ = cell_rows_ = RowLoops(p.before, p.between, panel_lanes_);
+    } else {
+      set_lanes_ = 1;
+      panel_lanes_ = p.batch.extent;
+      cell_rows_ = RowLoops(p.before, p.between, panel_lanes_);
+      rows_ = RowLoops(p.before, {p.channel.extent * p.between.extent, p.between.stride}, panel_lanes_);
+    }
+    const Index most = p.inner == 1 ? most_lanes : most_lanes / 2;
+    item_lanes_ = item_sets(most, std::max<Index>(1, 64 / element)) * set_lanes_;
+    strip_lanes_ = std::min(item_lanes_, most / p.inner * p.inner);
+    items_in_panel_ = (panel_lanes_ + item_lanes_ - 1) / item_lanes_;
+  }
+
+  Blocks blocks() const {
+    const Index panels = p_.size() / (panel_lanes_ * rows_.count());
+    return {panels * items_in_panel_, item_lanes_ * rows_.count(), kMaxBlocks};
+  }
+
+  Columns at(Index index) const {
+    const Index panel = index / items_in_panel_, lane = index % items_in_panel_ * item_lanes_;
+    const Index lanes = std::min(item_lanes_, panel_lanes_ - lane), sets = lanes / set_lanes_;
+    const Index groups = p_.group.extent, channels = p_.channel.extent;
+    if (by_channel_) {
+      const Index first = panel * groups, group = lane / set_lanes_;
+      return {p_.offset(first) + lane, lanes, sets, first + group, 1, group * channels};
+    }
+    const Index group = panel % groups, first = panel / groups * p_.batch.extent * groups + group;
+    return {p_.offset(first) + lane, lanes, sets, first + lane * groups, groups, group * channels};
+  }
+
+  /// Sets [first, first + count) of an item.
+  Columns part(const Columns& item, Index first, Index count) const {
+    Columns some = item;
+    some.offset += first * set_lanes_;
+    some.lanes = count * set_lanes_;
+    some.sets = count;
+    some.first_set = item.set(first);
+    if (by_channel_) some.first_param += first * p_.channel.extent;
+    return some;
+  }
+
+  /// Rows of a panel; of sample_columns, all of a set's, and those of one channel.
+  const RowLoops& rows() const { return rows_; }
+  const RowLoops& cell_rows() const { return cell_rows_; }
+  Index set_lanes() const { return set_lanes_; }
+  Index strip_lanes() const { return strip_lanes_; }
+  bool by_channel() const { return by_channel_; }
+
+ private:
+  /// As many as fit a kernel call, in items of about one size that begin with a cache line of so many elements.
+  Index item_sets(Index most_lanes, Index line) const {
+    const Index sets = panel_lanes_ / set_lanes_, most = std::max<Index>(most_lanes / set_lanes_, 1);
+    if (sets <= most) return sets;
+    const Index items = (sets + most - 1) / most, even = (sets + items - 1) / items;
+    const Index whole = line / std::gcd(set_lanes_, line);
+    return whole > most ? even : std::min((even + whole - 1) / whole, most / whole) * whole;
+  }
+
+  const Partition& p_;
+  bool by_channel_;
+  RowLoops rows_, cell_rows_;
+  Index set_lanes_, panel_lanes_, item_lanes_, strip_lanes_, items_in_panel_;
+};
+
+/// Rows of lanes as kernels take them: narrow rows that follow each other are put together, several rows a line, so that
+/// no vector is left half empty and no loop is short. The last line may have fewer rows.
+struct WideRows {
+  Index rows, stride, lanes;
+  Index copies = 1;
+
+  /// A line has at least `enough` lanes if rows are not as wide, may be put together, and have so many elements a line
+  /// of the cache.
+  WideRows(const Loop& loop, Index lanes_, Index enough, Index line, Index most)
+      : rows(loop.extent), stride(loop.stride), lanes(lanes_) {
+    if (loop.stride != lanes || lanes >= enough) return;
+    const Index whole = line / std::gcd(lanes, line), least = enough / lanes;
+    copies = (least + whole - 1) / whole * whole;
+    if (copies * lanes > most / 2) copies = least;
+    copies = std::min(copies, rows);
+  }
+  Index width() const { return copies * lanes; }
+  Index lines() const { return (rows + copies - 1) / copies; }
+
+  /// Calls f(offset, lines, lanes of a line) for lines [begin, end): the last one apart if it is shorter.
+  template <typename F>
+  void for_each_span(Index begin, Index end, const F& f) const {
+    const Index whole = std::min(end, rows / copies);
+    if (begin < whole) f(begin * copies * stride, whole - begin, width());
+    if (whole < end) f(whole * copies * stride, 1, (rows - whole * copies) * lanes);
+  }
+  /// values[0 .. width) = the first row's values, over and over.
+  template <typename T>
+  void repeat(T* values) const {
+    for (Index c = 1; c < copies; ++c) std::copy(values, values + lanes, values + c * lanes);
+  }
+};
+
+/// The passes over sets that lie side by side in memory, one or several lanes each, item by item.
+template <typename S>
+class ColumnPasses {
+ public:
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+
+  ColumnPasses(const Partition& p, const Pass<S>& pass) : p_(p), pass_(pass), items_(p, kLanes, sizeof(S)) {}
+
+  Blocks blocks() const { return items_.blocks(); }
+
+  void forward(Index begin, Index end, const ParallelFor& loops) const {
+    Statistics s;
+    for (Index i = begin; i < end; ++i) {
+      const Columns item = items_.at(i);
+      const bool in_range = reduce(item, loops, s);
+      for (Index k = 0; k < item.sets; ++k) pass_.save(item.set(k), s[k]);
+      if (in_range) {
+        normalize(item, 0, s, loops);
+      } else {
+        for_each_run(item, [&](Index k) { return is_in_range<S>(s.inv_std[k]); },
+                     [&](const Columns& some, Index first) { normalize(some, first, s, loops); },
+                     [&](Index set) { forward_wide(p_, pass_, set); });
+      }
+    }
+  }
+
+  void infer(Index begin, Index end, const C* mean, const C* variance, const ParallelFor& loops) const {
+    for (Index i = begin; i < end; ++i) {
+      const Columns item = items_.at(i);
+      const auto map = [&](const Columns& some, Index) {
+        Lanes c[4];
+        const Index param = some.first_param;
+        C* to[3] = {c[0].data(), c[1].data(), c[2].data()};
+        Scratch<C, kRoom> narrow[3];
+        if (p_.inner > 1) {
+          for (int j = 0; j < 3; ++j) to[j] = narrow[j].data();
+        }
+        inference_coefficients(InferenceCoefficients<S>{some.sets, from_double<T>(pass_.epsilon), mean + some.first_set,
+                                                        variance + some.first_set,
+                                                        pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
+                                                        pass_.beta == nullptr ? nullptr : pass_.beta + param,
+                                                        {to[0], to[1], to[2]}});
+        if (p_.inner > 1) {
+          for (int j = 0; j < 3; ++j) spread(Spread<S>{to[j], some.sets, p_.inner, c[j].data()});
+        }
+        const WideRows rows = wide_rows(some.lanes, kMapped);
+        for (int j = 0; j < 3; ++j) rows.repeat(c[j].data());
+        map_rows(some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops, p_.inner > 1 ? rows.width() : kFewLines);
+      };
+      const C* means = mean + item.first_set;
+      if (!is_any_far(means, item.sets)) {
+        map(item, 0);
+      } else {
+        for_each_run(item, [&](Index k) { return !is_far(means[k]); }, map, [&](Index set) {
+          const T v(variance[set]);
+          infer_wide(p_, pass_, set, {T(mean[set]), T(0), v, one_by_one::inverse_std(v, from_double<T>(pass_.epsilon))});
+        });
+      }
+    }
+  }
+
+  void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>& block_sums) const {
+    const CellSums<T> sums(p_, pass_.sums);
+    Statistics s;
+    Sums set_dy, set_dy_xhat;
+    bool in_range[kLanes];
+    for (Index i = begin; i < end; ++i) {
+      const Columns item = items_.at(i);
+      for (Index k = 0; k < item.sets; ++k) s.set(k, pass_.load(item.set(k)));
+      if (p_.elements_are_cells()) {
+        sum_elements(item, s, set_dy, set_dy_xhat, loops);
+      } else {
+        sum_cells(item, s, sums, loops);
+        sum_sets_of_cells(item, sums, set_dy, set_dy_xhat);
+      }
+      bool all_in_range = true;
+      const T n = from_count<T>(p_.set_size());
+      for (Index k = 0; k < item.sets; ++k) {
+        in_range[k] = is_in_range<S>(s.inv_std[k]) && are_gradients_in_range<S>(s.inv_std[k], n, set_dy[k], set_dy_xhat[k]) &&
+                      are_cells_in_range(item.set(k), s.inv_std[k], sums);
+        all_in_range = all_in_range && in_range[k];
+      }
+      const auto pass = [&](const Columns& some, Index first) {
+        if (p_.elements_are_cells() && pass_.wants_params()) add_params(some, first, s, loops, block_sums.gamma, block_sums.beta);
+        differentiate(some, first, s, set_dy, set_dy_xhat, loops);
+      };
+      if (all_in_range) {
+        pass(item, 0);
+      } else {
+        const bool adds = p_.elements_are_cells() && pass_.wants_params();
+        for_each_run(item, [&](Index k) { return in_range[k]; }, pass, [&](Index set) {
+          backward_wide(p_, pass_, set, adds ? block_sums.gamma : nullptr, adds ? block_sums.beta : nullptr);
+        });
+      }
+    }
+  }
+
+ private:
+  static constexpr Index kLanes = kMostLanes<C>;
+  static constexpr Index kRoom = kLanes + 4 * kPadding;  // whole tiles of four vectors, and what Spread writes beyond
+  static constexpr Index kCacheLine = sizeof(S) < 64 ? 64 / static_cast<Index>(sizeof(S)) : 1;
+  static constexpr Index kPivotValues = 64;  // from which a pivot is guessed
+
+  // Lanes that narrow rows are put together to: few are near each other when several rows are summed at a time, many
+  // have no short loops.
+  static constexpr Index kSummed = kLanes / 32, kMapped = kLanes / 8;
+
+  using Statistics = StatisticArrays<T, kLanes>;
+  using Lanes = Scratch<C, kRoom>;
+  using Sums = Scratch<T, kRoom>;
+
+  /// Two sums a lane, of every piece that rows are cut into.
+  struct LaneSums {
+    static constexpr Index kMost = 2 * kLanes;
+    Scratch<T, kMost + kPadding> first, second;
+  };
+
+  /// Calls pass(part of the item, its first set) for neighbouring sets that are in range, and rescue(set) for the others.
+  template <typename InRange, typename Map, typename Rescue>
+  EVENKEEL_COLD void for_each_run(const Columns& item, const InRange& in_range, const Map& map, const Rescue& rescue) const {
+    for (Index k = 0; k < item.sets;) {
+      const Index first = k;
+      while (k < item.sets && in_range(k)) ++k;
+      if (first < k) map(items_.part(item, first, k - first), first);
+      if (k < item.sets) rescue(item.set(k++));
+    }
+  }
+
+  WideRows wide_rows(Index lanes, Index enough) const { return {items_.rows().inner, lanes, enough, kCacheLine, kLanes}; }
+
+  /// Calls f(first lane, lanes) for an item's strips.
+  template <typename F>
+  void for_each_strip(const Columns& item, const F& f) const {
+    for (Index lane = 0; lane < item.lanes; lane += items_.strip_lanes()) {
+      f(lane, std::min(items_.strip_lanes(), item.lanes - lane));
+    }
+  }
+
+  /// Calls f(offset, channel, first lane, lanes) for strips whose rows are cells: of sample_columns, those of a channel.
+  template <typename F>
+  void for_each_cell_strip(const Columns& item, const F& f) const {
+    const Index panels = items_.by_channel() ? 1 : p_.channel.extent;
+    for (Index channel = 0; channel < panels; ++channel) {
+      for_each_strip(item, [&](Index lane, Index lanes) { f(item.offset + channel * p_.channel.stride + lane, channel, lane, lanes); });
+    }
+  }
+
+  /// Calls f(lane of the strip, set of the item, channel) for the cells of a strip, p_.inner lanes each.
+  template <typename F>
+  void for_each_cell(Index channel, Index first_lane, Index lanes, const F& f) const {
+    if (!items_.by_channel()) {
+      for (Index l = 0; l < lanes; ++l) f(l, first_lane + l, channel);
+      return;
+    }
+    const Index channels = p_.channel.extent, cell = first_lane / p_.inner;
+    Index set = cell / channels, c = cell % channels, k = 0;
+    for (Index l = 0; l < lanes; l += p_.inner, ++k) {
+      f(k, set, c);
+      if (++c == channels) {
+        c = 0;
+        ++set;
+      }
+    }
+  }
+
+  /// sums = those of `lanes` lanes over all rows, from one center a lane.
+  void sum_lanes(const S* x, const S* dy, const C* weights, const Loop& outer, const WideRows& rows, const C* centers,
+                 const ParallelFor& loops, LaneSums& sums) const {
+    const Index lanes = rows.lanes, width = rows.width();
+    const Index room = (width + kPadding - 1) / kPadding * kPadding;  // of a piece: kernels write whole vectors
+    const Pieces pieces(rows.lines(), width * outer.extent, std::min(Pieces::kMax, LaneSums::kMost / room));
+    std::fill_n(sums.first.data(), pieces.count * room, T(0));
+    std::fill_n(sums.second.data(), pieces.count * room, T(0));
+    loops.for_each(pieces.count, pieces.length * width * outer.extent, [&](Index i) {
+      for (Index o = 0; o < outer.extent; ++o) {
+        rows.for_each_span(pieces.begin(i), pieces.end(i), [&](Index offset, Index lines, Index of_line) {
+          const Index at = o * outer.stride + offset;
+          const C* its_weights = weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
+          sum_columns(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
+                                    rows.copies * rows.stride, of_line, centers, &sums.first[i * room],
+                                    &sums.second[i * room]});
+        });
+      }
+    });
+    for (Index k = 1; k < pieces.count * rows.copies; ++k) {
+      const Index from = k / rows.copies * room + k % rows.copies * lanes;
+      for (Index l = 0; l < lanes; ++l) {
+        sums.first[l] += sums.first[from + l];
+        sums.second[l] += sums.second[from + l];
+      }
+    }
+  }
+
+  /// Statistics of an item's sets; returns whether all are in range.
+  bool reduce(const Columns& item, const ParallelFor& loops, Statistics& s) const {
+    if (items_.set_lanes() <= items_.strip_lanes()) return reduce_strip(item.offset, item.lanes, items_.set_lanes(), loops, s);
+    BlockMoments<T> all = BlockMoments<T>::none();  // of one set in several strips
+    for_each_strip(item, [&](Index lane, Index lanes) {
+      reduce_strip(item.offset + lane, lanes, lanes, loops, s);
+      const Index n = items_.rows().count() * lanes;
+      all.merge({from_count<T>(n), s.mean[0], s.mean_low[0], T(s.variance[0] * from_count<T>(n))});
+    });
+    s.set(0, finish(all, from_double<T>(pass_.epsilon)));
+    return is_in_range<S>(s.inv_std[0]);
+  }
+
+  /// Of sets of `width` lanes each. Sums are taken about one pivot a set, the mean of a few of its rows; where a pivot
+  /// turns out poor, all is summed once more about the means.
+  bool reduce_strip(Index offset, Index lanes, Index width, const ParallelFor& loops, Statistics& s) const {
+    const S* x = pass_.x + offset;
+    const Index sets = lanes / width;
+    const WideRows rows = wide_rows(lanes, kSummed);
+    const T n = from_count<T>(items_.rows().count() * width);
+    Lanes centers, pivots;
+    LaneSums sums, of_sets;
+    guess_pivots(x, lanes, width, centers.data(), pivots.data());
+    const auto sum = [&] {
+      C* of_lanes = width == 1 ? pivots.data() : centers.data();
+      if (width > 1) spread(Spread<S>{pivots.data(), sets, width, of_lanes});
+      rows.repeat(of_lanes);
+      sum_lanes(x, nullptr, nullptr, items_.rows().outer, rows, of_lanes, loops, sums);
+      LaneSums& result = width == 1 ? sums : of_sets;
+      if (width > 1) {
+        fold(Fold<S>{sums.first.data(), sets, width, of_sets.first.data()});
+        fold(Fold<S>{sums.second.data(), sets, width, of_sets.second.data()});
+      }
+      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots.data(), result.first.data(),
+                                       result.second.data(), s.mean.data(), s.mean_low.data(), s.variance.data(),
+                                       s.inv_std.data()});
+    };
+    unsigned seen = sum();
+    if ((seen & kPoorPivot) != 0) {
+      const LaneSums& result = width == 1 ? sums : of_sets;
+      for (Index k = 0; k < sets; ++k) {
+        if (is_poor_pivot(n, result.first[k], result.second[k])) pivots[k] = static_cast<C>(s.mean[k]);
+      }
+      seen = sum();
+    }
+    return (seen & kOutOfRange) == 0;
+  }
+
+  /// About the mean of each set. Rows are taken from all over, since neighbours may be alike.
+  void guess_pivots(const S* x, Index lanes, Index width, C* of_lanes, C* pivots) const {
+    const Loop& loop = items_.rows().inner;
+    const Index rows = std::min(loop.extent, std::clamp<Index>(kPivotValues / width, 4, 16));
+    pivot_columns(PivotColumns<S>{x, rows, loop.extent / rows * loop.stride, lanes, width == 1 ? pivots : of_lanes});
+    for (Index k = 0; width > 1 && k < lanes / width; ++k) {
+      const C* some = of_lanes + k * width;
+      C sum(0);
+      for (Index l = 1; l < width; ++l) sum = C(sum + C(some[l] - some[0]));
+      pivots[k] = C(some[0] + C(sum / from_count<C>(width)));
+    }
+  }
+
+  /// The sums of dy and of dy xhat of each cell of an item.
+  void sum_cells(const Columns& item, const Statistics& s, const CellSums<T>& sums, const ParallelFor& loops) const {
+    for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
+      const Index cells = lanes / p_.inner;
+      const WideRows rows(items_.cell_rows().inner, lanes, kSummed, kCacheLine, kLanes);
+      Lanes centers, of_cells;
+      LaneSums lane_sums, folded;
+      StatisticArrays<T, kLanes> cell;
+      C* narrow = p_.inner == 1 ? centers.data() : of_cells.data();
+      for_each_cell(channel, lane, lanes, [&](Index k, Index set, Index) {
+        cell.set(k, s[set]);
+        narrow[k] = static_cast<C>(s.mean[set]);
+      });
+      if (p_.inner > 1) spread(Spread<S>{narrow, cells, p_.inner, centers.data()});
+      rows.repeat(centers.data());
+      sum_lanes(pass_.x + offset, pass_.dy + offset, nullptr, items_.cell_rows().outer, rows, centers.data(), loops, lane_sums);
+      LaneSums& result = p_.inner == 1 ? lane_sums : folded;
+      if (p_.inner > 1) {
+        fold(Fold<S>{lane_sums.first.data(), cells, p_.inner, folded.first.data()});
+        fold(Fold<S>{lane_sums.second.data(), cells, p_.inner, folded.second.data()});
+      }
+      finish_gradients(FinishGradients<S>{cells, narrow, cell.mean.data(), cell.mean_low.data(), cell.inv_std.data(),
+                                          result.first.data(), result.second.data()});
+      for_each_cell(channel, lane, lanes, [&](Index k, Index set, Index c) {
+        const Index at = item.set(set) * p_.channel.extent + c;
+        sums.dy[at] = result.first[k];
+        sums.dy_xhat[at] = result.second[k];
+      });
+    });
+  }
+
+  /// Those of an item's sets, weighted by gamma.
+  void sum_sets_of_cells(const Columns& item, const CellSums<T>& sums, Sums& set_dy, Sums& set_dy_xhat) const {
+    const Index channels = p_.channel.extent;
+    for (Index k = 0; k < item.sets; ++k) {
+      const Index set = item.set(k);
+      const C* gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + p_.first_param(set);
+      set_dy[k] = set_dy_xhat[k] = T(0);
+      for (Index channel = 0; channel < channels; ++channel) {
+        const T weight(gamma == nullptr ? C(1) : gamma[channel]);
+        set_dy[k] += weight * sums.dy[set * channels + channel];
+        set_dy_xhat[k] += weight * sums.dy_xhat[set * channels + channel];
+      }
+    }
+  }
+
+  bool are_cells_in_range(Index set, const T& inv_std, const CellSums<T>& sums) const {
+    if (p_.elements_are_cells() || p_.channel.extent == 1) return true;
+    const T n = from_count<T>(p_.cell_size());
+    for (Index cell = set * p_.channel.extent; cell < (set + 1) * p_.channel.extent; ++cell) {
+      if (!are_gradients_in_range<S>(inv_std, n, sums.dy[cell], sums.dy_xhat[cell])) return false;
+    }
+    return true;
+  }
+
+  /// The weighted sums of an item's lanes, each of which is a set.
+  void sum_elements(const Columns& item, const Statistics& s, Sums& dy, Sums& dy_xhat, const ParallelFor& loops) const {
+    const WideRows rows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes);
+    Lanes centers;
+    LaneSums sums;
+    for (Index l = 0; l < item.lanes; ++l) centers[l] = static_cast<C>(s.mean[l]);
+    sum_lanes(pass_.x + item.offset, pass_.dy + item.offset, pass_.gamma == nullptr ? nullptr : pass_.gamma + item.first_param,
+              items_.rows().outer, rows, centers.data(), loops, sums);
+    finish_gradients(FinishGradients<S>{item.lanes, centers.data(), s.mean.data(), s.mean_low.data(), s.inv_std.data(),
+                                        sums.first.data(), sums.second.data()});
+    std::copy_n(sums.first.data(), item.lanes, dy.data());
+    std::copy_n(sums.second.data(), item.lanes, dy_xhat.data());
+  }
+
+  /// What an item adds to the gradients of gamma and beta; its statistics begin at `first`.
+  void add_params(const Columns& item, Index first, const Statistics& s, const ParallelFor& loops, T* grad_gamma,
+                  T* grad_beta) const {
+    const Loop& loop = items_.rows().inner;
+    const Pieces pieces(loop.extent, item.lanes);
+    Lanes c[3];
+    coefficients(Coefficients<S>{item.sets, T(1), s.mean.data() + first, s.mean_low.data() + first, s.inv_std.data() + first,
+                                 nullptr, nullptr, nullptr, nullptr, {c[0].data(), c[1].data(), c[2].data(), nullptr}});
+    loops.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
+      const Index begin = pieces.begin(i), at = item.offset + begin * loop.stride, param = item.first_param + begin;
+      sum_params(SumParams<S>{pass_.x + at, pass_.dy + at, pieces.end(i) - begin, loop.stride, item.lanes,
+                              {c[0].data(), c[1].data(), c[2].data()}, grad_gamma + param, grad_beta + param});
+    });
+  }
+
+  /// y of an item by its statistics, which begin at `first`.
+  void normalize(const Columns& item, Index first, const Statistics& s, const ParallelFor& loops) const {
+    map_cells(item, first, s, nullptr, nullptr, 3, loops);
+  }
+
+  void differentiate(const Columns& item, Index first, const Statistics& s, const Sums& dy, const Sums& dy_xhat,
+                     const ParallelFor& loops) const {
+    map_cells(item, first, s, dy.data() + first, dy_xhat.data() + first, 4, loops);
+  }
+
+  void map_cells(const Columns& item, Index first, const Statistics& s, const T* set_dy, const T* set_dy_xhat, int kinds,
+                 const ParallelFor& loops) const {
+    const T n = from_count<T>(p_.set_size());
+    if (p_.elements_are_cells()) {
+      Lanes c[4];
+      coefficients(Coefficients<S>{item.sets, n, s.mean.data() + first, s.mean_low.data() + first, s.inv_std.data() + first,
+                                   nullptr, nullptr, set_dy, set_dy_xhat,
+                                   {c[0].data(), c[1].data(), c[2].data(), c[3].data()}});
+      const Index param = item.first_param;
+      map_rows(item.offset, items_.rows().outer, WideRows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes),
+               pass_.gamma == nullptr ? nullptr : pass_.gamma + param, pass_.beta == nullptr ? nullptr : pass_.beta + param, c,
+               loops, 0);
+      return;
+    }
+    for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
+      const Index cells = lanes / p_.inner;
+      StatisticArrays<T, kLanes> cell;
+      Sums dy, dy_xhat;
+      Scratch<C, kLanes> gamma, beta;
+      for_each_cell(channel, lane, lanes, [&](Index k, Index set, Index of) {
+        const Index param = p_.first_param(item.set(set)) + of;
+        cell.set(k, s[first + set]);
+        if (set_dy != nullptr) {
+          dy[k] = set_dy[set];
+          dy_xhat[k] = set_dy_xhat[set];
+        }
+        if (pass_.gamma != nullptr) gamma[k] = pass_.gamma[param];
+        if (pass_.beta != nullptr) beta[k] = pass_.beta[param];
+      });
+      Lanes narrow[4], c[4];
+      Lanes* to = p_.inner == 1 ? c : narrow;
+      coefficients(Coefficients<S>{cells, n, cell.mean.data(), cell.mean_low.data(), cell.inv_std.data(),
+                                   pass_.gamma == nullptr ? nullptr : gamma.data(), pass_.beta == nullptr ? nullptr : beta.data(),
+                                   set_dy == nullptr ? nullptr : dy.data(), dy_xhat.data(),
+                                   {to[0].data(), to[1].data(), to[2].data(), to[3].data()}});
+      for (int j = 0; p_.inner > 1 && j < kinds; ++j) spread(Spread<S>{narrow[j].data(), cells, p_.inner, c[j].data()});
+      const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);
+      for (int j = 0; j < kinds; ++j) rows.repeat(c[j].data());
+      map_rows(offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops, p_.inner > 1 ? rows.width() : 0);
+    });
+  }
+
+  /// Goes backwards, so that what was summed last, and is still near, comes first.
+  void map_rows(Index offset, const Loop& outer, const WideRows& rows, const C* gamma, const C* beta, const Lanes* c,
+                const ParallelFor& loops, Index ahead) const {
+    constexpr Index kTurn = 64;
+    const Index width = rows.width();
+    const Pieces pieces(rows.lines(), width * outer.extent);
+    loops.for_each(pieces.count, pieces.length * width * outer.extent, [&](Index i) {
+      const Index piece = pieces.count - 1 - i, begin = pieces.begin(piece);
+      for (Index o = outer.extent - 1; o >= 0; --o) {
+        for (Index to = pieces.end(piece); to > begin; to -= kTurn) {
+          rows.for_each_span(std::max(begin, to - kTurn), to, [&](Index from, Index lines, Index lanes) {
+            const Index at = offset + o * outer.stride + from, row = o * rows.rows + from / rows.stride;
+            map_columns(MapColumns<S>{pass_.x + at, pass_.dy == nullptr ? nullptr : pass_.dy + at, pass_.out + at,
+                                      gamma == nullptr ? nullptr : gamma + row, beta == nullptr ? nullptr : beta + row, lines,
+                                      rows.copies * rows.stride, lanes, {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
+                                      pass_.stream ? ahead : 0, pass_.stream, Epilogue<S>{}});
+          });
+        }
+      }
+    });
+  }
+
+  const Partition& p_;
+  const Pass<S>& pass_;
+  ColumnItems items_;
+};
+
+EVENKEEL_END
+}  // namespace evenkeel::detail

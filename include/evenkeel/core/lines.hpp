@@ -1,0 +1,319 @@
+#pragma once
+
+#include "evenkeel/core/wide.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+/// Sets are summed in blocks of so many elements, which fit the nearest cache.
+constexpr Index kSumBlock = 8192;
+
+/// The most sets, or cells, in one kernel call.
+constexpr Index kBatch = 128;
+
+/// The passes over sets that are lines in memory. Small sets are taken several at a time, reduced and then mapped while
+/// they are in the nearest cache; a large one is cut into pieces.
+template <typename S>
+class LinePasses {
+ public:
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+
+  LinePasses(const Partition& p, const Pass<S>& pass)
+      : p_(p), pass_(pass), channels_(p.channel.extent), set_pieces_(p.set_size(), 1), cell_pieces_(p.cell_size(), 1) {}
+
+  Blocks blocks() const { return {p_.sets(), p_.set_size(), kMaxBlocks}; }
+
+  void forward(Index begin, Index end, const ParallelFor& loops) const {
+    for_each_batch(begin, end, [&](Index first, Index sets) {
+      StatisticArrays<T, kBatch> s;
+      const bool in_range = p_.set_size() <= kSumBlock ? reduce_small(first, sets, s) : reduce_large(first, loops, s);
+      for (Index k = 0; k < sets; ++k) pass_.save(first + k, s[k]);
+      if (in_range) return normalize(first, sets, s, loops);
+      for (Index k = 0; k < sets; ++k) {
+        if (!is_in_range<S>(s.inv_std[k])) {
+          forward_wide(p_, pass_, first + k);
+        } else {
+          StatisticArrays<T, 1> alone;
+          alone.set(0, s[k]);
+          normalize(first + k, 1, alone, loops);
+        }
+      }
+    });
+  }
+
+  void infer(Index begin, Index end, const C* mean, const C* variance, const ParallelFor& loops) const {
+    for (Index first = begin, sets; first < end; first += sets) {
+      sets = std::min(kBatch, end - first);
+      if (is_any_far(mean + first, sets)) {
+        sets = 1;
+        if (is_far(mean[first])) {
+          const T v(variance[first]);
+          infer_wide(p_, pass_, first, {T(mean[first]), T(0), v, one_by_one::inverse_std(v, from_double<T>(pass_.epsilon))});
+          continue;
+        }
+      }
+      Scratch<C, kBatch + kPadding> c[3];
+      inference_coefficients(InferenceCoefficients<S>{sets, from_double<T>(pass_.epsilon), mean + first, variance + first,
+                                                      pass_.gamma == nullptr ? nullptr : pass_.gamma + first,
+                                                      pass_.beta == nullptr ? nullptr : pass_.beta + first,
+                                                      {c[0].data(), c[1].data(), c[2].data()}});
+      for_each_range(0, sets, loops, [&](const CellRange& range) {
+        Scratch<Index, kBatch> offsets;
+        const Index k = range.first;
+        for (Index i = 0; i < range.count; ++i) offsets[i] = p_.offset(first + k + i);
+        map_lines(MapLines<S>{pass_.x, nullptr, pass_.out, offsets.data(), range.count, p_.cell_lines(), range.begin,
+                              range.end, {&c[0][k], &c[1][k], &c[2][k], nullptr}, pass_.stream ? kFewLines : 0,
+                              pass_.stream, Epilogue<S>{}});
+      });
+    }
+  }
+
+  void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
+    const CellSums<T> sums(p_, pass_.sums);
+    for_each_batch(begin, end, [&](Index first, Index sets) {
+      sum_gradients(first, sets, sums, loops);
+      Scratch<T, kBatch> set_dy, set_dy_xhat;
+      bool in_range[kBatch], all_in_range = true;
+      for (Index k = 0; k < sets; ++k) {
+        in_range[k] = finish_set(first + k, sums, set_dy[k], set_dy_xhat[k]);
+        all_in_range = all_in_range && in_range[k];
+      }
+      if (all_in_range) return differentiate(first, sets, set_dy.data(), set_dy_xhat.data(), loops);
+      for (Index k = 0; k < sets; ++k) {
+        if (in_range[k]) {
+          differentiate(first + k, 1, &set_dy[k], &set_dy_xhat[k], loops);
+        } else {
+          backward_wide<S>(p_, pass_, first + k, nullptr, nullptr);
+        }
+      }
+    });
+  }
+
+ private:
+  /// Cells of one kernel call, and the piece of each that is worked on.
+  struct CellRange {
+    Index first, count;  // numbered from the first cell of the batch
+    Index begin, end, piece;
+  };
+
+  template <typename F>
+  void for_each_batch(Index begin, Index end, const F& f) const {
+    Index near = std::clamp<Index>(kSumBlock / p_.set_size(), 1, kBatch);
+    if (near > 16) near = near / 16 * 16;
+    for (Index first = begin; first < end; first += near) f(first, std::min(near, end - first));
+  }
+
+  /// Calls f(CellRange) for cells [first, end) of a batch: several whole ones, or a piece of one.
+  template <typename F>
+  void for_each_range(Index first, Index end, const ParallelFor& loops, const F& f) const {
+    if (cell_pieces_.count == 1) {
+      const Index bundle = std::clamp<Index>(kGrain / p_.cell_size(), 1, kBatch);
+      loops.for_each((end - first + bundle - 1) / bundle, bundle * p_.cell_size(), [&](Index i) {
+        const Index cell = first + i * bundle;
+        f(CellRange{cell, std::min(bundle, end - cell), 0, p_.cell_size(), 0});
+      });
+    } else {
+      loops.for_each((end - first) * cell_pieces_.count, cell_pieces_.length, [&](Index i) {
+        const Index piece = i % cell_pieces_.count;
+        f(CellRange{first + i / cell_pieces_.count, 1, cell_pieces_.begin(piece), cell_pieces_.end(piece), piece});
+      });
+    }
+  }
+
+  /// Calls f(k, set of the batch, channel) for each cell of a range.
+  template <typename F>
+  void for_each_cell(const CellRange& range, const F& f) const {
+    if (channels_ == 1) {
+      for (Index k = 0; k < range.count; ++k) f(k, range.first + k, 0);
+      return;
+    }
+    Index set = range.first / channels_, channel = range.first % channels_;
+    for (Index k = 0; k < range.count; ++k) {
+      f(k, set, channel);
+      if (++channel == channels_) {
+        channel = 0;
+        ++set;
+      }
+    }
+  }
+
+  Index offset_of_cell(Index set, Index channel) const { return p_.offset(set) + channel * p_.channel.stride; }
+
+  /// Statistics of sets of at most a block; returns whether all are in range.
+  bool reduce_small(Index first_set, Index sets, StatisticArrays<T, kBatch>& s) const {
+    const Lines lines = p_.set_lines();
+    Scratch<Index, kBatch> offsets;
+    Scratch<C, kBatch + kPadding> pivots;
+    Scratch<T, kBatch + kPadding> first, second;
+    for (Index k = 0; k < sets; ++k) offsets[k] = p_.offset(first_set + k);
+    pivot_lines(PivotLines<S>{pass_.x, offsets.data(), sets, lines.length, pivots.data()});
+    const T n = from_count<T>(p_.set_size());
+    const auto sum = [&] {
+      sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, offsets.data(), sets, lines, 0, p_.set_size(), pivots.data(),
+                            first.data(), second.data()});
+      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots.data(), first.data(), second.data(),
+                                       s.mean.data(), s.mean_low.data(), s.variance.data(), s.inv_std.data()});
+    };
+    unsigned seen = sum();
+    if ((seen & kPoorPivot) != 0) {
+      for (Index k = 0; k < sets; ++k) {
+        if (is_poor_pivot(n, first[k], second[k])) pivots[k] = static_cast<C>(s.mean[k]);
+      }
+      seen = sum();
+    }
+    return (seen & kOutOfRange) == 0;
+  }
+
+  /// Statistics of one larger set, block by block, each about the mean of the blocks before.
+  bool reduce_large(Index set, const ParallelFor& loops, StatisticArrays<T, kBatch>& s) const {
+    const Lines lines = p_.set_lines();
+    const Index offset = p_.offset(set);
+    Scratch<BlockMoments<T>, Pieces::kMax> partial;
+    loops.for_each(set_pieces_.count, set_pieces_.length, [&](Index i) {
+      partial[i] = moments_of(lines, offset, set_pieces_.begin(i), set_pieces_.end(i));
+    });
+    BlockMoments<T> all = BlockMoments<T>::none();
+    for (Index i = 0; i < set_pieces_.count; ++i) all.merge(partial[i]);
+    s.set(0, finish(all, from_double<T>(pass_.epsilon)));
+    return is_in_range<S>(s.inv_std[0]);
+  }
+
+  BlockMoments<T> moments_of(const Lines& lines, Index offset, Index begin, Index end) const {
+    BlockMoments<T> all = BlockMoments<T>::none();
+    C pivot(0);
+    for (Index from = begin; from < end; from += kSumBlock) {
+      const Index to = std::min(end, from + kSumBlock), n = to - from;
+      if (from > begin) {
+        pivot = static_cast<C>(all.mean);
+      } else {
+        const Index line = from / lines.length, at = from % lines.length;
+        const Index where = offset + line / lines.inner * lines.outer_stride + line % lines.inner * lines.inner_stride + at;
+        pivot_lines(PivotLines<S>{pass_.x, &where, 1, std::min(lines.length - at, n), &pivot});
+      }
+      T first, second;
+      const auto sum = [&] {
+        sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, &offset, 1, lines, from, to, &pivot, &first, &second});
+      };
+      sum();
+      const T count = from_count<T>(n);
+      if (is_poor_pivot(count, first, second)) {
+        pivot = static_cast<C>(T(T(pivot) + T(first / count)));
+        sum();
+      }
+      all.merge(BlockMoments<T>::about(T(pivot), n, first, second));
+    }
+    return all;
+  }
+
+  /// y of sets from `first_set` on, by their statistics.
+  template <typename Statistics>
+  void normalize(Index first_set, Index sets, const Statistics& s, const ParallelFor& loops) const {
+    for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
+      Scratch<Index, kBatch> offsets;
+      Scratch<C, kBatch> gamma, beta;
+      StatisticArrays<T, kBatch> of_cells;
+      for_each_cell(range, [&](Index k, Index set, Index channel) {
+        const Index param = p_.first_param(first_set + set) + channel;
+        offsets[k] = offset_of_cell(first_set + set, channel);
+        of_cells.set(k, s[set]);
+        if (pass_.gamma != nullptr) gamma[k] = pass_.gamma[param];
+        if (pass_.beta != nullptr) beta[k] = pass_.beta[param];
+      });
+      Scratch<C, kBatch + kPadding> c[3];
+      coefficients(Coefficients<S>{range.count, T(1), of_cells.mean.data(), of_cells.mean_low.data(), of_cells.inv_std.data(),
+                                   pass_.gamma == nullptr ? nullptr : gamma.data(),
+                                   pass_.beta == nullptr ? nullptr : beta.data(), nullptr, nullptr,
+                                   {c[0].data(), c[1].data(), c[2].data(), nullptr}});
+      map_lines(MapLines<S>{pass_.x, nullptr, pass_.out, offsets.data(), range.count, p_.cell_lines(), range.begin,
+                            range.end, {c[0].data(), c[1].data(), c[2].data(), nullptr}, ahead(sets), pass_.stream,
+                            Epilogue<S>{}});
+    });
+  }
+
+  /// How far ahead a map asks for its inputs: the next batch, if that has room in a cache.
+  Index ahead(Index sets) const {
+    constexpr Index kRoom = Index(1) << 20;  // bytes
+    if (!pass_.stream) return 0;
+    const Index bytes = sets * p_.set_size() * static_cast<Index>(sizeof(S)) * (pass_.dy == nullptr ? 1 : 2);
+    return bytes > kRoom ? 0 : sets * p_.group.stride;
+  }
+
+  /// The sums of dy and of dy (x - center) of each cell of a batch.
+  void sum_gradients(Index first_set, Index sets, const CellSums<T>& sums, const ParallelFor& loops) const {
+    const Index before = first_set * channels_;
+    const auto sum = [&](const CellRange& range, T* dy, T* dy_x) {
+      Scratch<Index, kBatch> offsets;
+      Scratch<C, kBatch> centers;
+      for_each_cell(range, [&](Index k, Index set, Index channel) {
+        offsets[k] = offset_of_cell(first_set + set, channel);
+        centers[k] = static_cast<C>(pass_.saved->mean[first_set + set]);
+      });
+      sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(), range.begin,
+                            range.end, centers.data(), dy, dy_x});
+    };
+    if (cell_pieces_.count == 1) {
+      for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
+        sum(range, sums.dy + before + range.first, sums.dy_xhat + before + range.first);
+      });
+      return;
+    }
+    for (Index cell = 0; cell < sets * channels_; ++cell) {
+      Scratch<T, Pieces::kMax> dy, dy_x;
+      for_each_range(cell, cell + 1, loops, [&](const CellRange& range) { sum(range, &dy[range.piece], &dy_x[range.piece]); });
+      sums.dy[before + cell] = total_of(dy.data(), cell_pieces_.count);
+      sums.dy_xhat[before + cell] = total_of(dy_x.data(), cell_pieces_.count);
+    }
+  }
+
+  /// The sums of a set over its cells, weighted by gamma; returns whether they are in range.
+  bool finish_set(Index set, const CellSums<T>& sums, T& set_dy, T& set_dy_xhat) const {
+    const SetStatistics<T> s = pass_.load(set);
+    const C center = static_cast<C>(s.mean);
+    const T cell_size = from_count<T>(p_.cell_size());
+    bool in_range = is_in_range<S>(s.inv_std);
+    set_dy = set_dy_xhat = T(0);
+    for (Index channel = 0; channel < channels_; ++channel) {
+      const Index cell = set * channels_ + channel;
+      const T low = one_by_one::rest_of_mean<C>(s.mean, s.mean_low, center);
+      sums.dy_xhat[cell] = T(s.inv_std * T(sums.dy_xhat[cell] - low * sums.dy[cell]));
+      const T gamma(pass_.gamma == nullptr ? C(1) : pass_.gamma[p_.first_param(set) + channel]);
+      set_dy += gamma * sums.dy[cell];
+      set_dy_xhat += gamma * sums.dy_xhat[cell];
+      in_range = in_range && are_gradients_in_range<S>(s.inv_std, cell_size, sums.dy[cell], sums.dy_xhat[cell]);
+    }
+    return in_range && are_gradients_in_range<S>(s.inv_std, from_count<T>(p_.set_size()), set_dy, set_dy_xhat);
+  }
+
+  /// dx of sets from `first_set` on, by their weighted sums.
+  void differentiate(Index first_set, Index sets, const T* set_dy, const T* set_dy_xhat, const ParallelFor& loops) const {
+    for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
+      Scratch<Index, kBatch> offsets;
+      Scratch<C, kBatch> gamma;
+      Scratch<T, kBatch + kPadding> dy, dy_xhat;
+      StatisticArrays<T, kBatch> of_cells;
+      for_each_cell(range, [&](Index k, Index set, Index channel) {
+        offsets[k] = offset_of_cell(first_set + set, channel);
+        of_cells.set(k, pass_.load(first_set + set));
+        dy[k] = set_dy[set];
+        dy_xhat[k] = set_dy_xhat[set];
+        if (pass_.gamma != nullptr) gamma[k] = pass_.gamma[p_.first_param(first_set + set) + channel];
+      });
+      Scratch<C, kBatch + kPadding> c[4];
+      coefficients(Coefficients<S>{range.count, from_count<T>(p_.set_size()), of_cells.mean.data(), of_cells.mean_low.data(),
+                                   of_cells.inv_std.data(), pass_.gamma == nullptr ? nullptr : gamma.data(), nullptr, dy.data(),
+                                   dy_xhat.data(), {c[0].data(), c[1].data(), c[2].data(), c[3].data()}});
+      map_lines(MapLines<S>{pass_.x, pass_.dy, pass_.out, offsets.data(), range.count, p_.cell_lines(), range.begin,
+                            range.end, {c[0].data(), c[1].data(), c[2].data(), c[3].data()}, ahead(sets), pass_.stream,
+                            Epilogue<S>{}});
+    });
+  }
+
+  const Partition& p_;
+  const Pass<S>& pass_;
+  Index channels_;
+  Pieces set_pieces_, cell_pieces_;
+};
+
+EVENKEEL_END
+}  // namespace evenkeel::detail

@@ -1,0 +1,131 @@
+#pragma once
+
+#include "evenkeel/core/moments.hpp"
+#include "evenkeel/core/parallel.hpp"
+#include "evenkeel/core/partition.hpp"
+
+#if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+/// What a call works on. Forward and backward are one shape of pass: reduce each set, then map its elements.
+template <typename S>
+struct Pass {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+
+  const S* x = nullptr;
+  const S* dy = nullptr;  // backward
+  S* out = nullptr;       // y, or dx
+  const C* gamma = nullptr;
+  const C* beta = nullptr;
+  double epsilon = 0;
+  Moments<T>* moments = nullptr;      // forward: written, may be null
+  const Moments<T>* saved = nullptr;  // backward: what forward wrote
+  C* grad_gamma = nullptr;            // backward, may be null
+  C* grad_beta = nullptr;             // backward, may be null
+  T* sums = nullptr;                  // backward: where what the parameters' gradients are made of is kept
+  bool stream = false;                // the output goes past the caches
+
+  bool wants_params() const { return grad_gamma != nullptr || grad_beta != nullptr; }
+
+  void save(Index set, const SetStatistics<T>& s) const {
+    if (moments == nullptr) return;
+    moments->mean[set] = s.mean;
+    moments->inv_std[set] = s.inv_std;
+    if (moments->keeps_mean_low) moments->mean_low[set] = s.mean_low;
+    if (moments->keeps_variance) moments->variance[set] = s.variance;
+  }
+  SetStatistics<T> load(Index set) const {
+    return {saved->mean[set], saved->low(set), T(0), saved->inv_std[set]};
+  }
+};
+
+/// What is known of this machine's caches, in bytes. It decides only what does not show in a result.
+struct Caches {
+  Index second_level;                  // of one core
+  Index streaming, threads_streaming;  // of a pass's inputs and output: from there on the output goes past the caches
+};
+
+EVENKEEL_COLD inline Caches find_caches() {
+  Caches caches{Index(2) << 20, Index(2) << 20, Index(2) << 20};
+#if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
+  unsigned eax, ebx, ecx = 0, edx;
+  if (__get_cpuid(0x80000006, &eax, &ebx, &ecx, &edx) != 0 && ecx >> 16 >= 128) {  // KiB; some tell nothing
+    caches.second_level = Index(ecx >> 16) << 10;
+  }
+  // An AMD's third level is nearer; what goes past it does not grow with threads.
+  if (__builtin_cpu_is("amd")) {
+    caches.streaming = Index(6) << 20;
+    caches.threads_streaming = Index(16) << 20;
+  }
+#endif
+  return caches;
+}
+inline const Caches& caches() {
+  static const Caches found = find_caches();
+  return found;
+}
+
+/// Whether the output had better go past the caches: it would not be found there later, and is not written over an
+/// input, whose lines are there already.
+template <typename S>
+bool goes_past_caches(const Partition& p, const Pass<S>& pass, int threads) {
+  const Index bytes = p.size() * (pass.dy == nullptr ? 2 : 3) * static_cast<Index>(sizeof(S));
+  if (bytes < (Index(1) << 20) || pass.out == pass.x || pass.out == pass.dy) return false;
+  return bytes >= (threads > 1 ? caches().threads_streaming : caches().streaming);
+}
+
+/// Elements that a map asks for beforehand if it reads on and on: a few lines of the cache.
+constexpr Index kFewLines = 256;
+
+/// Where the sums over each cell are, cell = set * channels + channel: of dy, and of dy xhat. Sets' sums and
+/// parameters' gradients are made of them.
+template <typename T>
+struct CellSums {
+  T* dy;
+  T* dy_xhat;
+
+  static Index size(const Partition& p) { return 2 * p.sets() * p.channel.extent; }
+  CellSums(const Partition& p, T* sums)
+      : dy(p.elements_are_cells() ? nullptr : sums), dy_xhat(dy == nullptr ? nullptr : sums + p.sets() * p.channel.extent) {}
+};
+
+/// What the cells of a parameter add up to.
+template <typename T>
+void sum_cells_of_param(const Partition& p, const CellSums<T>& sums, Index param, T& gamma, T& beta) {
+  const Index channels = p.channel.extent;
+  for (Index set = param / channels; set < p.sets(); set += p.group.extent) {
+    beta += sums.dy[set * channels + param % channels];
+    gamma += sums.dy_xhat[set * channels + param % channels];
+  }
+}
+
+/// Where a block of sets adds to the gradients of parameters, if every element is a cell of its own; else null.
+template <typename S>
+struct BlockSums {
+  StatisticOf<S>* gamma;
+  StatisticOf<S>* beta;
+  ComputeOf<S>* short_sums;  // of rows: 4 n
+};
+
+/// A sum in a fixed order, four at a time.
+template <typename T>
+T total_of(const T* values, Index count) {
+  T sum0(0), sum1(0), sum2(0), sum3(0);
+  Index i = 0;
+  for (; i + 4 <= count; i += 4) {
+    sum0 += values[i];
+    sum1 += values[i + 1];
+    sum2 += values[i + 2];
+    sum3 += values[i + 3];
+  }
+  for (; i < count; ++i) sum0 += values[i];
+  return T(T(sum0 + sum1) + T(sum2 + sum3));
+}
+
+EVENKEEL_END
+}  // namespace evenkeel::detail

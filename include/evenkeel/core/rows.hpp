@@ -1,0 +1,116 @@
+#pragma once
+
+#include "evenkeel/core/wide.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+/// The passes over sets that are rows of neighbours, each of which has a parameter of its own.
+template <typename S>
+class RowPasses {
+ public:
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+
+  RowPasses(const Partition& p, const Pass<S>& pass) : p_(p), pass_(pass), groups_(p.group.extent), samples_(p.sets() / groups_) {}
+
+  /// The gradients of parameters have a place in each block, so a block has several rows, and long rows make few.
+  Blocks blocks() const {
+    const Index most = p_.set_size() >= 2 * kGrain ? 8 : kMaxBlocks;
+    return {p_.sets(), p_.set_size(), std::clamp<Index>(p_.sets() / 8, 1, most)};
+  }
+
+  void forward(Index begin, Index end, const ParallelFor&) const {
+    for_each_batch(begin, end, [&](Index first_set, Index rows) {
+      const Index at = p_.offset(first_set), param = p_.first_param(first_set);
+      Scratch<T, kRows> mean, mean_low, variance, inv_std;
+      unsigned char outside[kRows];
+      NormalizeRows<S> a{};
+      a.x = pass_.x + at;
+      a.y = pass_.out + at;
+      a.rows = rows;
+      a.n = p_.set_size();
+      a.stride = p_.batch.stride;
+      a.gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + param;
+      a.beta = pass_.beta == nullptr ? nullptr : pass_.beta + param;
+      a.epsilon = from_double<T>(pass_.epsilon);
+      a.outside = outside;
+      a.stream = pass_.stream;
+      Moments<T>* m = pass_.moments;
+      const auto place = [&](Vector<T>& all, Scratch<T, kRows>& some) { return groups_ == 1 ? &all[first_set] : some.data(); };
+      if (m != nullptr) {
+        a.mean = place(m->mean, mean);
+        a.inv_std = place(m->inv_std, inv_std);
+        if (m->keeps_mean_low) a.mean_low = place(m->mean_low, mean_low);
+        if (m->keeps_variance) a.variance = place(m->variance, variance);
+      }
+      const Index outside_count = normalize_rows(a);
+      if (m != nullptr && groups_ > 1) {
+        for (Index r = 0; r < rows; ++r) {
+          pass_.save(first_set + r * groups_, {mean[r], a.mean_low == nullptr ? T(0) : mean_low[r],
+                                               a.variance == nullptr ? T(0) : variance[r], inv_std[r]});
+        }
+      }
+      for (Index r = 0; outside_count > 0 && r < rows; ++r) {
+        if (outside[r] != 0) forward_wide(p_, pass_, first_set + r * groups_);
+      }
+    });
+  }
+
+  void backward(Index begin, Index end, const ParallelFor&, const BlockSums<S>& sums) const {
+    for_each_batch(begin, end, [&](Index first_set, Index rows) {
+      const Index at = p_.offset(first_set), param = p_.first_param(first_set);
+      Scratch<T, kRows> mean, mean_low, inv_std;
+      unsigned char outside[kRows];
+      const Moments<T>& m = *pass_.saved;
+      const auto place = [&](const Vector<T>& all, Scratch<T, kRows>& some) -> const T* {
+        if (groups_ == 1) return &all[first_set];
+        for (Index r = 0; r < rows; ++r) some[r] = all[first_set + r * groups_];
+        return some.data();
+      };
+      const bool wanted = pass_.wants_params();
+      RowGradients<S> a{};
+      a.x = pass_.x + at;
+      a.dy = pass_.dy + at;
+      a.dx = pass_.out + at;
+      a.rows = rows;
+      a.n = p_.set_size();
+      a.stride = p_.batch.stride;
+      a.gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + param;
+      a.mean = place(m.mean, mean);
+      a.mean_low = m.mean_low.size() == 0 ? nullptr : place(m.mean_low, mean_low);
+      a.inv_std = place(m.inv_std, inv_std);
+      a.grad_gamma = wanted ? sums.gamma + param : nullptr;
+      a.grad_beta = wanted ? sums.beta + param : nullptr;
+      a.scratch = sums.short_sums;
+      a.outside = outside;
+      a.stream = pass_.stream;
+      Index outside_count = row_gradients(a);
+      for (Index r = 0; outside_count > 0 && r < rows; ++r) {
+        if (outside[r] == kInside) continue;
+        const bool adds = wanted && outside[r] == kStatisticsOutside;
+        backward_wide(p_, pass_, first_set + r * groups_, adds ? sums.gamma : nullptr, adds ? sums.beta : nullptr);
+      }
+    });
+  }
+
+ private:
+  static constexpr Index kRows = 256;  // of a kernel call
+
+  /// Calls f(first set, rows) for sets whose rows have one stride; item = group * samples + sample.
+  template <typename F>
+  void for_each_batch(Index begin, Index end, const F& f) const {
+    for (Index item = begin, rows; item < end; item += rows) {
+      const Index sample = item % samples_;
+      rows = std::min({kRows, end - item, samples_ - sample});
+      f(sample * groups_ + item / samples_, rows);
+    }
+  }
+
+  const Partition& p_;
+  const Pass<S>& pass_;
+  Index groups_, samples_;
+};
+
+EVENKEEL_END
+}  // namespace evenkeel::detail

@@ -1,0 +1,309 @@
+#pragma once
+
+#include "evenkeel/base/scalar.hpp"
+
+// What kernels are called with, one struct a kernel. S is how elements are stored, C = ComputeOf<S> what is computed
+// in, T = StatisticOf<S> what sums and statistics are kept in. A pointer that may be null says so.
+//
+// These are plain data and the same in every translation unit, so that kernels may be compiled elsewhere.
+
+namespace evenkeel::detail {
+
+/// Elements in memory: outer x inner lines of `length` neighbours.
+struct Lines {
+  Index outer, outer_stride;
+  Index inner, inner_stride;
+  Index length;
+};
+
+/// y = clip(leaky(v)), with leaky(v) = v < 0 ? slope v : v and clip(v) = min(max(v, low), high).
+template <typename C>
+struct Activation {
+  bool active;
+  C slope, low, high;
+};
+
+/// What is fused behind the norm: y = activation(norm(x) + residual).
+template <typename S>
+struct Epilogue {
+  const S* residual;  // may be null; where x is
+  Activation<ComputeOf<S>> activation;
+};
+
+/// Sums over elements [begin, end) of the lines of each cell:
+///
+///   first = sum (x - center), second = sum (x - center)^2;    with dy: sum dy, sum dy (x - center)
+template <typename S>
+struct SumLines {
+  const S* x;
+  const S* dy;             // may be null
+  const S* mask;           // may be null; elements count where it is positive
+  const Index* offsets;    // where each cell begins
+  Index cells;
+  Lines lines;
+  Index begin, end;
+  const ComputeOf<S>* center;  // [cells]
+  StatisticOf<S>* first;       // [cells]
+  StatisticOf<S>* second;      // [cells]
+};
+
+/// out = (x - c0) c1 + c2, with dy: (x - c0) c1 + c2 + dy c3, over elements [begin, end) of the lines of each cell.
+template <typename S>
+struct MapLines {
+  const S* x;
+  const S* dy;             // may be null
+  S* out;
+  const Index* offsets;    // where each cell begins
+  Index cells;
+  Lines lines;
+  Index begin, end;
+  const ComputeOf<S>* c[4];    // [cells]
+  Index ahead;                 // elements that are asked for beforehand; 0: none
+  bool stream;                 // past the caches
+  Epilogue<S> epilogue;
+};
+
+/// pivots[k] = the mean of the first `count` neighbours of cell k, at most 16 of them: exact where they are equal.
+template <typename S>
+struct PivotLines {
+  const S* x;
+  const Index* offsets;
+  Index cells, count;
+  ComputeOf<S>* pivots;
+};
+
+/// The sums of SumLines for each lane of `rows` rows, which are added to first and second.
+template <typename S>
+struct SumColumns {
+  const S* x;
+  const S* dy;                   // may be null
+  const S* mask;                 // may be null
+  const ComputeOf<S>* weights;   // may be null; [rows], times which dy counts
+  Index rows, stride, lanes;
+  const ComputeOf<S>* center;    // [lanes]
+  StatisticOf<S>* first;         // [lanes]
+  StatisticOf<S>* second;        // [lanes]
+};
+
+/// out = (x - c0) c1 + c2, with dy: (x - c0) c1 + c2 + dy c3, with coefficients of each lane. Where there are gammas,
+/// one a row: ((x - c0) c1 + c2) gamma + beta, and with dy gamma dy for dy.
+template <typename S>
+struct MapColumns {
+  const S* x;
+  const S* dy;                   // may be null
+  S* out;
+  const ComputeOf<S>* gamma;     // [rows], may be null
+  const ComputeOf<S>* beta;      // [rows], null where gamma is or without a beta
+  Index rows, stride, lanes;
+  const ComputeOf<S>* c[4];      // [lanes]
+  Index ahead;
+  bool stream;
+  Epilogue<S> epilogue;
+};
+
+/// pivots[l] = the mean of lane l in `rows` rows: exact where they are equal.
+template <typename S>
+struct PivotColumns {
+  const S* x;
+  Index rows, stride, lanes;
+  ComputeOf<S>* pivots;
+};
+
+/// grad_beta[r] += sum over lanes of dy, grad_gamma[r] += sum over lanes of dy xhat, with xhat = (x - c0) c1 + c2.
+template <typename S>
+struct SumParams {
+  const S* x;
+  const S* dy;
+  Index rows, stride, lanes;
+  const ComputeOf<S>* c[3];      // [lanes]
+  StatisticOf<S>* grad_gamma;    // [rows]
+  StatisticOf<S>* grad_beta;     // [rows]
+};
+
+/// Layer norm of rows of n neighbours, and RMS norm, whose mean is 0:
+///
+///   y = (x - mean) inv_std (gamma + gamma_offset) + beta,  inv_std = 1 / sqrt(variance + epsilon)
+///
+/// With skip, x + skip is what is normalized, and is written to sum.
+template <typename S>
+struct NormalizeRows {
+  const S* x;
+  S* y;
+  Index rows, n, stride;
+  const ComputeOf<S>* gamma;  // [n], may be null
+  const ComputeOf<S>* beta;   // [n], may be null
+  StatisticOf<S> epsilon;
+  StatisticOf<S>* mean;       // [rows]; these four may be null
+  StatisticOf<S>* mean_low;
+  StatisticOf<S>* variance;
+  StatisticOf<S>* inv_std;
+  unsigned char* outside;     // [rows], written: 1 where inv_std is out of range, and y is not written
+  bool rms;
+  bool stream;
+  ComputeOf<S> gamma_offset;
+  const S* skip;              // may be null, and sum with it
+  S* sum;
+  Epilogue<S> epilogue;
+};
+
+/// The gradients of NormalizeRows:
+///
+///   dx = inv_std (gamma dy - mean(gamma dy) - xhat mean(gamma dy xhat)) + plus
+///   grad_gamma += sum over rows of dy xhat, grad_beta += sum over rows of dy
+template <typename S>
+struct RowGradients {
+  const S* x;
+  const S* dy;
+  S* dx;
+  Index rows, n, stride;
+  const ComputeOf<S>* gamma;   // [n], may be null
+  const StatisticOf<S>* mean;  // [rows]
+  const StatisticOf<S>* mean_low;  // [rows], may be null
+  const StatisticOf<S>* inv_std;   // [rows]
+  StatisticOf<S>* grad_gamma;  // [n], may be null, and grad_beta with it
+  StatisticOf<S>* grad_beta;   // [n]
+  ComputeOf<S>* scratch;       // [4 n]
+  unsigned char* outside;      // [rows], written: see RowOutside
+  bool rms;
+  bool stream;
+  ComputeOf<S> gamma_offset;
+  const S* plus;               // may be null
+};
+
+/// Which rows are left to SumWide and MapWide.
+enum RowOutside : unsigned char {
+  kInside = 0,
+  kGradientsOutside = 1,   // dx is not written
+  kStatisticsOutside = 2,  // nor is the row part of grad_gamma and grad_beta
+};
+
+/// The sums of SumLines and SumColumns in the statistic type, of x x_scale and of dy dy_scale times its weights: for
+/// values whose squares the compute type has no room for. step 1: a center, scales and sums a lane; 0: one of each.
+template <typename S>
+struct SumWide {
+  const S* x;
+  const S* dy;                        // may be null
+  const S* mask;                      // may be null
+  const ComputeOf<S>* line_weights;   // may be null; one a line
+  const ComputeOf<S>* lane_weights;   // may be null; one a lane
+  Lines lines;
+  Index step;
+  const StatisticOf<S>* center;
+  const StatisticOf<S>* x_scale;
+  const StatisticOf<S>* dy_scale;
+  StatisticOf<S>* first;              // has room for kPadding more
+  StatisticOf<S>* second;             // so has this
+};
+
+/// The values of MapLines and MapColumns in the statistic type:
+///
+///   y = ((x x_scale - c0) c1 + c2) gamma + beta,  dx = ((x x_scale - c0) c1 + c2 + gamma dy dy_scale c3) result^2
+template <typename S>
+struct MapWide {
+  const S* x;
+  const S* dy;                      // may be null
+  S* out;
+  const ComputeOf<S>* line_gamma;   // may be null; one a line
+  const ComputeOf<S>* line_beta;    // may be null
+  const ComputeOf<S>* lane_gamma;   // may be null; one a lane
+  const ComputeOf<S>* lane_beta;    // may be null
+  Lines lines;
+  Index step;
+  const StatisticOf<S>* c[4];
+  const StatisticOf<S>* x_scale;
+  const StatisticOf<S>* dy_scale;
+  const StatisticOf<S>* result;
+  Epilogue<S> epilogue;
+};
+
+// Small numbers of sets and cells. Their arrays have room for kPadding values more, since whole vectors are read and
+// written.
+
+inline constexpr Index kPadding = 16;
+
+/// What sums about a pivot tell of sets of n values each:
+///
+///   mean + mean_low = pivot + first / n,  variance = (second - first^2 / n) / n
+///   inv_std = 1 / sqrt(variance + epsilon), 0 where both are 0
+template <typename S>
+struct FinishSums {
+  Index sets;
+  StatisticOf<S> n, epsilon;
+  const ComputeOf<S>* pivots;
+  const StatisticOf<S>* first;
+  const StatisticOf<S>* second;
+  StatisticOf<S>* mean;
+  StatisticOf<S>* mean_low;
+  StatisticOf<S>* variance;
+  StatisticOf<S>* inv_std;
+};
+
+/// What FinishSums saw in any of the sets.
+enum Seen : unsigned {
+  kPoorPivot = 1,   // squares about it lose more than a bit to cancellation: sum again about the mean
+  kOutOfRange = 2,  // see Range
+};
+
+/// sum_dy_xhat = inv_std (sum_dy_x - low sum_dy) of cells, where low is what the center lacks of the mean.
+template <typename S>
+struct FinishGradients {
+  Index cells;
+  const ComputeOf<S>* center;
+  const StatisticOf<S>* mean;
+  const StatisticOf<S>* mean_low;
+  const StatisticOf<S>* inv_std;
+  const StatisticOf<S>* sum_dy;
+  StatisticOf<S>* sum_dy_x;  // and sum_dy_xhat
+};
+
+/// The coefficients of cells. Without sum_dy, those of y = (x - c0) c1 + c2:
+///
+///   c0 = mean, c1 = inv_std gamma, c2 = beta - low c1
+///
+/// else those of dx = (x - c0) c1 + c2 + dy c3, for sums over the n values of the cell's set, weighted by gamma:
+///
+///   c0 = mean, c1 = -inv_std^2 sum_dy_xhat / n, c2 = -inv_std sum_dy / n - low c1, c3 = inv_std gamma
+template <typename S>
+struct Coefficients {
+  Index cells;
+  StatisticOf<S> n;
+  const StatisticOf<S>* mean;
+  const StatisticOf<S>* mean_low;
+  const StatisticOf<S>* inv_std;
+  const ComputeOf<S>* gamma;          // may be null
+  const ComputeOf<S>* beta;           // may be null
+  const StatisticOf<S>* sum_dy;       // may be null
+  const StatisticOf<S>* sum_dy_xhat;  // as sum_dy
+  ComputeOf<S>* c[4];
+};
+
+/// The coefficients of inference: c0 = mean, c1 = gamma / sqrt(variance + epsilon), c2 = beta. Only what is written has
+/// room for more.
+template <typename S>
+struct InferenceCoefficients {
+  Index cells;
+  StatisticOf<S> epsilon;
+  const ComputeOf<S>* mean;
+  const ComputeOf<S>* variance;
+  const ComputeOf<S>* gamma;  // may be null
+  const ComputeOf<S>* beta;   // may be null
+  ComputeOf<S>* c[3];
+};
+
+/// to[k width + i] = from[k] for i in [0, width).
+template <typename S>
+struct Spread {
+  const ComputeOf<S>* from;
+  Index cells, width;
+  ComputeOf<S>* to;
+};
+
+/// to[k] = the sum of from[k width + i] over i in [0, width).
+template <typename S>
+struct Fold {
+  const StatisticOf<S>* from;
+  Index cells, width;
+  StatisticOf<S>* to;
+};
+
+}  // namespace evenkeel::detail

@@ -1,0 +1,220 @@
+// Passes over rows of lanes: one center and one of each coefficient a lane. Included beside words.inl.
+
+/// Rows that are summed in the compute type before they join a sum in the statistic type. Where that is no wider, the
+/// sums are long enough that neither has many terms.
+template <typename C>
+inline constexpr Index kShortRows = std::is_same_v<C, StatisticOf<C>> ? 128 : 16;
+
+template <typename C>
+EVENKEEL_WORD void add_wide(StatisticOf<C>* to, const Vec<C>& short_sum) {
+  store_wide<C>(to, Wide<C>(load_wide<C>(to) + widen(short_sum)));
+}
+
+/// Sums of kVectors neighbouring vectors of lanes over a few rows, which join first and second.
+template <int kVectors, bool kGradients, typename S>
+EVENKEEL_WORD void sum_tile(const S* x, const S* dy, Index stride, Index rows, const ComputeOf<S>* center,
+                            StatisticOf<S>* first, StatisticOf<S>* second) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  constexpr Index L = kLanes<C>;
+  constexpr int k1 = kVectors > 1, k2 = kVectors > 2 ? 2 : 0, k3 = kVectors > 2 ? 3 : 0;
+  const V zero = all(C(0));
+  const V c0 = load(center), c1 = load(center + k1 * L), c2 = load(center + k2 * L), c3 = load(center + k3 * L);
+  V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
+  const auto add = [&](Index i, const V& c, V& f, V& s) EVENKEEL_WORD_LAMBDA {
+    add_terms<kGradients>(V(load(x + i) - c), kGradients ? load(dy + i) : zero, f, s);
+  };
+  for (Index r = 0; r < rows; ++r, x += stride, dy += stride) {
+    add(0, c0, f0, s0);
+    if (kVectors > 1) add(L, c1, f1, s1);
+    if (kVectors > 2) add(2 * L, c2, f2, s2);
+    if (kVectors > 3) add(3 * L, c3, f3, s3);
+  }
+  add_wide<C>(first, f0);
+  add_wide<C>(second, s0);
+  if (kVectors > 1) {
+    add_wide<C>(first + L, f1);
+    add_wide<C>(second + L, s1);
+  }
+  if (kVectors > 2) {
+    add_wide<C>(first + 2 * L, f2);
+    add_wide<C>(second + 2 * L, s2);
+    add_wide<C>(first + 3 * L, f3);
+    add_wide<C>(second + 3 * L, s3);
+  }
+}
+
+/// The same of n lanes of one vector, with all options.
+template <typename S>
+EVENKEEL_CALL void sum_tile_with_options(const SumColumns<S>& a, Index row, Index rows, Index l, Index n) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  const auto lanes = first_lanes<C>(n);
+  const V zero = all(C(0)), center = load(a.center + l, lanes);
+  V f = zero, s = zero;
+  for (Index r = row; r < row + rows; ++r) {
+    const Index at = r * a.stride + l;
+    V d = V(load(a.x + at, lanes) - center), dy = zero;
+    if (a.dy != nullptr) dy = load(a.dy + at, lanes);
+    if (a.weights != nullptr) dy = V(dy * all(C(a.weights[r])));
+    if (a.mask != nullptr) {
+      const V counts = load(a.mask + at, lanes);
+      d = where_positive(counts, d, zero);
+      dy = where_positive(counts, dy, zero);
+    }
+    if (a.dy != nullptr) {
+      add_terms<true>(d, dy, f, s);
+    } else {
+      add_terms<false>(d, dy, f, s);
+    }
+  }
+  add_wide<C>(a.first + l, f);
+  add_wide<C>(a.second + l, s);
+}
+
+template <bool kGradients, typename S>
+EVENKEEL_WORD void sum_columns_plainly(const SumColumns<S>& a) {
+  using C = ComputeOf<S>;
+  constexpr Index L = kLanes<C>;
+  for (Index row = 0; row < a.rows; row += kShortRows<C>) {
+    const Index rows = a.rows - row < kShortRows<C> ? a.rows - row : kShortRows<C>;
+    const S *x = a.x + row * a.stride, *dy = kGradients ? a.dy + row * a.stride : x;
+    Index l = 0;
+    for (; l + 4 * L <= a.lanes; l += 4 * L) {
+      sum_tile<4, kGradients>(x + l, dy + l, a.stride, rows, a.center + l, a.first + l, a.second + l);
+    }
+    for (; l + L <= a.lanes; l += L) {
+      sum_tile<1, kGradients>(x + l, dy + l, a.stride, rows, a.center + l, a.first + l, a.second + l);
+    }
+    if (l < a.lanes) sum_tile_with_options(a, row, rows, l, a.lanes - l);
+  }
+}
+
+template <typename S>
+void sum_columns(const SumColumns<S>& a) {
+  using C = ComputeOf<S>;
+  constexpr Index L = kLanes<C>;
+  if (a.mask == nullptr && a.weights == nullptr) {
+    return a.dy == nullptr ? sum_columns_plainly<false>(a) : sum_columns_plainly<true>(a);
+  }
+  for (Index row = 0; row < a.rows; row += kShortRows<C>) {
+    const Index rows = a.rows - row < kShortRows<C> ? a.rows - row : kShortRows<C>;
+    for (Index l = 0; l < a.lanes; l += L) sum_tile_with_options(a, row, rows, l, a.lanes - l < L ? a.lanes - l : L);
+  }
+}
+
+template <typename S>
+void pivot_columns(const PivotColumns<S>& a) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  constexpr Index L = kLanes<C>;
+  const V share = all(C(C(1) / from_count<C>(a.rows)));
+  for (Index l = 0; l < a.lanes; l += L) {
+    const auto lanes = first_lanes<C>(a.lanes - l < L ? a.lanes - l : L);
+    const V first = load(a.x + l, lanes);
+    V sum = all(C(0));
+    for (Index r = 1; r < a.rows; ++r) sum = V(sum + V(load(a.x + r * a.stride + l, lanes) - first));
+    store(a.pivots + l, V(fma(sum, share, first)), lanes);
+  }
+}
+
+/// (x - c0) c1 + c2 [+ dy c3] of one row from lane l on.
+template <typename S>
+EVENKEEL_CALL void map_row(const MapColumns<S>& a, Index row, Index from) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  const Index at = row * a.stride;
+  const bool has_gamma = a.gamma != nullptr;
+  const V gamma = all(has_gamma ? C(a.gamma[row]) : C(1)), beta = all(has_gamma && a.beta != nullptr ? C(a.beta[row]) : C(0));
+  write_line(a.out + at + from, a.lanes - from, a.stream, [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+    const Index l = from + i;
+    if (a.ahead > 0) prefetch(a.x + at + l, a.ahead);
+    V v = fma(as_computed(V(load(a.x + at + l, lanes...) - load(a.c[0] + l, lanes...))), load(a.c[1] + l, lanes...), load(a.c[2] + l, lanes...));
+    if (a.dy != nullptr) {
+      const V dy = load(a.dy + at + l, lanes...);
+      v = fma(has_gamma ? V(dy * gamma) : dy, load(a.c[3] + l, lanes...), v);
+    } else if (has_gamma) {
+      v = fma(v, gamma, beta);
+    }
+    if (a.epilogue.residual != nullptr) v = V(v + load(a.epilogue.residual + at + l, lanes...));
+    return activated(v, a.epilogue.activation);
+  });
+}
+
+/// Four rows, which share what belongs to a lane; returns where it ended.
+template <bool kGradients, typename S>
+EVENKEEL_WORD Index map_four_rows(const MapColumns<S>& a, Index row) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  constexpr Index L = kLanes<C>;
+  const Index stride = a.stride, ahead = a.ahead, lanes = a.lanes;
+  const bool stream_it = a.stream;
+  const S *x0 = a.x + row * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
+  const S *dy0 = kGradients ? a.dy + row * stride : x0, *dy1 = dy0 + stride, *dy2 = dy1 + stride, *dy3 = dy2 + stride;
+  S *out0 = a.out + row * stride, *out1 = out0 + stride, *out2 = out1 + stride, *out3 = out2 + stride;
+  const C *c0 = a.c[0], *c1 = a.c[1], *c2 = a.c[2], *c3 = kGradients ? a.c[3] : c0;
+  Index l = 0;
+  for (; l + L <= lanes; l += L) {
+    const V mean = load(c0 + l), scale = load(c1 + l), shift = load(c2 + l), of_dy = kGradients ? load(c3 + l) : mean;
+    const auto value = [&](const S* x, const S* dy) EVENKEEL_WORD_LAMBDA {
+      V v = fma(as_computed(V(load(x + l) - mean)), scale, shift);
+      if constexpr (kGradients) v = fma(load(dy + l), of_dy, v);
+      return v;
+    };
+    const V v0 = value(x0, dy0), v1 = value(x1, dy1), v2 = value(x2, dy2), v3 = value(x3, dy3);
+    if (ahead > 0) {
+      prefetch(x0 + l, ahead);
+      prefetch(x1 + l, ahead);
+      prefetch(x2 + l, ahead);
+      prefetch(x3 + l, ahead);
+    }
+    if (stream_it) {
+      stream(out0 + l, v0);
+      stream(out1 + l, v1);
+      stream(out2 + l, v2);
+      stream(out3 + l, v3);
+    } else {
+      store(out0 + l, v0);
+      store(out1 + l, v1);
+      store(out2 + l, v2);
+      store(out3 + l, v3);
+    }
+  }
+  return l;
+}
+
+template <typename S>
+void map_columns(const MapColumns<S>& a) {
+  const bool has_options = a.gamma != nullptr || a.epilogue.residual != nullptr || a.epilogue.activation.active;
+  Index row = 0;
+  if (!has_options && (!a.stream || fills_lines(a.out, a.lanes, a.stride))) {
+    for (; row + 4 <= a.rows; row += 4) {
+      const Index end = a.dy == nullptr ? map_four_rows<false>(a, row) : map_four_rows<true>(a, row);
+      if (end < a.lanes) {
+        for (Index r = row; r < row + 4; ++r) map_row(a, r, end);
+      }
+    }
+  }
+  for (; row < a.rows; ++row) map_row(a, row, 0);
+}
+
+template <typename S>
+void sum_params(const SumParams<S>& a) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  using W = Wide<C>;
+  constexpr Index L = kLanes<C>;
+  for (Index r = 0; r < a.rows; ++r) {
+    W beta = wide_all<C>(0), gamma = beta;
+    for (Index l = 0; l < a.lanes; l += L) {
+      const Index at = r * a.stride + l;
+      const auto lanes = first_lanes<C>(a.lanes - l < L ? a.lanes - l : L);
+      const V xhat = fma(as_computed(V(load(a.x + at, lanes) - load(a.c[0] + l, lanes))), load(a.c[1] + l, lanes), load(a.c[2] + l, lanes));
+      const W dy = widen(load(a.dy + at, lanes));
+      beta = W(beta + dy);
+      gamma = fma(dy, widen(xhat), gamma);
+    }
+    a.grad_beta[r] += total<C>(beta);
+    a.grad_gamma[r] += total<C>(gamma);
+  }
+}

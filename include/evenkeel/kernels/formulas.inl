@@ -1,0 +1,65 @@
+// The formulas, for as many sets as a Wide has lanes. Included beside words.inl.
+
+/// What is lost of a mean when it is rounded to C, plus its low part.
+template <typename C>
+EVENKEEL_WORD Wide<C> rest_of_mean(const Wide<C>& mean, const Wide<C>& mean_low, const Vec<C>& rounded) {
+  const Wide<C> rest = as_computed(mean - widen(rounded));
+  return rest + mean_low;
+}
+
+/// high + low = a + b exactly (Knuth 1969, TwoSum).
+template <typename W>
+EVENKEEL_WORD void two_sum(const W& a, const W& b, W& high, W& low) {
+  const W sum = as_computed(a + b), b_part = as_computed(sum - a), a_part = as_computed(sum - b_part);
+  const W a_rest = as_computed(a - a_part), b_rest = as_computed(b - b_part);
+  low = a_rest + b_rest;
+  high = sum;
+}
+
+/// 1 / sqrt(variance + epsilon), 0 where both are 0, so that values that do not differ give beta.
+template <typename W>
+EVENKEEL_WORD W inverse_std(const W& variance, const W& epsilon) {
+  const W radicand = variance + epsilon;
+  return unless_zero(radicand, inverse_root(radicand));
+}
+
+/// Mean and variance from sums about a pivot.
+template <typename C>
+struct Finished {
+  Wide<C> mean, mean_low, variance;
+};
+template <typename C>
+EVENKEEL_WORD Finished<C> finish_sums(const Wide<C>& pivot, const Wide<C>& first, const Wide<C>& second,
+                                      const Wide<C>& share) {
+  Finished<C> f;
+  const Wide<C> shift = first * share;
+  two_sum(pivot, shift, f.mean, f.mean_low);
+  f.variance = not_negative(Wide<C>(fma(Wide<C>(Wide<C>() - first), shift, second))) * share;
+  return f;
+}
+
+/// The coefficients of a set's dx from the means over it, where low is what c0 lacks of the mean.
+template <typename C>
+struct GradientTerms {
+  Wide<C> slope, level;
+};
+template <typename C>
+EVENKEEL_WORD GradientTerms<C> gradient_terms(const Wide<C>& inv_std, const Wide<C>& mean_dy, const Wide<C>& mean_dy_xhat,
+                                              const Wide<C>& low) {
+  GradientTerms<C> t;
+  const Wide<C> zero = wide_all<C>(0);
+  t.slope = zero - as_computed(inv_std * inv_std) * mean_dy_xhat;
+  t.level = fma(Wide<C>(zero - t.slope), low, Wide<C>(zero - as_computed(inv_std * mean_dy)));
+  return t;
+}
+
+/// A bit for each lane whose gradients the passes of type C are not right for; see Range.
+template <typename C>
+EVENKEEL_WORD unsigned gradients_outside(const Wide<C>& inv_std, const Wide<C>& mean_dy, const Wide<C>& mean_dy_xhat) {
+  using R = Range<C>;
+  const Wide<C> size = magnitude(mean_dy) + magnitude(mean_dy_xhat);
+  const Wide<C> over_variance = Wide<C>(inv_std * inv_std) * size;
+  const unsigned zero = zeros(size);
+  const unsigned out = outside(size, R::kLeastSize, R::kHighSize) | outside(over_variance, R::kLowSum, R::kHighSum);
+  return (out & ~zero) | (zero & outside(inv_std, R::kLeastNumber, R::kMostInvStdOfZero));
+}

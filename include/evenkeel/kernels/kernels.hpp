@@ -1,0 +1,148 @@
+#pragma once
+
+#include "evenkeel/kernels/instruction_sets.hpp"
+
+// Kernels by name, in the code of the chosen instruction set.
+//
+// With EVENKEEL_EXTERN_KERNELS, defined for the whole program, those of float, double, half and bfloat16 are compiled
+// elsewhere: link evenkeel::compiled, or compile this header in one more translation unit with
+// EVENKEEL_COMPILE_KERNELS defined. They are found by one symbol a scalar type, whose name says so.
+
+namespace evenkeel::detail {
+
+/// X(result, kernel, arguments) of each kernel.
+#define EVENKEEL_EACH_KERNEL(X)                             \
+  X(void, sum_lines, SumLines)                              \
+  X(void, map_lines, MapLines)                              \
+  X(void, pivot_lines, PivotLines)                          \
+  X(void, sum_columns, SumColumns)                          \
+  X(void, map_columns, MapColumns)                          \
+  X(void, pivot_columns, PivotColumns)                      \
+  X(void, sum_params, SumParams)                            \
+  X(Index, normalize_rows, NormalizeRows)                   \
+  X(Index, row_gradients, RowGradients)                     \
+  X(void, sum_wide, SumWide)                                \
+  X(void, map_wide, MapWide)                                \
+  X(unsigned, finish_sums, FinishSums)                      \
+  X(void, finish_gradients, FinishGradients)                \
+  X(void, coefficients, Coefficients)                       \
+  X(void, inference_coefficients, InferenceCoefficients)    \
+  X(void, spread, Spread)                                   \
+  X(void, fold, Fold)
+
+/// The kernels of one scalar type and one instruction set.
+template <typename S>
+struct KernelTable {
+#define EVENKEEL_X(Result, name, Arguments) Result (*name)(const Arguments<S>&);
+  EVENKEEL_EACH_KERNEL(EVENKEEL_X)
+#undef EVENKEEL_X
+};
+
+template <typename S>
+inline constexpr bool kHasVectors = EVENKEEL_HAS_VECTORS &&
+                                    (std::is_same_v<ComputeOf<S>, float> || std::is_same_v<ComputeOf<S>, double>)&&(
+                                        std::is_same_v<S, ComputeOf<S>> || std::is_same_v<S, Eigen::half> ||
+                                        std::is_same_v<S, Eigen::bfloat16>);
+
+#if EVENKEEL_HAS_VECTORS && (defined(EVENKEEL_EXTERN_KERNELS) || defined(EVENKEEL_COMPILE_KERNELS))
+#define EVENKEEL_EACH_COMPILED_SCALAR(X) \
+  X(float, float) X(double, double) X(Eigen::half, half) X(Eigen::bfloat16, bfloat16)
+#define EVENKEEL_X(Scalar, name) extern "C" const void* link_evenkeel_compiled_for_kernels_of_##name(int register_bytes);
+EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+#endif
+
+EVENKEEL_BEGIN
+
+#if EVENKEEL_HAS_VECTORS && defined(EVENKEEL_EXTERN_KERNELS) && !defined(EVENKEEL_COMPILE_KERNELS)
+
+template <typename S>
+struct CompiledKernels;
+#define EVENKEEL_X(Scalar, name)                                                                                \
+  template <>                                                                                                   \
+  struct CompiledKernels<Scalar> {                                                                              \
+    static const void* table(int register_bytes) { return link_evenkeel_compiled_for_kernels_of_##name(register_bytes); } \
+  };
+EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+
+template <typename S>
+EVENKEEL_COLD const KernelTable<S>& find_compiled_kernels() {
+  return *static_cast<const KernelTable<S>*>(CompiledKernels<S>::table(register_bytes()));
+}
+template <typename S>
+const KernelTable<S>& compiled_kernels() {
+  static const KernelTable<S>& found = find_compiled_kernels<S>();
+  return found;
+}
+
+#define EVENKEEL_X(Result, name, Arguments)                                    \
+  template <typename S>                                                        \
+  Result name(const Arguments<S>& a) {                                         \
+    if constexpr (kHasVectors<S>) return compiled_kernels<S>().name(a);        \
+    return one_by_one::name<S>(a);                                             \
+  }
+EVENKEEL_EACH_KERNEL(EVENKEEL_X)
+#undef EVENKEEL_X
+
+#else
+
+#if EVENKEEL_HAS_CHOICE
+#define EVENKEEL_RUN(name, a)                       \
+  switch (register_bytes()) {                       \
+    case 64: return avx512::name<S>(a);             \
+    case 32: return avx2::name<S>(a);               \
+    default: return baseline::name<S>(a);           \
+  }
+#elif EVENKEEL_HAS_VECTORS
+#define EVENKEEL_RUN(name, a) return baseline::name<S>(a);
+#else
+#define EVENKEEL_RUN(name, a) return one_by_one::name<S>(a);
+#endif
+#define EVENKEEL_X(Result, name, Arguments)       \
+  template <typename S>                           \
+  Result name(const Arguments<S>& a) {            \
+    if constexpr (kHasVectors<S>) {               \
+      EVENKEEL_RUN(name, a)                       \
+    } else {                                      \
+      return one_by_one::name<S>(a);              \
+    }                                             \
+  }
+EVENKEEL_EACH_KERNEL(EVENKEEL_X)
+#undef EVENKEEL_X
+#undef EVENKEEL_RUN
+
+#endif
+
+EVENKEEL_END
+
+#if EVENKEEL_HAS_VECTORS && defined(EVENKEEL_COMPILE_KERNELS)
+
+#define EVENKEEL_X(Result, name, Arguments) EVENKEEL_NAMESPACE::name<S>,
+template <typename S>
+const void* compiled_table([[maybe_unused]] int bytes) {
+#if EVENKEEL_HAS_CHOICE
+#define EVENKEEL_NAMESPACE avx512
+  static constexpr KernelTable<S> with_avx512 = {EVENKEEL_EACH_KERNEL(EVENKEEL_X)};
+#undef EVENKEEL_NAMESPACE
+#define EVENKEEL_NAMESPACE avx2
+  static constexpr KernelTable<S> with_avx2 = {EVENKEEL_EACH_KERNEL(EVENKEEL_X)};
+#undef EVENKEEL_NAMESPACE
+  if (bytes == 64) return &with_avx512;
+  if (bytes == 32) return &with_avx2;
+#endif
+#define EVENKEEL_NAMESPACE baseline
+  static constexpr KernelTable<S> with_baseline = {EVENKEEL_EACH_KERNEL(EVENKEEL_X)};
+#undef EVENKEEL_NAMESPACE
+  return &with_baseline;
+}
+#undef EVENKEEL_X
+
+#define EVENKEEL_X(Scalar, name) \
+  const void* link_evenkeel_compiled_for_kernels_of_##name(int bytes) { return compiled_table<Scalar>(bytes); }
+EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+
+#endif
+
+}  // namespace evenkeel::detail

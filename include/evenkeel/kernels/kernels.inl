@@ -1,0 +1,8 @@
+// All kernels, for the instruction set that instruction_sets.hpp includes this for.
+#include "evenkeel/kernels/words.inl"
+#include "evenkeel/kernels/formulas.inl"
+#include "evenkeel/kernels/lines.inl"
+#include "evenkeel/kernels/columns.inl"
+#include "evenkeel/kernels/rows.inl"
+#include "evenkeel/kernels/wide.inl"
+#include "evenkeel/kernels/sets.inl"

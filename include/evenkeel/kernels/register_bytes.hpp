@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdlib>
+#include <string_view>
+
+#include "evenkeel/base/error.hpp"
+
+#if !defined(EVENKEEL_NO_SIMD) && (defined(__GNUC__) || defined(__clang__)) && \
+    (defined(__x86_64__) || defined(__aarch64__))
+#define EVENKEEL_HAS_VECTORS 1
+#else
+#define EVENKEEL_HAS_VECTORS 0
+#endif
+
+// One program has kernels for several instruction sets. Not by g++ for Windows, which spills wide registers to a stack
+// that is aligned for narrow ones (GCC's bug 54412).
+#if EVENKEEL_HAS_VECTORS && defined(__x86_64__) && (!defined(_WIN32) || defined(__clang__))
+#define EVENKEEL_HAS_CHOICE 1
+#else
+#define EVENKEEL_HAS_CHOICE 0
+#endif
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+#if EVENKEEL_HAS_CHOICE
+
+/// The widest register that EVENKEEL_MAX_ISA (sse2, avx2, avx512) allows, in bytes.
+EVENKEEL_COLD inline int max_register_bytes() {
+  const char* cap = std::getenv("EVENKEEL_MAX_ISA");
+  if (cap == nullptr || *cap == 0 || std::string_view(cap) == "avx512") return 64;
+  if (std::string_view(cap) == "avx2") return 32;
+  if (std::string_view(cap) == "sse2") return 16;
+  fail({"", "EVENKEEL_MAX_ISA"}, {"is '", cap, "', must be sse2, avx2 or avx512"});
+}
+
+EVENKEEL_COLD inline int choose_register_bytes() {
+  const int most = max_register_bytes();
+  const bool avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  return avx512 && most >= 64 ? 64 : avx2 && most >= 32 ? 32 : 16;
+}
+
+#else
+
+constexpr int choose_register_bytes() { return EVENKEEL_HAS_VECTORS ? 16 : 0; }
+
+#endif
+
+/// The registers that kernels are run with, in bytes; 0: one element at a time. Chosen once.
+inline int register_bytes() {
+  static const int chosen = choose_register_bytes();
+  return chosen;
+}
+
+EVENKEEL_END
+}  // namespace evenkeel::detail

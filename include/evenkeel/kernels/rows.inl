@@ -1,0 +1,546 @@
+// Rows of neighbours that share statistics and have parameters of their own: layer norm and RMS norm. Included beside
+// words.inl.
+//
+// A few rows at a time stay in the nearest cache from the first sum to the last store. What is computed for a row does
+// not depend on the rows beside it.
+
+/// The most rows at a time, and the most vectors of a row that is summed twice: about its first value, then about the
+/// mean of that. Longer rows are summed once about a pivot.
+template <typename C>
+inline constexpr Index kMostRows = 4 * kLanes<C>;
+inline constexpr Index kShortRow = 16;
+
+/// y = ((x - center) scale + shift) gamma + beta of some rows.
+template <typename C>
+struct RowTerms {
+  alignas(64) C center[kMostRows<C>], scale[kMostRows<C>], shift[kMostRows<C>];
+};
+
+/// Means and 1 / standard deviations of m rows from `row` on, from their sums about centers; returns a bit for each row
+/// that is out of range.
+template <typename S>
+EVENKEEL_WORD std::uint64_t finish_rows(const NormalizeRows<S>& a, Index row, Index m, Index t, const Wide<ComputeOf<S>>& first,
+                                        const Wide<ComputeOf<S>>& second, RowTerms<ComputeOf<S>>& terms) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  using W = Wide<C>;
+  const W share = wide_all<C>(T(T(1) / from_count<T>(a.n)));
+  const Finished<C> f = finish_sums<C>(widen(load(terms.center + t)), first, second, share);
+  const W inv_std = inverse_std(f.variance, wide_all<C>(a.epsilon));
+  const Vec<C> center = narrow<C>(f.mean);
+  const W low = rest_of_mean<C>(f.mean, f.mean_low, center);
+  store(terms.center + t, center);
+  store(terms.scale + t, narrow<C>(inv_std));
+  store(terms.shift + t, narrow<C>(W(W(wide_all<C>(0) - low) * inv_std)));
+  const Index n = m - t, at = row + t;
+  if (a.mean != nullptr) store_wide<C>(a.mean + at, f.mean, n);
+  if (a.mean_low != nullptr) store_wide<C>(a.mean_low + at, f.mean_low, n);
+  if (a.variance != nullptr) store_wide<C>(a.variance + at, f.variance, n);
+  if (a.inv_std != nullptr) store_wide<C>(a.inv_std + at, inv_std, n);
+  if constexpr (Range<C>::kBounded) {
+    const unsigned lanes = n < kLanes<C> ? (1u << static_cast<unsigned>(n)) - 1 : (1u << static_cast<unsigned>(kLanes<C>)) - 1;
+    return std::uint64_t{lanes & outside(inv_std, Range<C>::kLowInvStd, Range<C>::kHighInvStd)} << static_cast<unsigned>(t);
+  }
+  return 0;
+}
+
+/// The statistics of m short rows. kVectors: of a row, where it is so few whole ones; else 0.
+template <int kVectors, typename S>
+EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x, Index row, Index m,
+                                           RowTerms<ComputeOf<S>>& terms) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  constexpr Index L = kLanes<C>;
+  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = n / L * L;
+  const V zero = all(C(0));
+  const auto rest = first_lanes<C>(n - whole);
+  const C share = C(C(1) / from_count<C>(n));
+  V sums[kMostRows<C>], squares[kMostRows<C>];
+  for (Index t = m; t < (m + L - 1) / L * L; ++t) {
+    sums[t] = squares[t] = zero;
+    terms.center[t] = C(0);
+  }
+  const auto sum_about = [&](const S* p, const V& center, V& first, V& second) EVENKEEL_WORD_LAMBDA {
+    first = second = zero;
+    const auto add = [&](const V& d) EVENKEEL_WORD_LAMBDA {
+      first = V(first + d);
+      second = fma(d, d, second);
+    };
+    if constexpr (kVectors > 0) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) add(V(load(p + j * L) - center));
+    } else {
+      for (Index i = 0; i < whole; i += L) add(V(load(p + i) - center));
+      if (whole < n) add(keep(V(load(p + whole, rest) - center), rest));
+    }
+  };
+  V ignored;
+  for (Index r = 0; r < m; ++r) {
+    const S* p = x + r * a.stride;
+    sum_about(p, all(static_cast<C>(*p)), sums[r], ignored);
+  }
+  for (Index t = 0; t < m; t += L) store(terms.scale + t, V(transposed_totals(sums + t) * all(share)));
+  for (Index r = 0; r < m; ++r) {
+    const S* p = x + r * a.stride;
+    terms.center[r] = a.rms ? C(0) : C(static_cast<C>(*p) + terms.scale[r]);
+    sum_about(p, all(C(terms.center[r])), sums[r], squares[r]);
+    if (a.rms) sums[r] = zero;
+  }
+  std::uint64_t out = 0;
+  for (Index t = 0; t < m; t += L) {
+    out |= finish_rows(a, row, m, t, widen(transposed_totals(sums + t)), widen(transposed_totals(squares + t)), terms);
+  }
+  return out;
+}
+
+/// The statistics of m long rows.
+template <typename S>
+EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x, Index row, Index m,
+                                          RowTerms<ComputeOf<S>>& terms) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  using W = Wide<C>;
+  constexpr Index L = kLanes<C>;
+  T first[kMostRows<C>], second[kMostRows<C>];
+  const T n = from_count<T>(a.n);
+  const auto sum = [&](Index r) EVENKEEL_WORD_LAMBDA {
+    W f = wide_all<C>(0), s = f;
+    sum_line<false>(x + r * a.stride, x, a.n, all(C(terms.center[r])), f, s);
+    first[r] = a.rms ? T(0) : total<C>(f);
+    second[r] = total<C>(s);
+  };
+  for (Index r = 0; r < m; ++r) {
+    terms.center[r] = a.rms ? C(0) : pivot_of(x + r * a.stride, a.n);
+    for (bool again = false;; again = true) {
+      sum(r);
+      // A pivot that is far from the mean: once more about the mean.
+      if (again || !(T(n * second[r]) < T(T(first[r] + first[r]) * first[r]))) break;
+      terms.center[r] = static_cast<C>(T(T(terms.center[r]) + T(first[r] / n)));
+    }
+  }
+  for (Index t = m; t < (m + L - 1) / L * L; ++t) {
+    first[t] = second[t] = T(0);
+    terms.center[t] = C(0);
+  }
+  std::uint64_t out = 0;
+  for (Index t = 0; t < m; t += L) out |= finish_rows(a, row, m, t, load_wide<C>(first + t), load_wide<C>(second + t), terms);
+  return out;
+}
+
+/// Rows [begin, end) of those whose terms are known; x and y begin with the first of them.
+template <int kVectors, typename S>
+EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index begin, Index end, Index ahead,
+                              const RowTerms<ComputeOf<S>>& terms) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  constexpr Index L = kLanes<C>;
+  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = n / L * L, stride = a.stride;
+  const C *gamma = a.gamma, *beta = a.beta;
+  const bool stream_it = a.stream;
+  const V one = all(C(1)), zero = all(C(0));
+  const auto value = [&](const V& v, Index r, const V& g, const V& b) EVENKEEL_WORD_LAMBDA {
+    return fma(fma(as_computed(V(v - all(C(terms.center[r])))), all(C(terms.scale[r])), all(C(terms.shift[r]))), g, b);
+  };
+  if constexpr (kVectors > 0) {
+    V g[kVectors > 0 ? kVectors : 1], b[kVectors > 0 ? kVectors : 1];
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      g[j] = gamma == nullptr ? one : load(gamma + j * L);
+      b[j] = beta == nullptr ? zero : load(beta + j * L);
+    }
+    for (Index r = begin; r < end; ++r) {
+      const S* p = x + r * stride;
+      S* q = y + r * stride;
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) {
+        const V v = value(load(p + j * L), r, g[j], b[j]);
+        if (stream_it) {
+          prefetch(p + j * L, ahead);
+          stream(q + j * L, v);
+        } else {
+          store(q + j * L, v);
+        }
+      }
+    }
+    return;
+  }
+  const auto rest = first_lanes<C>(n - whole);
+  for (Index r = begin; r < end; r += 2) {
+    const Index s = r + 1 < end ? r + 1 : r;  // where there is no second one, the same again: loads come before stores
+    const S *p = x + r * stride, *o = x + s * stride;
+    S *q = y + r * stride, *w = y + s * stride;
+    const V center0 = all(C(terms.center[r])), scale0 = all(C(terms.scale[r])), shift0 = all(C(terms.shift[r]));
+    const V center1 = all(C(terms.center[s])), scale1 = all(C(terms.scale[s])), shift1 = all(C(terms.shift[s]));
+    const auto both = [&](Index i, V& v0, V& v1, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+      const V g = gamma == nullptr ? one : load(gamma + i, lanes...), b = beta == nullptr ? zero : load(beta + i, lanes...);
+      v0 = fma(fma(as_computed(V(load(p + i, lanes...) - center0)), scale0, shift0), g, b);
+      v1 = fma(fma(as_computed(V(load(o + i, lanes...) - center1)), scale1, shift1), g, b);
+    };
+    V v0, v1;
+    if (stream_it) {
+      for (Index i = 0; i < whole; i += L) {
+        both(i, v0, v1);
+        prefetch(p + i, ahead);
+        prefetch(o + i, ahead);
+        stream(q + i, v0);
+        stream(w + i, v1);
+      }
+    } else {
+      for (Index i = 0; i < whole; i += L) {
+        both(i, v0, v1);
+        store(q + i, v0);
+        store(w + i, v1);
+      }
+    }
+    if (whole < n) {
+      both(whole, v0, v1, rest);
+      store(q + whole, v0, rest);
+      store(w + whole, v1, rest);
+    }
+  }
+}
+
+/// The same with all options, and of rows that are streamed but do not begin with a line of the cache.
+template <typename S>
+EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x, Index row, Index r, Index ahead,
+                                          const RowTerms<ComputeOf<S>>& terms) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  const V center = all(C(terms.center[r])), scale = all(C(terms.scale[r])), shift = all(C(terms.shift[r]));
+  const S* p = x + r * a.stride;
+  const S* residual = a.epilogue.residual == nullptr ? nullptr : a.epilogue.residual + row * a.stride;
+  const bool has_offset = !(a.gamma_offset == C(0));
+  write_line(a.y + row * a.stride, a.n, a.stream, [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+    V gamma = all(C(1)), beta = all(C(0));
+    if (a.gamma != nullptr) gamma = load(a.gamma + i, lanes...);
+    if (has_offset) gamma = V(gamma + all(C(a.gamma_offset)));
+    if (a.beta != nullptr) beta = load(a.beta + i, lanes...);
+    V v = fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift), gamma, beta);
+    if (a.stream) prefetch(p + i, ahead);
+    if (residual != nullptr) v = V(v + load(residual + i, lanes...));
+    return activated(v, a.epilogue.activation);
+  });
+}
+
+/// sum = x + skip of m rows.
+template <typename S>
+EVENKEEL_CALL void add_skip(const NormalizeRows<S>& a, Index row, Index m) {
+  for (Index at = row * a.stride; at < (row + m) * a.stride; at += a.stride) {
+    write_line(a.sum + at, a.n, false, [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+      return Vec<ComputeOf<S>>(load(a.x + at + i, lanes...) + load(a.skip + at + i, lanes...));
+    });
+  }
+}
+
+/// Returns how many rows are out of range.
+template <typename S>
+Index normalize_rows(const NormalizeRows<S>& a) {
+  using C = ComputeOf<S>;
+  constexpr Index L = kLanes<C>, kLine = kCacheLine<C>;
+  constexpr int kLineVectors = static_cast<int>(kLine / L);
+  const bool is_line = L > 1 && a.n == kLine, is_short = a.n <= kShortRow * L;
+  const bool has_options = a.skip != nullptr || a.epilogue.residual != nullptr || a.epilogue.activation.active ||
+                           !(a.gamma_offset == C(0)) || (a.stream && !fills_lines(a.y, a.n, a.stride));
+  const Index near = 2048 / a.n / L * L;
+  const Index at_once = near > kMostRows<C> ? kMostRows<C> : near > L ? near : L;
+  RowTerms<C> terms;
+  Index outside_count = 0;
+  for (Index row = 0; row < a.rows; row += at_once) {
+    const Index m = a.rows - row < at_once ? a.rows - row : at_once;
+    const S* x = a.x + row * a.stride;
+    if (a.skip != nullptr) {
+      add_skip(a, row, m);
+      x = a.sum + row * a.stride;
+    }
+    const std::uint64_t out = is_line    ? sum_short_rows<kLineVectors>(a, x, row, m, terms)
+                              : is_short ? sum_short_rows<0>(a, x, row, m, terms)
+                                         : sum_long_rows(a, x, row, m, terms);
+    for (Index r = 0, end; r < m; r = end) {
+      const bool is_outside = (out >> static_cast<unsigned>(r) & 1) != 0;
+      end = out == 0 && !has_options ? m : r + 1;
+      for (Index k = r; k < end; ++k) a.outside[row + k] = is_outside ? 1 : 0;
+      if (is_outside) {
+        ++outside_count;
+      } else if (has_options) {
+        write_row_with_options(a, x, row + r, r, at_once * a.stride, terms);
+      } else if (is_line) {
+        write_rows<kLineVectors>(a, x, a.y + row * a.stride, r, end, at_once * a.stride, terms);
+      } else {
+        write_rows<0>(a, x, a.y + row * a.stride, r, end, at_once * a.stride, terms);
+      }
+    }
+  }
+  return outside_count;
+}
+
+/// Rows that share a short sum of a parameter's gradient.
+inline constexpr Index kShortParamSum = 16;
+/// Vectors of a row that are summed in the compute type before they join a sum in the statistic type.
+inline constexpr Index kRowStrip = 128;
+
+/// What backward adds up of a row, with xhat = (x - mean) scale + shift: sum of gamma dy, and of gamma dy xhat; and of
+/// each feature: dy, and dy xhat.
+template <typename V>
+struct CentredRow {
+  V mean, scale, shift;
+};
+template <typename V>
+EVENKEEL_WORD void add_gradients(const V& x, const V& dy, const V& gamma, const CentredRow<V>& c, V& sum, V& sum_xhat,
+                                 V& of_gamma, V& of_beta) {
+  const V product = V(dy * fma(as_computed(V(x - c.mean)), c.scale, c.shift));
+  of_beta = V(of_beta + dy);
+  of_gamma = V(of_gamma + as_computed(product));
+  sum = fma(gamma, dy, sum);
+  sum_xhat = fma(gamma, product, sum_xhat);
+}
+
+/// dx = dy gamma inv_std + (x - mean) slope + level of a few rows.
+template <typename C>
+struct RowGradientTerms {
+  alignas(64) C mean[kLanes<C>], scale[kLanes<C>], shift[kLanes<C>], slope[kLanes<C>], level[kLanes<C>];
+};
+
+// Short sums of the gradients of gamma and beta are [2][n].
+
+/// Whether all are in range; 0 is.
+template <typename S>
+EVENKEEL_CALL bool param_sums_in_range(const RowGradients<S>& a, const ComputeOf<S>* sums) {
+  using C = ComputeOf<S>;
+  constexpr Index L = kLanes<C>;
+  if constexpr (Range<C>::kBounded) {
+    unsigned out = 0;
+    for (Index i = 0; i < a.n; i += L) {
+      const auto lanes = first_lanes<C>(a.n - i < L ? a.n - i : L);
+      const Wide<C> size = magnitude(widen(load(sums + i, lanes))) + magnitude(widen(load(sums + a.n + i, lanes)));
+      out |= outside(size, Range<C>::kLowSum, Range<C>::kHighSum) & ~zeros(size);
+    }
+    return out == 0;
+  }
+  return true;
+}
+
+template <typename S>
+EVENKEEL_CALL void add_param_sums(const RowGradients<S>& a, const ComputeOf<S>* sums) {
+  using C = ComputeOf<S>;
+  constexpr Index L = kLanes<C>;
+  Index i = 0;
+  for (; i + L <= a.n; i += L) {
+    add_wide<C>(a.grad_gamma + i, load(sums + i));
+    add_wide<C>(a.grad_beta + i, load(sums + a.n + i));
+  }
+  for (; i < a.n; ++i) {
+    a.grad_gamma[i] += StatisticOf<S>(sums[i]);
+    a.grad_beta[i] += StatisticOf<S>(sums[a.n + i]);
+  }
+}
+
+/// The same of rows [begin, end), summed again in the statistic type.
+template <typename S>
+EVENKEEL_CALL void add_params_widely(const RowGradients<S>& a, Index begin, Index end) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  using W = Wide<C>;
+  constexpr Index L = kLanes<C>;
+  for (Index r = begin; r < end; ++r) {
+    const T inv_std = a.inv_std[r], mean = a.mean[r], low = a.mean_low == nullptr ? T(0) : a.mean_low[r];
+    for (Index i = 0; i < a.n; i += L) {
+      const Index n = a.n - i < L ? a.n - i : L, at = r * a.stride + i;
+      const auto lanes = first_lanes<C>(n);
+      const W centred = W(as_computed(W(widen(load(a.x + at, lanes)) - wide_all<C>(mean))) - wide_all<C>(low));
+      const W dy = widen(load(a.dy + at, lanes));
+      store_wide<C>(a.grad_gamma + i, fma(dy, W(centred * wide_all<C>(inv_std)), load_wide<C>(a.grad_gamma + i, n)), n);
+      store_wide<C>(a.grad_beta + i, W(load_wide<C>(a.grad_beta + i, n) + dy), n);
+    }
+  }
+}
+
+/// m rows from `row` on, all of which have statistics in range; returns how many have gradients out of range. sums_before are
+/// those of the parameters before these rows, null if there are none, and new_sums those with them; summed() is called
+/// before anything is written. kVectors as above.
+template <int kVectors, typename S, typename Summed>
+EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index m, const ComputeOf<S>* sums_before,
+                                      ComputeOf<S>* new_sums, Index ahead, const Summed& summed) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  using V = Vec<C>;
+  using W = Wide<C>;
+  constexpr Index L = kLanes<C>;
+  constexpr bool kHasManyRegisters = EVENKEEL_REGISTERS >= 32;
+  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = n / L * L, stride = a.stride;
+  const auto rest = first_lanes<C>(n - whole);
+  const S *x = a.x + row * stride, *dy = a.dy + row * stride;
+  const C* gamma = a.gamma;
+  const V zero = all(C(0)), one = all(C(1));
+
+  RowGradientTerms<C> terms;
+  const W mean = load_wide<C>(a.mean + row, m), inv_std = load_wide<C>(a.inv_std + row, m);
+  const W mean_low = a.mean_low == nullptr ? wide_all<C>(0) : load_wide<C>(a.mean_low + row, m);
+  const V center = narrow<C>(mean);
+  const W low = rest_of_mean<C>(mean, mean_low, center);
+  store(terms.mean, center);
+  store(terms.scale, narrow<C>(inv_std));
+  store(terms.shift, narrow<C>(W(W(wide_all<C>(0) - low) * inv_std)));
+  const auto centred = [&](Index r) EVENKEEL_WORD_LAMBDA {
+    return CentredRow<V>{all(C(terms.mean[r])), all(C(terms.scale[r])), all(C(terms.shift[r]))};
+  };
+
+  V sums[L], sums_xhat[L];
+  W sum_dy = wide_all<C>(0), sum_dy_xhat = sum_dy;
+  for (Index r = 0; r < L; ++r) sums[r] = sums_xhat[r] = zero;
+  for (Index strip = 0; strip < n; strip += kRowStrip * L) {
+    const Index strip_end = n - strip < kRowStrip * L ? n : strip + kRowStrip * L;
+    // Of kRows rows from r on, which share what belongs to a feature.
+    const auto add_rows = [&](auto count, Index r) EVENKEEL_WORD_LAMBDA {
+      constexpr int kRows = decltype(count)::value;
+      constexpr int r1 = kRows > 1, r2 = kRows > 2 ? 2 : 0, r3 = kRows > 2 ? 3 : 0;
+      const S *x0 = x + r * stride, *x1 = x0 + r1 * stride, *x2 = x0 + r2 * stride, *x3 = x0 + r3 * stride;
+      const S *dy0 = dy + r * stride, *dy1 = dy0 + r1 * stride, *dy2 = dy0 + r2 * stride, *dy3 = dy0 + r3 * stride;
+      const CentredRow<V> row0 = centred(r), row1 = centred(r + r1), row2 = centred(r + r2), row3 = centred(r + r3);
+      const C* before = r == 0 ? sums_before : new_sums;
+      V s0 = zero, s1 = zero, s2 = zero, s3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero;
+      const auto step = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        V g = zero, b = zero;
+        if (before != nullptr) {
+          g = load(before + i, lanes...);
+          b = load(before + n + i, lanes...);
+        }
+        const V w = gamma == nullptr ? one : load(gamma + i, lanes...);
+        add_gradients(load(x0 + i, lanes...), load(dy0 + i, lanes...), w, row0, s0, t0, g, b);
+        if (kRows > 1) add_gradients(load(x1 + i, lanes...), load(dy1 + i, lanes...), w, row1, s1, t1, g, b);
+        if (kRows > 2) {
+          add_gradients(load(x2 + i, lanes...), load(dy2 + i, lanes...), w, row2, s2, t2, g, b);
+          add_gradients(load(x3 + i, lanes...), load(dy3 + i, lanes...), w, row3, s3, t3, g, b);
+        }
+        store(new_sums + i, g, lanes...);
+        store(new_sums + n + i, b, lanes...);
+      };
+      const auto keep_sums = [&]() EVENKEEL_WORD_LAMBDA {
+        const auto join = [&](Index k, V& s, V& t) EVENKEEL_WORD_LAMBDA {
+          sums[k] = V(sums[k] + s);
+          sums_xhat[k] = V(sums_xhat[k] + t);
+          s = t = zero;
+        };
+        join(r, s0, t0);
+        if (kRows > 1) join(r + 1, s1, t1);
+        if (kRows > 2) {
+          join(r + 2, s2, t2);
+          join(r + 3, s3, t3);
+        }
+      };
+      const Index end = strip_end < whole ? strip_end : whole;
+      for (Index i = strip; i < end;) {
+        for (const Index stop = end - i < kShortParamSum * L ? end : i + kShortParamSum * L; i < stop; i += L) step(i);
+        keep_sums();
+      }
+      if (strip_end == n && whole < n) {
+        step(whole, rest);
+        keep_sums();
+      }
+    };
+    Index r = 0;
+    if constexpr (kHasManyRegisters && L > 2) {
+      for (; r + 4 <= m; r += 4) add_rows(std::integral_constant<int, 4>(), r);
+    }
+    if constexpr (L > 1) {
+      for (; r + 2 <= m; r += 2) add_rows(std::integral_constant<int, 2>(), r);
+    }
+    for (; r < m; ++r) add_rows(std::integral_constant<int, 1>(), r);
+    sum_dy = W(sum_dy + widen(transposed_totals(sums)));
+    sum_dy_xhat = W(sum_dy_xhat + widen(transposed_totals(sums_xhat)));
+    for (r = 0; r < L; ++r) sums[r] = sums_xhat[r] = zero;
+  }
+
+  const W share = wide_all<C>(T(T(1) / from_count<T>(n)));
+  const W mean_dy = a.rms ? wide_all<C>(0) : W(sum_dy * share), mean_dy_xhat = W(sum_dy_xhat * share);
+  const GradientTerms<C> t = gradient_terms<C>(inv_std, mean_dy, mean_dy_xhat, low);
+  store(terms.slope, narrow<C>(t.slope));
+  store(terms.level, narrow<C>(t.level));
+  unsigned out = 0;
+  if constexpr (Range<C>::kBounded) {
+    out = gradients_outside<C>(inv_std, W(sum_dy * share), mean_dy_xhat) & ((1u << static_cast<unsigned>(m)) - 1);
+  }
+
+  summed();
+  const bool streams = a.stream;
+  Index outside_count = 0;
+  for (Index r = 0; r < m; ++r) {
+    const bool is_outside = (out >> static_cast<unsigned>(r) & 1) != 0;
+    a.outside[row + r] = is_outside ? kGradientsOutside : kInside;
+    if (is_outside) {
+      ++outside_count;
+      continue;
+    }
+    const V c0 = all(C(terms.mean[r])), c1 = all(C(terms.slope[r])), c2 = all(C(terms.level[r])), c3 = all(C(terms.scale[r]));
+    const S *p = x + r * stride, *d = dy + r * stride;
+    S* q = a.dx + (row + r) * stride;
+    const auto value = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+      if (streams) {
+        prefetch(p + i, ahead);
+        prefetch(d + i, ahead);
+      }
+      const V weighted = gamma == nullptr ? load(d + i, lanes...) : V(load(d + i, lanes...) * load(gamma + i, lanes...));
+      return fma(weighted, c3, fma(as_computed(V(load(p + i, lanes...) - c0)), c1, c2));
+    };
+    write_line(q, n, streams, value);
+  }
+  return outside_count;
+}
+
+template <int kVectors, typename S>
+EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
+  using C = ComputeOf<S>;
+  constexpr Index L = kLanes<C>;
+  const Index near = 3072 / a.n / 4 * 4, few = L < 4 ? L : 4, at_once = near > L ? L : near > few ? near : few;
+  const bool wanted = a.grad_gamma != nullptr, in_place = a.dx == a.dy;
+  C *sums = a.scratch, *next = a.scratch + 2 * a.n;
+  Index outside_count = 0, sum_begin = 0;  // sums are those of rows from sum_begin on
+  const auto join_sums = [&](Index end) {
+    if (wanted && sum_begin < end) {
+      if (in_place || param_sums_in_range(a, sums)) {
+        add_param_sums(a, sums);
+      } else {
+        add_params_widely(a, sum_begin, end);
+      }
+    }
+    sum_begin = end;
+  };
+  for (Index row = 0; row < a.rows;) {
+    Index m = a.rows - row < at_once ? a.rows - row : at_once;
+    if constexpr (Range<C>::kBounded) {
+      Index inside = 0;
+      while (inside < m && is_between(a.inv_std[row + inside], Range<C>::kLowInvStd, Range<C>::kHighInvStd)) ++inside;
+      if (inside == 0) {
+        join_sums(row);
+        a.outside[row] = kStatisticsOutside;
+        ++outside_count;
+        sum_begin = ++row;
+        continue;
+      }
+      m = inside;
+    }
+    if (row + m - sum_begin > kShortParamSum) join_sums(row);
+    outside_count += gradients_of_rows<kVectors>(a, row, m, row == sum_begin ? nullptr : sums, next, at_once * a.stride, [&] {
+      // Over dy, what is out of range has to be summed again before dx is written.
+      if (!in_place || !wanted || param_sums_in_range(a, next)) {
+        C* const before = sums;
+        sums = next;
+        next = before;
+        return;
+      }
+      join_sums(row);
+      add_params_widely(a, row, row + m);
+      sum_begin = row + m;
+    });
+    row += m;
+  }
+  join_sums(a.rows);
+  return outside_count;
+}
+
+/// Returns how many rows are out of range.
+template <typename S>
+Index row_gradients(const RowGradients<S>& a) {
+  constexpr Index L = kLanes<ComputeOf<S>>;
+  if (L > 1 && a.n == kCacheLine<ComputeOf<S>>) return row_gradients_of<static_cast<int>(kCacheLine<ComputeOf<S>> / L)>(a);
+  return row_gradients_of<0>(a);
+}

@@ -1,0 +1,107 @@
+// Small numbers of sets and cells, a vector of them at a time. Included beside words.inl.
+
+template <typename S>
+unsigned finish_sums(const FinishSums<S>& a) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  using W = Wide<C>;
+  const W share = wide_all<C>(T(T(1) / a.n)), epsilon = wide_all<C>(a.epsilon), n = wide_all<C>(a.n);
+  unsigned poor = 0, out = 0;
+  for (Index k = 0; k < a.sets; k += kLanes<C>) {
+    const unsigned lanes = a.sets - k < kLanes<C> ? (1u << static_cast<unsigned>(a.sets - k)) - 1 : ~0u;
+    const W first = load_wide<C>(a.first + k), second = load_wide<C>(a.second + k);
+    const Finished<C> f = finish_sums<C>(widen(load(a.pivots + k)), first, second, share);
+    const W inv_std = inverse_std(f.variance, epsilon);
+    store_wide<C>(a.mean + k, f.mean);
+    store_wide<C>(a.mean_low + k, f.mean_low);
+    store_wide<C>(a.variance + k, f.variance);
+    store_wide<C>(a.inv_std + k, inv_std);
+    poor |= lanes & less(W(n * second), W(W(first + first) * first));
+    if constexpr (Range<C>::kBounded) {
+      out |= lanes & outside(inv_std, Range<C>::kLowInvStd, Range<C>::kHighInvStd);
+    }
+  }
+  return (poor != 0 ? unsigned{kPoorPivot} : 0u) | (out != 0 ? unsigned{kOutOfRange} : 0u);
+}
+
+template <typename S>
+void finish_gradients(const FinishGradients<S>& a) {
+  using C = ComputeOf<S>;
+  using W = Wide<C>;
+  for (Index k = 0; k < a.cells; k += kLanes<C>) {
+    const W low = rest_of_mean<C>(load_wide<C>(a.mean + k), load_wide<C>(a.mean_low + k), load(a.center + k));
+    const W dy = load_wide<C>(a.sum_dy + k), dy_x = load_wide<C>(a.sum_dy_x + k);
+    store_wide<C>(a.sum_dy_x + k, W(load_wide<C>(a.inv_std + k) * fma(W(wide_all<C>(0) - low), dy, dy_x)));
+  }
+}
+
+/// gamma or beta of cells, of which n are there; `fill` where there are none.
+template <typename C>
+EVENKEEL_WORD Wide<C> params(const C* values, Index k, Index cells, const C& fill) {
+  if (values == nullptr) return widen(all(fill));
+  return widen(cells - k >= kLanes<C> ? load(values + k) : load(values + k, first_lanes<C>(cells - k)));
+}
+
+template <typename S>
+void coefficients(const Coefficients<S>& a) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  using W = Wide<C>;
+  const W zero = wide_all<C>(0), share = wide_all<C>(a.sum_dy == nullptr ? T(0) : T(T(1) / a.n));
+  for (Index k = 0; k < a.cells; k += kLanes<C>) {
+    const W mean = load_wide<C>(a.mean + k), inv_std = load_wide<C>(a.inv_std + k);
+    const Vec<C> center = narrow<C>(mean);
+    const W low = rest_of_mean<C>(mean, load_wide<C>(a.mean_low + k), center);
+    const W scale = W(inv_std * params<C>(a.gamma, k, a.cells, C(1)));
+    store(a.c[0] + k, center);
+    if (a.sum_dy == nullptr) {
+      store(a.c[1] + k, narrow<C>(scale));
+      store(a.c[2] + k, narrow<C>(fma(W(zero - low), scale, params<C>(a.beta, k, a.cells, C(0)))));
+    } else {
+      const GradientTerms<C> t = gradient_terms<C>(inv_std, W(load_wide<C>(a.sum_dy + k) * share),
+                                                   W(load_wide<C>(a.sum_dy_xhat + k) * share), low);
+      store(a.c[1] + k, narrow<C>(t.slope));
+      store(a.c[2] + k, narrow<C>(t.level));
+      store(a.c[3] + k, narrow<C>(scale));
+    }
+  }
+}
+
+template <typename S>
+void inference_coefficients(const InferenceCoefficients<S>& a) {
+  using C = ComputeOf<S>;
+  using W = Wide<C>;
+  const W epsilon = wide_all<C>(a.epsilon);
+  for (Index k = 0; k < a.cells; k += kLanes<C>) {
+    const W variance = params<C>(a.variance, k, a.cells, C(1)), mean = params<C>(a.mean, k, a.cells, C(0));
+    store(a.c[0] + k, narrow<C>(mean));
+    store(a.c[1] + k, narrow<C>(W(inverse_std(variance, epsilon) * params<C>(a.gamma, k, a.cells, C(1)))));
+    store(a.c[2] + k, narrow<C>(params<C>(a.beta, k, a.cells, C(0))));
+  }
+}
+
+template <typename S>
+void spread(const Spread<S>& a) {
+  using C = ComputeOf<S>;
+  constexpr Index L = kLanes<C>;
+  for (Index k = 0; k < a.cells; ++k) {
+    const Vec<C> v = all(C(a.from[k]));
+    C* to = a.to + k * a.width;
+    for (Index i = 0; i < a.width; i += L) store(to + i, v);
+  }
+}
+
+template <typename S>
+void fold(const Fold<S>& a) {
+  using T = StatisticOf<S>;
+  using W = Wide<T>;  // of T, whose lanes are T
+  for (Index k = 0; k < a.cells; ++k) {
+    const T* from = a.from + k * a.width;
+    W sum = wide_all<T>(0);
+    Index i = 0;
+    for (; i + kLanes<T> <= a.width; i += kLanes<T>) sum = W(sum + load_wide<T>(from + i));
+    T rest = total<T>(sum);
+    for (; i < a.width; ++i) rest = T(rest + from[i]);
+    a.to[k] = rest;
+  }
+}

@@ -1,0 +1,628 @@
+// The words that kernels are written in, for registers of EVENKEEL_REGISTER bytes; 0: one element at a time, any type.
+// instruction_sets.hpp includes this text once for each instruction set, in its target region and its namespace.
+//
+//   Vec<C>   kLanes<C> values of the compute type C
+//   Wide<C>  as many of its statistic type
+//   Mask<C>  the first n lanes; a masked load gives 0 in the others
+//
+// A product is never added by an operator: fma() says where to fuse, so that no compiler decides.
+
+#if EVENKEEL_REGISTER == 0
+
+template <typename C>
+inline constexpr Index kLanes = 1;
+template <typename C>
+using Vec = C;
+template <typename C>
+using Wide = StatisticOf<C>;
+template <typename C>
+struct Mask {
+  bool one;
+};
+
+template <typename C>
+EVENKEEL_WORD Mask<C> first_lanes(Index n) {
+  return {n > 0};
+}
+template <typename C>
+EVENKEEL_WORD C all(const C& value) {
+  return value;
+}
+template <typename C>
+EVENKEEL_WORD Wide<C> wide_all(const Wide<C>& value) {
+  return value;
+}
+template <typename S>
+EVENKEEL_WORD ComputeOf<S> load(const S* p) {
+  return static_cast<ComputeOf<S>>(*p);
+}
+template <typename S>
+EVENKEEL_WORD ComputeOf<S> load(const S* p, Mask<ComputeOf<S>> m) {
+  return m.one ? static_cast<ComputeOf<S>>(*p) : ComputeOf<S>(0);
+}
+template <typename S>
+EVENKEEL_WORD void store(S* p, const ComputeOf<S>& v) {
+  *p = static_cast<S>(v);
+}
+template <typename S>
+EVENKEEL_WORD void store(S* p, const ComputeOf<S>& v, Mask<ComputeOf<S>> m) {
+  if (m.one) *p = static_cast<S>(v);
+}
+template <typename S>
+EVENKEEL_WORD void stream(S* p, const ComputeOf<S>& v) {
+  *p = static_cast<S>(v);
+}
+template <typename C>
+EVENKEEL_WORD C keep(const C& v, Mask<C> m) {
+  return m.one ? v : C(0);
+}
+template <typename C>
+EVENKEEL_WORD C fma(const C& a, const C& b, const C& c) {
+#ifdef __FP_FAST_FMA
+  if constexpr (std::is_same_v<C, double>) return __builtin_fma(a, b, c);
+#endif
+#ifdef __FP_FAST_FMAF
+  if constexpr (std::is_same_v<C, float>) return __builtin_fmaf(a, b, c);
+#endif
+  return C(as_computed(C(a * b)) + c);
+}
+template <typename C>
+EVENKEEL_WORD C clamp(const C& v, const C& low, const C& high) {
+  return v < low ? low : high < v ? high : v;
+}
+/// v where sign is not negative, else other.
+template <typename C>
+EVENKEEL_WORD C where_positive(const C& sign, const C& v, const C& other) {
+  return C(0) < sign ? v : other;
+}
+template <typename C>
+EVENKEEL_WORD Wide<C> widen(const C& v) {
+  return Wide<C>(v);
+}
+template <typename C>
+EVENKEEL_WORD C narrow(const StatisticOf<C>& w) {
+  return static_cast<C>(w);
+}
+template <typename C>
+EVENKEEL_WORD Wide<C> load_wide(const StatisticOf<C>* p, Index = 1) {
+  return *p;
+}
+template <typename C>
+EVENKEEL_WORD void store_wide(StatisticOf<C>* p, const StatisticOf<C>& w, Index = 1) {
+  *p = w;
+}
+template <typename C>
+EVENKEEL_WORD StatisticOf<C> total(const StatisticOf<C>& w) {
+  return w;
+}
+template <typename C>
+EVENKEEL_WORD C transposed_totals(const C* rows) {
+  return rows[0];
+}
+template <typename W>
+EVENKEEL_WORD W inverse_root(const W& a) {
+  using std::sqrt;
+  return W(W(1) / W(sqrt(a)));
+}
+template <typename W>
+EVENKEEL_WORD W magnitude(const W& a) {
+  return a < W(0) ? W(-a) : a;
+}
+/// value, or 0 where `other` is 0.
+template <typename W>
+EVENKEEL_WORD W unless_zero(const W& other, const W& value) {
+  return is_zero(other) ? W(0) : value;
+}
+/// A bit for each lane that does not lie between low and high, which are positive; NaN does not.
+template <typename W>
+EVENKEEL_WORD unsigned outside(const W& a, double low, double high) {
+  return is_between(a, low, high) ? 0 : 1;
+}
+template <typename W>
+EVENKEEL_WORD unsigned zeros(const W& a) {
+  return is_zero(a) ? 1 : 0;
+}
+/// A bit for each lane where a < b.
+template <typename W>
+EVENKEEL_WORD unsigned less(const W& a, const W& b) {
+  return a < b ? 1 : 0;
+}
+
+#else
+
+inline constexpr int kBytes = EVENKEEL_REGISTER;
+typedef float F __attribute__((vector_size(kBytes)));
+typedef double D __attribute__((vector_size(kBytes)));
+typedef std::int32_t IntF __attribute__((vector_size(kBytes)));
+typedef std::int64_t IntD __attribute__((vector_size(kBytes)));
+typedef float InMemoryF __attribute__((vector_size(kBytes), aligned(4), may_alias));
+typedef double InMemoryD __attribute__((vector_size(kBytes), aligned(8), may_alias));
+
+/// The lanes of an F, as doubles.
+struct FF {
+  D low, high;
+};
+
+template <typename C>
+struct Registers;
+template <>
+struct Registers<float> {
+  using Vec = F;
+  using Wide = FF;
+  using Int = IntF;
+};
+template <>
+struct Registers<double> {
+  using Vec = D;
+  using Wide = D;
+  using Int = IntD;
+};
+template <typename C>
+using Vec = typename Registers<C>::Vec;
+template <typename C>
+using Wide = typename Registers<C>::Wide;
+template <typename C>
+inline constexpr Index kLanes = kBytes / static_cast<int>(sizeof(C));
+
+EVENKEEL_WORD FF operator+(const FF& a, const FF& b) { return {a.low + b.low, a.high + b.high}; }
+EVENKEEL_WORD FF operator-(const FF& a, const FF& b) { return {a.low - b.low, a.high - b.high}; }
+EVENKEEL_WORD FF operator*(const FF& a, const FF& b) { return {a.low * b.low, a.high * b.high}; }
+
+/// One value in all lanes, spelled so that it becomes one instruction.
+template <typename C>
+EVENKEEL_WORD Vec<C> all(C x) {
+#if EVENKEEL_REGISTER == 64
+  if constexpr (sizeof(C) == 4) {
+    return F{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+  } else {
+    return D{x, x, x, x, x, x, x, x};
+  }
+#elif EVENKEEL_REGISTER == 32
+  if constexpr (sizeof(C) == 4) {
+    return F{x, x, x, x, x, x, x, x};
+  } else {
+    return D{x, x, x, x};
+  }
+#else
+  if constexpr (sizeof(C) == 4) {
+    return F{x, x, x, x};
+  } else {
+    return D{x, x};
+  }
+#endif
+}
+template <typename C>
+EVENKEEL_WORD Wide<C> wide_all(double x) {
+  if constexpr (sizeof(C) == 4) {
+    return FF{all(x), all(x)};
+  } else {
+    return all(x);
+  }
+}
+
+EVENKEEL_WORD F load(const float* p) { return *reinterpret_cast<const InMemoryF*>(p); }
+EVENKEEL_WORD D load(const double* p) { return *reinterpret_cast<const InMemoryD*>(p); }
+EVENKEEL_WORD void store(float* p, F v) { *reinterpret_cast<InMemoryF*>(p) = v; }
+EVENKEEL_WORD void store(double* p, D v) { *reinterpret_cast<InMemoryD*>(p) = v; }
+
+// What an instruction set has of its own: masks, fused multiply-add, roots, conversions, and stores past the caches.
+// These are the compiler's builtins, since <immintrin.h> alone takes g++ 0.7 s.
+
+#if EVENKEEL_REGISTER == 64
+
+typedef float HalfF __attribute__((vector_size(32)));
+template <typename C>
+struct Mask {
+  unsigned bits;
+  int n;
+};
+template <typename C>
+EVENKEEL_WORD Mask<C> first_lanes(Index n) {
+  return {(1u << static_cast<unsigned>(n)) - 1, static_cast<int>(n)};
+}
+EVENKEEL_WORD F load(const float* p, Mask<float> m) {
+  return __builtin_ia32_loadups512_mask(p, F{}, static_cast<unsigned short>(m.bits));
+}
+EVENKEEL_WORD D load(const double* p, Mask<double> m) {
+  return __builtin_ia32_loadupd512_mask(p, D{}, static_cast<unsigned char>(m.bits));
+}
+EVENKEEL_WORD void store(float* p, F v, Mask<float> m) {
+  __builtin_ia32_storeups512_mask(p, v, static_cast<unsigned short>(m.bits));
+}
+EVENKEEL_WORD void store(double* p, D v, Mask<double> m) {
+  __builtin_ia32_storeupd512_mask(p, v, static_cast<unsigned char>(m.bits));
+}
+#ifdef __clang__
+EVENKEEL_WORD F fma(F a, F b, F c) { return __builtin_ia32_vfmaddps512(a, b, c, 4); }
+EVENKEEL_WORD D fma(D a, D b, D c) { return __builtin_ia32_vfmaddpd512(a, b, c, 4); }
+EVENKEEL_WORD D square_root(D a) { return __builtin_ia32_sqrtpd512(a, 4); }
+EVENKEEL_WORD D wide_half(HalfF v) { return __builtin_convertvector(v, D); }
+EVENKEEL_WORD HalfF narrow_half(D v) { return __builtin_convertvector(v, HalfF); }
+#else
+EVENKEEL_WORD F fma(F a, F b, F c) { return __builtin_ia32_vfmaddps512_mask(a, b, c, static_cast<short>(-1), 4); }
+EVENKEEL_WORD D fma(D a, D b, D c) { return __builtin_ia32_vfmaddpd512_mask(a, b, c, static_cast<char>(-1), 4); }
+EVENKEEL_WORD D square_root(D a) { return __builtin_ia32_sqrtpd512_mask(a, a, static_cast<char>(-1), 4); }
+EVENKEEL_WORD D wide_half(HalfF v) { return __builtin_ia32_cvtps2pd512_mask(v, D{}, static_cast<char>(-1), 4); }
+EVENKEEL_WORD HalfF narrow_half(D v) {
+  return __builtin_ia32_cvtpd2ps512_mask(v, HalfF{}, static_cast<char>(-1), 4);
+}
+#endif
+EVENKEEL_WORD HalfF low_half(F v) { return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7); }
+EVENKEEL_WORD HalfF high_half(F v) { return __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15); }
+EVENKEEL_WORD F join(HalfF a, HalfF b) {
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+#elif EVENKEEL_REGISTER == 32
+
+typedef float HalfF __attribute__((vector_size(16)));
+typedef long long LongLongD __attribute__((vector_size(32)));
+template <typename C>
+struct Mask {
+  typename Registers<C>::Int bits;
+  int n;
+};
+template <typename C>
+EVENKEEL_WORD Mask<C> first_lanes(Index n) {
+  Mask<C> m;
+  if constexpr (sizeof(C) == 4) {
+    m.bits = IntF{0, 1, 2, 3, 4, 5, 6, 7} < static_cast<std::int32_t>(n) + IntF{};
+  } else {
+    m.bits = IntD{0, 1, 2, 3} < n + IntD{};
+  }
+  m.n = static_cast<int>(n);
+  return m;
+}
+EVENKEEL_WORD F load(const float* p, const Mask<float>& m) {
+  return __builtin_ia32_maskloadps256(reinterpret_cast<const F*>(p), m.bits);
+}
+EVENKEEL_WORD D load(const double* p, const Mask<double>& m) {
+  return __builtin_ia32_maskloadpd256(reinterpret_cast<const D*>(p), (LongLongD)m.bits);
+}
+EVENKEEL_WORD void store(float* p, F v, const Mask<float>& m) {
+  __builtin_ia32_maskstoreps256(reinterpret_cast<F*>(p), m.bits, v);
+}
+EVENKEEL_WORD void store(double* p, D v, const Mask<double>& m) {
+  __builtin_ia32_maskstorepd256(reinterpret_cast<D*>(p), (LongLongD)m.bits, v);
+}
+EVENKEEL_WORD F fma(F a, F b, F c) { return __builtin_ia32_vfmaddps256(a, b, c); }
+EVENKEEL_WORD D fma(D a, D b, D c) { return __builtin_ia32_vfmaddpd256(a, b, c); }
+EVENKEEL_WORD D square_root(D a) { return __builtin_ia32_sqrtpd256(a); }
+#ifdef __clang__
+EVENKEEL_WORD D wide_half(HalfF v) { return __builtin_convertvector(v, D); }
+EVENKEEL_WORD HalfF narrow_half(D v) { return __builtin_convertvector(v, HalfF); }
+#else
+EVENKEEL_WORD D wide_half(HalfF v) { return __builtin_ia32_cvtps2pd256(v); }
+EVENKEEL_WORD HalfF narrow_half(D v) { return __builtin_ia32_cvtpd2ps256(v); }
+#endif
+EVENKEEL_WORD HalfF low_half(F v) { return __builtin_shufflevector(v, v, 0, 1, 2, 3); }
+EVENKEEL_WORD HalfF high_half(F v) { return __builtin_shufflevector(v, v, 4, 5, 6, 7); }
+EVENKEEL_WORD F join(HalfF a, HalfF b) { return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7); }
+
+#else  // 16: SSE2 or NEON
+
+template <typename C>
+struct Mask {
+  int n;
+};
+template <typename C>
+EVENKEEL_WORD Mask<C> first_lanes(Index n) {
+  return {static_cast<int>(n)};
+}
+EVENKEEL_CALL F load(const float* p, Mask<float> m) {
+  return m.n > 3   ? load(p)
+         : m.n > 2 ? F{p[0], p[1], p[2], 0}
+         : m.n > 1 ? F{p[0], p[1], 0, 0}
+         : m.n > 0 ? F{p[0], 0, 0, 0}
+                   : F{};
+}
+EVENKEEL_CALL D load(const double* p, Mask<double> m) { return m.n > 1 ? load(p) : m.n > 0 ? D{p[0], 0} : D{}; }
+EVENKEEL_CALL void store(float* p, F v, Mask<float> m) {
+  if (m.n > 3) return store(p, v);
+  if (m.n > 0) p[0] = v[0];
+  if (m.n > 1) p[1] = v[1];
+  if (m.n > 2) p[2] = v[2];
+}
+EVENKEEL_CALL void store(double* p, D v, Mask<double> m) {
+  if (m.n > 1) return store(p, v);
+  if (m.n > 0) p[0] = v[0];
+}
+#ifdef __aarch64__
+EVENKEEL_WORD F fma(F a, F b, F c) { return (F)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+EVENKEEL_WORD D fma(D a, D b, D c) { return (D)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+EVENKEEL_WORD D square_root(D a) { return (D)vsqrtq_f64((float64x2_t)a); }
+EVENKEEL_WORD D wide_low(F v) { return (D)vcvt_f64_f32(vget_low_f32((float32x4_t)v)); }
+EVENKEEL_WORD D wide_high(F v) { return (D)vcvt_high_f64_f32((float32x4_t)v); }
+EVENKEEL_WORD F narrow_both(D a, D b) {
+  return (F)vcvt_high_f32_f64(vcvt_f32_f64((float64x2_t)a), (float64x2_t)b);
+}
+#else
+#ifdef __FMA__
+EVENKEEL_WORD F fma(F a, F b, F c) { return __builtin_ia32_vfmaddps(a, b, c); }
+EVENKEEL_WORD D fma(D a, D b, D c) { return __builtin_ia32_vfmaddpd(a, b, c); }
+#else
+EVENKEEL_WORD F fma(F a, F b, F c) { return a * b + c; }
+EVENKEEL_WORD D fma(D a, D b, D c) { return a * b + c; }
+#endif
+EVENKEEL_WORD D square_root(D a) { return __builtin_ia32_sqrtpd(a); }
+#ifdef __clang__
+EVENKEEL_WORD D wide_low(F v) { return __builtin_convertvector(__builtin_shufflevector(v, v, 0, 1), D); }
+EVENKEEL_WORD F narrow_low(D v) {
+  typedef float TwoF __attribute__((vector_size(8)));
+  const TwoF two = __builtin_convertvector(v, TwoF);
+  return __builtin_shufflevector(two, two, 0, 1, 0, 1);
+}
+#else
+EVENKEEL_WORD D wide_low(F v) { return __builtin_ia32_cvtps2pd(v); }
+EVENKEEL_WORD F narrow_low(D v) { return __builtin_ia32_cvtpd2ps(v); }
+#endif
+EVENKEEL_WORD D wide_high(F v) { return wide_low(EVENKEEL_SHUFFLE(IntF, v, v, 2, 3, 2, 3)); }
+EVENKEEL_WORD F narrow_both(D a, D b) { return EVENKEEL_SHUFFLE(IntF, narrow_low(a), narrow_low(b), 0, 1, 4, 5); }
+#endif
+#endif
+
+#if EVENKEEL_REGISTER > 16
+EVENKEEL_WORD D wide_low(F v) { return wide_half(low_half(v)); }
+EVENKEEL_WORD D wide_high(F v) { return wide_half(high_half(v)); }
+EVENKEEL_WORD F narrow_both(D a, D b) { return join(narrow_half(a), narrow_half(b)); }
+#endif
+
+#if defined(__clang__)
+EVENKEEL_WORD void stream(float* p, F v) { __builtin_nontemporal_store(v, reinterpret_cast<F*>(p)); }
+EVENKEEL_WORD void stream(double* p, D v) { __builtin_nontemporal_store(v, reinterpret_cast<D*>(p)); }
+#elif EVENKEEL_REGISTER == 64
+EVENKEEL_WORD void stream(float* p, F v) { __builtin_ia32_movntps512(p, v); }
+EVENKEEL_WORD void stream(double* p, D v) { __builtin_ia32_movntpd512(p, v); }
+#elif EVENKEEL_REGISTER == 32
+EVENKEEL_WORD void stream(float* p, F v) { __builtin_ia32_movntps256(p, v); }
+EVENKEEL_WORD void stream(double* p, D v) { __builtin_ia32_movntpd256(p, v); }
+#elif defined(__x86_64__)
+EVENKEEL_WORD void stream(float* p, F v) { __builtin_ia32_movntps(p, v); }
+EVENKEEL_WORD void stream(double* p, D v) { __builtin_ia32_movntpd(p, v); }
+#else
+EVENKEEL_WORD void stream(float* p, F v) { store(p, v); }
+EVENKEEL_WORD void stream(double* p, D v) { store(p, v); }
+#endif
+
+// 16-bit storage: by way of memory, one value at a time.
+
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_CALL F load(const S* p, Mask<float> m) {
+  float lanes[kLanes<float>] = {};
+  for (int i = 0; i < m.n; ++i) lanes[i] = static_cast<float>(p[i]);
+  return load(lanes);
+}
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_WORD F load(const S* p) {
+  return load(p, first_lanes<float>(kLanes<float>));
+}
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_CALL void store(S* p, F v, Mask<float> m) {
+  float lanes[kLanes<float>];
+  store(lanes, v);
+  for (int i = 0; i < m.n; ++i) p[i] = static_cast<S>(lanes[i]);
+}
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_WORD void store(S* p, F v) {
+  store(p, v, first_lanes<float>(kLanes<float>));
+}
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_WORD void stream(S* p, F v) {
+  store(p, v);
+}
+
+// Lanes chosen by bits.
+
+EVENKEEL_WORD F choose(IntF m, F yes, F no) { return (F)((m & (IntF)yes) | (~m & (IntF)no)); }
+EVENKEEL_WORD D choose(IntD m, D yes, D no) { return (D)((m & (IntD)yes) | (~m & (IntD)no)); }
+EVENKEEL_WORD F keep(F v, const Mask<float>& m) {
+#if EVENKEEL_REGISTER == 64
+  const IntF lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#elif EVENKEEL_REGISTER == 32
+  return (F)(m.bits & (IntF)v);
+#else
+  const IntF lanes = {0, 1, 2, 3};
+#endif
+#if EVENKEEL_REGISTER != 32
+  return (F)((lanes < m.n + IntF{}) & (IntF)v);
+#endif
+}
+EVENKEEL_WORD D keep(D v, const Mask<double>& m) {
+#if EVENKEEL_REGISTER == 64
+  const IntD lanes = {0, 1, 2, 3, 4, 5, 6, 7};
+#elif EVENKEEL_REGISTER == 32
+  return (D)(m.bits & (IntD)v);
+#else
+  const IntD lanes = {0, 1};
+#endif
+#if EVENKEEL_REGISTER != 32
+  return (D)((lanes < m.n + IntD{}) & (IntD)v);
+#endif
+}
+EVENKEEL_WORD F clamp(F v, F low, F high) { return choose(v < low, low, choose(high < v, high, v)); }
+EVENKEEL_WORD D clamp(D v, D low, D high) { return choose(v < low, low, choose(high < v, high, v)); }
+EVENKEEL_WORD FF clamp(const FF& v, const FF& low, const FF& high) {
+  return {clamp(v.low, low.low, high.low), clamp(v.high, low.high, high.high)};
+}
+EVENKEEL_WORD F where_positive(F sign, F v, F other) { return choose(F{} < sign, v, other); }
+EVENKEEL_WORD D where_positive(D sign, D v, D other) { return choose(D{} < sign, v, other); }
+
+// Between the compute type and the statistic type.
+
+EVENKEEL_WORD FF widen(F v) { return {wide_low(v), wide_high(v)}; }
+EVENKEEL_WORD D widen(D v) { return v; }
+template <typename C>
+EVENKEEL_WORD Vec<C> narrow(const Wide<C>& w) {
+  if constexpr (sizeof(C) == 4) {
+    return narrow_both(w.low, w.high);
+  } else {
+    return w;
+  }
+}
+template <typename C>
+EVENKEEL_WORD Wide<C> load_wide(const double* p) {
+  if constexpr (sizeof(C) == 4) {
+    return FF{load(p), load(p + kLanes<double>)};
+  } else {
+    return load(p);
+  }
+}
+template <typename C>
+EVENKEEL_WORD void store_wide(double* p, const Wide<C>& w) {
+  if constexpr (sizeof(C) == 4) {
+    store(p, w.low);
+    store(p + kLanes<double>, w.high);
+  } else {
+    store(p, w);
+  }
+}
+/// Of n values, the others 0; to n values.
+template <typename C>
+EVENKEEL_CALL Wide<C> load_wide(const double* p, Index n) {
+  if (n >= kLanes<C>) return load_wide<C>(p);
+  double lanes[kLanes<C>] = {};
+  for (Index i = 0; i < n; ++i) lanes[i] = p[i];
+  return load_wide<C>(lanes);
+}
+template <typename C>
+EVENKEEL_CALL void store_wide(double* p, const Wide<C>& w, Index n) {
+  if (n >= kLanes<C>) return store_wide<C>(p, w);
+  double lanes[kLanes<C>];
+  store_wide<C>(lanes, w);
+  for (Index i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+EVENKEEL_WORD FF fma(const FF& a, const FF& b, const FF& c) {
+  return {fma(a.low, b.low, c.low), fma(a.high, b.high, c.high)};
+}
+EVENKEEL_WORD F as_computed(F v) {
+  EVENKEEL_KEEP(v);
+  return v;
+}
+EVENKEEL_WORD D as_computed(D v) {
+  EVENKEEL_KEEP(v);
+  return v;
+}
+EVENKEEL_WORD FF as_computed(const FF& v) { return {as_computed(v.low), as_computed(v.high)}; }
+
+/// 1 / sqrt(a)
+EVENKEEL_WORD D inverse_root(D a) { return all(1.0) / square_root(a); }
+EVENKEEL_WORD FF inverse_root(const FF& a) { return {inverse_root(a.low), inverse_root(a.high)}; }
+EVENKEEL_WORD D magnitude(D a) { return (D)((IntD)a & (std::numeric_limits<std::int64_t>::max)()); }
+EVENKEEL_WORD FF magnitude(const FF& a) { return {magnitude(a.low), magnitude(a.high)}; }
+/// a, or 0 where it is negative and finite; NaN stays what it is.
+EVENKEEL_WORD D not_negative(D a) { return (D)(((IntD)a >= kMinusInfinityBits) & (IntD)a); }
+EVENKEEL_WORD FF not_negative(const FF& a) { return {not_negative(a.low), not_negative(a.high)}; }
+/// value, or 0 where `other` is 0.
+EVENKEEL_WORD D unless_zero(D other, D value) { return (D)(((IntD)other != 0) & (IntD)value); }
+EVENKEEL_WORD FF unless_zero(const FF& other, const FF& value) {
+  return {unless_zero(other.low, value.low), unless_zero(other.high, value.high)};
+}
+
+/// A bit for each lane whose mask is set.
+EVENKEEL_WORD unsigned bits_of_lanes(IntD m) {
+#if EVENKEEL_REGISTER == 32
+  return static_cast<unsigned>(__builtin_ia32_movmskpd256((D)m));
+#elif EVENKEEL_REGISTER == 16 && defined(__x86_64__)
+  return static_cast<unsigned>(__builtin_ia32_movmskpd((D)m));
+#else
+  unsigned bits = 0;
+  for (int i = 0; i < kLanes<double>; ++i) bits |= m[i] != 0 ? 1u << i : 0u;
+  return bits;
+#endif
+}
+/// A bit for each lane that does not lie between low and high, which are positive; NaN does not.
+EVENKEEL_WORD unsigned outside(D a, double low, double high) {
+  const IntD bits = (IntD)a;
+  return bits_of_lanes(~(((IntD)all(low) < bits) & (bits < (IntD)all(high))));
+}
+EVENKEEL_WORD unsigned outside(const FF& a, double low, double high) {
+  return outside(a.low, low, high) | outside(a.high, low, high) << kLanes<double>;
+}
+/// A bit for each lane that is 0.
+EVENKEEL_WORD unsigned zeros(D a) { return bits_of_lanes((IntD)a == 0); }
+EVENKEEL_WORD unsigned zeros(const FF& a) { return zeros(a.low) | zeros(a.high) << kLanes<double>; }
+/// A bit for each lane where a < b.
+EVENKEEL_WORD unsigned less(D a, D b) { return bits_of_lanes(a < b); }
+EVENKEEL_WORD unsigned less(const FF& a, const FF& b) { return less(a.low, b.low) | less(a.high, b.high) << kLanes<double>; }
+
+// Sums of lanes.
+
+template <typename C>
+EVENKEEL_WORD double total(const Wide<C>& w) {
+  D sum;
+  if constexpr (sizeof(C) == 4) {
+    sum = w.low + w.high;
+  } else {
+    sum = w;
+  }
+#if EVENKEEL_REGISTER == 64
+  double lanes[8];
+  store(lanes, sum);
+  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+#elif EVENKEEL_REGISTER == 32
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+#else
+  return sum[0] + sum[1];
+#endif
+}
+
+#if EVENKEEL_REGISTER == 64
+EVENKEEL_WORD F quads(F a, F b, F c, F d) {
+  const F ab = EVENKEEL_SHUFFLE(IntF, a, b, 0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31) +
+               EVENKEEL_SHUFFLE(IntF, a, b, 2, 3, 16, 17, 6, 7, 20, 21, 10, 11, 24, 25, 14, 15, 28, 29);
+  const F cd = EVENKEEL_SHUFFLE(IntF, c, d, 0, 1, 18, 19, 4, 5, 22, 23, 8, 9, 26, 27, 12, 13, 30, 31) +
+               EVENKEEL_SHUFFLE(IntF, c, d, 2, 3, 16, 17, 6, 7, 20, 21, 10, 11, 24, 25, 14, 15, 28, 29);
+  return EVENKEEL_SHUFFLE(IntF, ab, cd, 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30) +
+         EVENKEEL_SHUFFLE(IntF, ab, cd, 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31);
+}
+EVENKEEL_WORD F blocks(F a, F b) {
+  return EVENKEEL_SHUFFLE(IntF, a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+         EVENKEEL_SHUFFLE(IntF, a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+EVENKEEL_WORD F transposed_totals(const F* v) {
+  return blocks(blocks(quads(v[0], v[1], v[2], v[3]), quads(v[4], v[5], v[6], v[7])),
+                blocks(quads(v[8], v[9], v[10], v[11]), quads(v[12], v[13], v[14], v[15])));
+}
+EVENKEEL_WORD D pairs(D a, D b) {
+  return EVENKEEL_SHUFFLE(IntD, a, b, 0, 8, 2, 10, 4, 12, 6, 14) +
+         EVENKEEL_SHUFFLE(IntD, a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+}
+EVENKEEL_WORD D blocks(D a, D b) {
+  return EVENKEEL_SHUFFLE(IntD, a, b, 0, 1, 4, 5, 8, 9, 12, 13) +
+         EVENKEEL_SHUFFLE(IntD, a, b, 2, 3, 6, 7, 10, 11, 14, 15);
+}
+EVENKEEL_WORD D transposed_totals(const D* v) {
+  return blocks(blocks(pairs(v[0], v[1]), pairs(v[2], v[3])), blocks(pairs(v[4], v[5]), pairs(v[6], v[7])));
+}
+#elif EVENKEEL_REGISTER == 32
+EVENKEEL_WORD F quads(F a, F b, F c, F d) {
+  const F ab = EVENKEEL_SHUFFLE(IntF, a, b, 0, 1, 10, 11, 4, 5, 14, 15) +
+               EVENKEEL_SHUFFLE(IntF, a, b, 2, 3, 8, 9, 6, 7, 12, 13);
+  const F cd = EVENKEEL_SHUFFLE(IntF, c, d, 0, 1, 10, 11, 4, 5, 14, 15) +
+               EVENKEEL_SHUFFLE(IntF, c, d, 2, 3, 8, 9, 6, 7, 12, 13);
+  return EVENKEEL_SHUFFLE(IntF, ab, cd, 0, 2, 8, 10, 4, 6, 12, 14) +
+         EVENKEEL_SHUFFLE(IntF, ab, cd, 1, 3, 9, 11, 5, 7, 13, 15);
+}
+EVENKEEL_WORD F transposed_totals(const F* v) {
+  const F a = quads(v[0], v[1], v[2], v[3]), b = quads(v[4], v[5], v[6], v[7]);
+  return EVENKEEL_SHUFFLE(IntF, a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
+         EVENKEEL_SHUFFLE(IntF, a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+}
+EVENKEEL_WORD D transposed_totals(const D* v) {
+  const D a = EVENKEEL_SHUFFLE(IntD, v[0], v[1], 0, 4, 2, 6) + EVENKEEL_SHUFFLE(IntD, v[0], v[1], 1, 5, 3, 7);
+  const D b = EVENKEEL_SHUFFLE(IntD, v[2], v[3], 0, 4, 2, 6) + EVENKEEL_SHUFFLE(IntD, v[2], v[3], 1, 5, 3, 7);
+  return EVENKEEL_SHUFFLE(IntD, a, b, 0, 1, 4, 5) + EVENKEEL_SHUFFLE(IntD, a, b, 2, 3, 6, 7);
+}
+#else
+EVENKEEL_WORD F transposed_totals(const F* v) {
+  const F ab = EVENKEEL_SHUFFLE(IntF, v[0], v[1], 0, 1, 6, 7) + EVENKEEL_SHUFFLE(IntF, v[0], v[1], 2, 3, 4, 5);
+  const F cd = EVENKEEL_SHUFFLE(IntF, v[2], v[3], 0, 1, 6, 7) + EVENKEEL_SHUFFLE(IntF, v[2], v[3], 2, 3, 4, 5);
+  return EVENKEEL_SHUFFLE(IntF, ab, cd, 0, 2, 4, 6) + EVENKEEL_SHUFFLE(IntF, ab, cd, 1, 3, 5, 7);
+}
+EVENKEEL_WORD D transposed_totals(const D* v) {
+  return EVENKEEL_SHUFFLE(IntD, v[0], v[1], 0, 2) + EVENKEEL_SHUFFLE(IntD, v[0], v[1], 1, 3);
+}
+#endif
+
+#endif
