@@ -49,6 +49,12 @@ inline Tensor random(const Image& image, unsigned seed) {
   return x;
 }
 
+inline Traffic traffic(const Tensor& first, const Tensor* second, Tensor& output) {
+  const auto bytes = [](const Tensor& t) { return reinterpret_cast<const char*>(t.data()); };
+  return {bytes(first), second == nullptr ? nullptr : bytes(*second), reinterpret_cast<char*>(output.data()),
+          output.size() * Index{sizeof(float)}};
+}
+
 struct Means {
   double count = 0, a = 0, ab = 0;
 };
@@ -114,7 +120,7 @@ void run(benchmark::State& state, bool channels_first, Direction direction) {
     Tensor dx = image.tensor();
     layer.backward(x, dy, dx);
     if (!projected<Norm>(image, y, dy, dx)) return state.SkipWithError("dx is wrong");
-    time_against_floor(state, {x.data(), dy.data(), dx.data(), x.size()}, [&] { layer.backward(x, dy, dx); });
+    time_against_floor(state, traffic(x, &dy, dx), [&] { layer.backward(x, dy, dx); });
     return;
   }
   const auto pass = [&] {
@@ -123,7 +129,7 @@ void run(benchmark::State& state, bool channels_first, Direction direction) {
   y.setConstant(std::numeric_limits<float>::quiet_NaN());
   pass();
   if (!normalized<Norm>(image, y, direction)) return state.SkipWithError("y is not normalized");
-  time_against_floor(state, {x.data(), nullptr, y.data(), x.size()}, pass);
+  time_against_floor(state, traffic(x, nullptr, y), pass);
 }
 
 /// Registers a norm: all directions, both layouts, all batches of all its shapes.

@@ -39,7 +39,7 @@ inline double median(std::vector<double> values) {
 /// Times `run`, turn by turn with the floor of its traffic: bytes per second, and the counter x_floor, the
 /// median time over the floor's.
 template <typename Run>
-void time_against_floor(benchmark::State& state, const Traffic<float>& traffic, const Run& run) {
+void time_against_floor(benchmark::State& state, const Traffic& traffic, const Run& run) {
   struct Form {
     const FloorForm* move;
     int batch;
@@ -48,11 +48,12 @@ void time_against_floor(benchmark::State& state, const Traffic<float>& traffic, 
   const int batch = repeats(run);
   std::vector<double> times;
   std::vector<Form> forms;
-  for (const FloorForm& form : kFloorForms) forms.push_back({&form, repeats([&] { form(traffic); }), {}});
+  for (const FloorForm& form : kFloorForms)
+    forms.push_back({&form, repeats([&] { form.move(traffic); }), {}});
   while (state.KeepRunningBatch(batch)) {
     times.push_back(seconds(run, batch));
     for (Form& form : forms) {
-      form.times.push_back(seconds([&] { (*form.move)(traffic); }, form.batch));
+      form.times.push_back(seconds([&] { form.move->move(traffic); }, form.batch));
     }
     state.SetIterationTime(times.back() * batch);
   }

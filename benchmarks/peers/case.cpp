@@ -62,12 +62,6 @@ std::vector<Case> cases_of(const Shape (&shapes)[kCount], bool is_double) {
 
 }  // namespace
 
-std::vector<Index> Case::dims() const {
-  if (layout == Layout::kRows) return {batch, channels};
-  if (layout == Layout::kChannelsFirst) return {batch, channels, side, side};
-  return {batch, side, side, channels};
-}
-
 std::string Case::shape() const {
   const std::string rows = std::to_string(batch) + "x" + std::to_string(channels);
   if (layout == Layout::kRows) return rows;

@@ -29,7 +29,11 @@ struct Case {
   bool has_running_statistics() const { return norm == Norm::kBatch; }
 
   /// As it lies in memory.
-  std::vector<Index> dims() const;
+  std::vector<Index> dims() const {
+    if (layout == Layout::kRows) return {batch, channels};
+    if (layout == Layout::kChannelsFirst) return {batch, channels, side, side};
+    return {batch, side, side, channels};
+  }
 
   std::string shape() const;        // 32x64x56x56, whatever the layout
   std::string layout_text() const;  // N,C,H,W

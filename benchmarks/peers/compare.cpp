@@ -9,12 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "baseline.hpp"
 #include "chart.hpp"
 #include "comparison.hpp"
 #include "options.hpp"
 #include "program.hpp"
 #include "report.hpp"
-#include "scaling.hpp"
 #include "setting.hpp"
 
 namespace evenkeel::peers {
@@ -109,22 +109,6 @@ class Session {
   int done_ = 0, total_ = 0;
 };
 
-ScalingModel make_model(const Options& options) {
-  ScalingModel model{measure_call_in(), {}};
-  if (options.memory_bandwidth) model.bytes_per_second = 1e9 * *options.memory_bandwidth;
-  return model;
-}
-
-/// Inference is forward without its first half.
-std::vector<Scaling> scaling_of(const std::vector<Growth>& growth, const ScalingModel& model,
-                                int repetitions) {
-  std::vector<Scaling> rows;
-  for (const Growth& g : growth) {
-    if (g.test.direction != Direction::kInference) rows.push_back(model.predict(g, repetitions));
-  }
-  return rows;
-}
-
 std::vector<Including> read_including(const std::string& path) {
   std::vector<Including> rows;
   if (path.empty()) return rows;
@@ -150,10 +134,7 @@ int run(const Options& options) {
       odd_section(session.odd()),
   };
   const Library on_threads = evenkeel_library(kThreads);  // only now, for its threads spin a while
-  const std::vector<Growth> growth = session.growth(on_threads);
-  sections.push_back(threads_section(growth, session.small(on_threads)));
-  const ScalingModel model = make_model(options);
-  sections.push_back(scaling_section(scaling_of(growth, model, options.repetitions), model));
+  sections.push_back(threads_section(session.growth(on_threads), session.small(on_threads)));
   sections.push_back(including_section(read_including(options.including)));
 
   const std::string text = summary(floats, setting), report = markdown_report(text, sections);
@@ -190,7 +171,7 @@ int main(int argc, char** argv) {
     }
     restart_with_one_thread(argv);
     keep_freed_memory();
-    return run(options);
+    return options.only_baseline ? run_baseline(options) : run(options);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "evenkeel_compare: %s\n", error.what());
     return 1;

@@ -83,11 +83,11 @@ double worst_difference(const Outputs<Scalar>& outputs, const Outputs<Scalar>& e
 
 template <typename Scalar>
 Row compare_in(const Case& test, const Library& evenkeel, const std::vector<Library>& peers, int repetitions,
-               std::vector<std::string>& disagreements) {
+               std::vector<std::string>& disagreements, Clock clock) {
   Problem<Scalar> problem(test);
   std::vector<std::function<void()>> calls;
   for (const auto& form : benchmarks::kFloorForms) {
-    calls.push_back([&form, traffic = problem.traffic()] { form(traffic); });
+    calls.push_back([&form, traffic = problem.traffic()] { form.move(traffic); });
   }
   const std::size_t forms = calls.size();
 
@@ -111,7 +111,7 @@ Row compare_in(const Case& test, const Library& evenkeel, const std::vector<Libr
     }
   }
 
-  const std::vector<Timing> timings = take_turns(calls, repetitions);
+  const std::vector<Timing> timings = take_turns(calls, repetitions, clock);
   const auto by_seconds = [](const Timing& a, const Timing& b) { return a.seconds < b.seconds; };
   const auto floors_end = timings.begin() + static_cast<std::ptrdiff_t>(forms);
   const auto floor = std::min_element(timings.begin(), floors_end, by_seconds);
@@ -148,9 +148,9 @@ double Row::lead() const {
 }
 
 Row compare(const Case& test, const Library& evenkeel, const std::vector<Library>& peers, int repetitions,
-            std::vector<std::string>& disagreements) {
-  return test.is_double ? compare_in<double>(test, evenkeel, peers, repetitions, disagreements)
-                        : compare_in<float>(test, evenkeel, peers, repetitions, disagreements);
+            std::vector<std::string>& disagreements, Clock clock) {
+  return test.is_double ? compare_in<double>(test, evenkeel, peers, repetitions, disagreements, clock)
+                        : compare_in<float>(test, evenkeel, peers, repetitions, disagreements, clock);
 }
 
 }  // namespace evenkeel::peers

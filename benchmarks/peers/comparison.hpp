@@ -32,6 +32,6 @@ struct Row {
 /// Measures a case through Evenkeel, the floor and the peers, and appends to `disagreements` what they do not
 /// agree on.
 Row compare(const Case& test, const Library& evenkeel, const std::vector<Library>& peers, int repetitions,
-            std::vector<std::string>& disagreements);
+            std::vector<std::string>& disagreements, Clock clock = Clock::kProcess);
 
 }  // namespace evenkeel::peers

@@ -1,15 +1,15 @@
 #define EIGEN_USE_THREADS
 
 #include <algorithm>
-#include <evenkeel/evenkeel.hpp>
+#include <evenkeel/batch_norm.hpp>
+#include <evenkeel/group_norm.hpp>
+#include <evenkeel/layer_norm.hpp>
 #include <memory>
 #include <unsupported/Eigen/CXX11/Tensor>
 #include <utility>
 #include <vector>
 
 #include "library.hpp"
-#include "measure.hpp"
-#include "recorder.hpp"
 
 namespace evenkeel::peers {
 namespace {
@@ -70,35 +70,14 @@ Library library_on(const std::shared_ptr<Device>& device) {
 }
 
 }  // namespace
-
-std::string evenkeel_instruction_set() {
-  const int bytes = simd::register_bytes();
-  return bytes == 0 ? "no vectors" : std::to_string(8 * bytes) + "-bit vectors";
-}
-
-Library evenkeel_library() { return library_on(std::make_shared<Eigen::DefaultDevice>()); }
-
-Library evenkeel_library(int threads) {
-  const auto pool = std::make_shared<Pool>(threads);
-  return library_on(std::shared_ptr<Eigen::ThreadPoolDevice>(pool, &pool->device));
-}
-
-Library evenkeel_library(const std::shared_ptr<Recorder>& recorder) { return library_on(recorder); }
-
-CallIn measure_call_in() {
-  const Pool pool(2);
-  const auto seconds_after = [&](double pause) {
-    std::vector<double> seconds;
-    for (int i = 0; i < 301; ++i) {
-      for (const double begin = seconds_now(); seconds_now() - begin < pause;) continue;
-      const double begin = seconds_now();
-      const Team<Eigen::ThreadPoolDevice> team(pool.device, kWorthThreads);
-      team.for_each(2, kWorthThreads, [](Index) {});
-      seconds.push_back(seconds_now() - begin);
-    }
-    return median(seconds);
-  };
-  return {seconds_after(0), seconds_after(1e-3) / 2};  // both of the pool's threads are woken up
-}
-
 }  // namespace evenkeel::peers
+
+void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries, int threads) {
+  using namespace evenkeel::peers;
+  if (threads == 1) {
+    libraries.push_back(library_on(std::make_shared<Eigen::DefaultDevice>()));
+  } else {
+    const auto pool = std::make_shared<Pool>(threads);
+    libraries.push_back(library_on(std::shared_ptr<Eigen::ThreadPoolDevice>(pool, &pool->device)));
+  }
+}

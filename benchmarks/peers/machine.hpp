@@ -16,4 +16,7 @@ struct Machine {
 
 Machine this_machine();
 
+/// Of the widest vectors that the processor has and EVENKEEL_MAX_ISA in the environment allows.
+int vector_bytes();
+
 }  // namespace evenkeel::peers

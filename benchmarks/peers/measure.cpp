@@ -45,10 +45,11 @@ std::vector<Timing> take_turns(const std::vector<std::function<void()>>& calls, 
   }
 
   std::vector<Timing> timings;
-  for (std::vector<double>& t : times) {
-    std::sort(t.begin(), t.end());
-    const double middle = median(t);
-    timings.push_back({middle, (quantile(t, 0.75) - quantile(t, 0.25)) / middle});
+  for (const std::vector<double>& turns : times) {
+    std::vector<double> sorted = turns;
+    std::sort(sorted.begin(), sorted.end());
+    const double middle = median(sorted);
+    timings.push_back({middle, (quantile(sorted, 0.75) - quantile(sorted, 0.25)) / middle, turns});
   }
   return timings;
 }

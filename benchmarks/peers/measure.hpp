@@ -6,9 +6,10 @@
 
 namespace evenkeel::peers {
 
-/// Median seconds of a call, and the distance of the quartiles over the median.
+/// Median seconds of a call, the distance of the quartiles over the median, and the seconds of each turn.
 struct Timing {
   double seconds = 0, spread = 0;
+  std::vector<double> turns;
 };
 
 /// kProcess counts threads that a library may start, and not what other programs take.

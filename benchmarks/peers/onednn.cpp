@@ -230,7 +230,7 @@ std::optional<Pass> no_double(Problem<double>&) { return std::nullopt; }
 }  // namespace
 }  // namespace evenkeel::peers
 
-void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries) {
+void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries, int) {
   using namespace evenkeel::peers;
   const dnnl_version_t& v = *dnnl_version();
   const std::string version =

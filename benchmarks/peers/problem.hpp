@@ -64,8 +64,10 @@ struct Problem {
   bool backward() const { return test.direction == Direction::kBackward; }
   bool inference() const { return test.direction == Direction::kInference; }
 
-  benchmarks::Traffic<Scalar> traffic() const {
-    return {x.data(), backward() ? dy.data() : nullptr, out.data(), out.size()};
+  benchmarks::Traffic traffic() const {
+    const auto bytes_of = [](const Buffer<Scalar>& b) { return reinterpret_cast<char*>(b.data()); };
+    return {bytes_of(x), backward() ? bytes_of(dy) : nullptr, bytes_of(out),
+            out.size() * Index{sizeof(Scalar)}};
   }
 
   Case test;

@@ -107,7 +107,7 @@ std::optional<Pass> prepare(Problem<Scalar>& p) {
 }  // namespace
 }  // namespace evenkeel::peers
 
-void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries) {
+void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries, int) {
   using namespace evenkeel::peers;
   static const c10::InferenceMode no_graph;  // from now on, in this thread
   at::set_num_threads(1);

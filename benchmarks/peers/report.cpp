@@ -155,51 +155,6 @@ Section threads_section(const std::vector<Growth>& large, const std::vector<Smal
   return section;
 }
 
-Section scaling_section(const std::vector<Scaling>& rows, const ScalingModel& model) {
-  Section section{"scaling", "Scaling to 64 cores: a model", "", Json::object()};
-  if (rows.empty()) return section;
-  std::vector<std::string> head = {"case", "one, us", "2 measured"};
-  for (const int cores : kCores) {
-    if (cores > 1) head.push_back(std::to_string(cores));
-  }
-  head.push_back("limit at 64");
-  Table table(head);
-  double worst = 1;
-  for (const Scaling& row : rows) {
-    std::vector<std::string> cells = {text_of(row.measured.test.norm) + " " + caption(row.measured.test),
-                                      rounded(1e6 * row.predictions[0].seconds),
-                                      rounded(row.measured.evenkeel)};
-    Json json = {{"name", row.measured.test.name()}, {"measured_speed_up_on_2", row.measured.evenkeel}};
-    for (std::size_t i = 0; i < row.predictions.size(); ++i) {
-      const Prediction& p = row.predictions[i];
-      if (i > 0) cells.push_back(rounded(row.speed_up(i)));
-      json["predictions"].push_back(
-          {{"cores", p.cores}, {"us", 1e6 * p.seconds}, {"speed_up", row.speed_up(i)}, {"limit", p.limit}});
-    }
-    cells.push_back(row.predictions.back().limit);
-    table.add(cells);
-    section.data["cases"].push_back(json);
-    const double ratio = row.speed_up(1) / row.measured.evenkeel;
-    worst = std::max({worst, ratio, 1 / ratio});
-  }
-  section.data["call_in_us"] = {{"awake", 1e6 * model.call_in.awake}, {"asleep", 1e6 * model.call_in.asleep}};
-  section.data["memory_bytes_per_second"] = model.bytes_per_second ? Json(*model.bytes_per_second) : Json();
-  section.markdown =
-      "Not measured beyond 2: how many times as fast as one thread. The library's own loops are written down "
-      "as it cuts them for so many threads, and timed on one; each takes as long as its most loaded thread, "
-      "what lies between them stays serial, and calling in takes " +
-      rounded(1e6 * model.call_in.awake) + " us for the first helper, which is awake, and " +
-      rounded(1e6 * model.call_in.asleep) +
-      " us for each of the two that each helper wakes up. Memory gives " +
-      (model.bytes_per_second
-           ? "all cores together at most " + rounded(*model.bytes_per_second / 1e9) + " GB/s"
-           : std::string("every core what it gives one (--memory-bandwidth sets a limit for all of them)")) +
-      "; caches that grow with the cores are left out. On 2 threads model and measurement differ by a factor "
-      "of " +
-      rounded(worst) + " at most.\n\n" + table.text() + "\n";
-  return section;
-}
-
 Section including_section(const std::vector<Including>& rows) {
   Section section{"including", "Cost of including it", "", Json::array()};
   if (rows.empty()) return section;

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "comparison.hpp"
-#include "scaling.hpp"
 #include "setting.hpp"
 #include "threads.hpp"
 
@@ -30,8 +29,6 @@ struct OddRow {
 Section odd_section(const std::vector<OddRow>& rows);
 
 Section threads_section(const std::vector<Growth>& large, const std::vector<SmallCall>& small);
-
-Section scaling_section(const std::vector<Scaling>& rows, const ScalingModel& model);
 
 /// What including the library costs a compiler, as cost_of_including.sh measured it.
 struct Including {

@@ -11,7 +11,6 @@ namespace evenkeel::peers {
 /// What all figures of a report have in common.
 struct Setting {
   Machine machine;
-  std::string instruction_set;     // that Evenkeel chose
   std::vector<Library> libraries;  // Evenkeel first
   std::vector<std::string> missing;
   int repetitions = 1;
@@ -22,5 +21,11 @@ struct Setting {
 
 /// This machine, and all libraries that the build has found.
 Setting present_setting();
+
+/// On an Eigen::DefaultDevice, or on an Eigen::ThreadPoolDevice of more than one thread.
+Library evenkeel_library(int threads = 1);
+
+/// The same library from EVENKEEL_BASELINE_DIR.
+Library baseline_library(int threads = 1);
 
 }  // namespace evenkeel::peers

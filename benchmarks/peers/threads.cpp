@@ -8,10 +8,10 @@
 namespace evenkeel::peers {
 namespace {
 
-using Traffic = benchmarks::Traffic<float>;
+using benchmarks::Traffic;
 
 Traffic part_of(const Traffic& t, int part, int parts) {
-  const auto begin_of = [&](Index i) { return i == parts ? t.size : t.size / parts * i / 16 * 16; };
+  const auto begin_of = [&](Index i) { return i == parts ? t.size : t.size / parts * i / 64 * 64; };
   const Index begin = begin_of(part);
   return {t.first + begin, t.second == nullptr ? nullptr : t.second + begin, t.output + begin,
           begin_of(part + 1) - begin};
@@ -30,7 +30,7 @@ std::function<void()> repeated(const std::function<void()>& run, int times) {
 std::function<void()> moved_on(int threads, const benchmarks::FloorForm& form, const Traffic& traffic) {
   return [=, &form] {
     const auto move = [&](int part) {
-      for (int i = 0; i < passes_of(traffic); ++i) form(part_of(traffic, part, threads));
+      for (int i = 0; i < passes_of(traffic); ++i) form.move(part_of(traffic, part, threads));
     };
     std::vector<std::thread> helpers;
     for (int part = 1; part < threads; ++part) helpers.emplace_back(move, part);
