@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <random>
 
 namespace evenkeel::peers {
 namespace {
@@ -40,8 +42,12 @@ std::vector<Timing> take_turns(const std::vector<std::function<void()>>& calls, 
   for (const auto& call : calls) repeats.push_back(1 + static_cast<int>(kLeast / seconds(call, 1, clock)));
 
   std::vector<std::vector<double>> times(calls.size());
+  std::vector<std::size_t> order(calls.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::mt19937 bits(1);
   for (int repetition = 0; repetition < repetitions; ++repetition) {
-    for (std::size_t i = 0; i < calls.size(); ++i) times[i].push_back(seconds(calls[i], repeats[i], clock));
+    std::shuffle(order.begin(), order.end(), bits);
+    for (std::size_t i : order) times[i].push_back(seconds(calls[i], repeats[i], clock));
   }
 
   std::vector<Timing> timings;

@@ -15,8 +15,9 @@ struct Timing {
 /// kProcess counts threads that a library may start, and not what other programs take.
 enum class Clock { kProcess, kWall };
 
-/// Times all calls turn by turn, so that what else the machine does meets all of them. In each of the
-/// repetitions a call runs once to warm the caches, then for at least 200 us by the clock.
+/// Times all calls turn by turn, so that what else the machine does meets all of them. A turn has an order of
+/// its own, since a call finds the caches as the one before it left them. In each turn a call runs once to warm
+/// the caches, then for at least 200 us by the clock.
 std::vector<Timing> take_turns(const std::vector<std::function<void()>>& calls, int repetitions,
                                Clock clock = Clock::kProcess);
 
