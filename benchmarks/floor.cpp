@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "peers/machine.hpp"
+#include "machine.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -57,12 +57,12 @@ EVENKEEL_MOVE("avx512f", stream_512, __m512i, _mm512_loadu_si512, _mm512_stream_
 #undef EVENKEEL_MOVE
 
 void store(const Traffic& t) {
-  const int bytes = peers::vector_bytes();
+  const int bytes = vector_bytes();
   bytes == 64 ? store_512(t) : bytes == 32 ? store_256(t) : store_128(t);
 }
 
 void stream(const Traffic& t) {
-  const int bytes = peers::vector_bytes();
+  const int bytes = vector_bytes();
   bytes == 64 ? stream_512(t) : bytes == 32 ? stream_256(t) : stream_128(t);
 }
 

@@ -2,9 +2,9 @@
 
 #include "options.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 /// Prints the present version's time of each case over the baseline's.
 int run_baseline(const Options& options);
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -7,14 +7,14 @@
 #include <string>
 #include <vector>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 struct Options {
   std::optional<std::regex> filter;
   int repetitions = 11;
   std::string output = ".";
   std::string including;  // where cost_of_including.sh has written
-  bool only_baseline = false, in_double = false;
+  bool only_baseline = false, in_double = false, small = false;
   int threads = 1;
   bool help = false;
 
@@ -33,6 +33,7 @@ Writes compare.md, compare.json and compare.svg.
   --only-baseline  no report, but the time of each float case over that of the version of Evenkeel in
                    EVENKEEL_BASELINE_DIR, which CMake was given
   --double         the cases of double instead; with --only-baseline
+  --small          the small tensors instead; with --only-baseline
   --threads N      on an Eigen::ThreadPoolDevice of so many threads; with --only-baseline
   --help           this text
 )";
@@ -73,6 +74,8 @@ inline Options parse_options(const std::vector<std::string>& arguments) {
       options.only_baseline = true;
     } else if (option == "--double") {
       options.in_double = true;
+    } else if (option == "--small") {
+      options.small = true;
     } else if (option == "--threads") {
       options.threads = parse_count(option, value());
     } else if (option == "--including") {
@@ -86,4 +89,4 @@ inline Options parse_options(const std::vector<std::string>& arguments) {
   return options;
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -6,7 +6,7 @@
 
 #include "table.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
 constexpr Norm kNorms[] = {Norm::kBatch, Norm::kLayer, Norm::kGroup};
@@ -47,7 +47,7 @@ std::string table_of(const std::vector<Row>& rows, const std::vector<std::string
   head.push_back("best peer / Evenkeel");
   Table table(head);
   for (const Row& row : rows) {
-    std::vector<std::string> cells = {caption(row.test), rounded(1e6 * row.floor.seconds)};
+    std::vector<std::string> cells = {caption(row.test), rounded(1e6 * row.floor.time.seconds)};
     for (const std::string& library : libraries) {
       const Result* result = row.find(library);
       cells.push_back(result == nullptr ? "-" : rounded(result->multiple));
@@ -64,8 +64,8 @@ Json json_of(const Row& row) {
                {"direction", text_of(row.test.direction)},
                {"layout", row.test.layout_text()},
                {"shape", row.test.shape()},
-               {"floor_us", 1e6 * row.floor.seconds},
-               {"floor_form", row.floor_form}};
+               {"floor_us", 1e6 * row.floor.time.seconds},
+               {"floor_form", row.floor.form}};
   for (const Result& r : row.results) {
     json["libraries"][r.library] = {{"us", 1e6 * r.time.seconds},
                                     {"multiple_of_floor", r.multiple},
@@ -97,6 +97,32 @@ Section comparison_section(const std::string& key, const std::string& title, con
         "### " + text_of(norm) + "\n\n" + table_of(chosen, libraries_in(rows, setting)) + "\n";
   }
   for (const Row& row : rows) section.data.push_back(json_of(row));
+  return section;
+}
+
+/// Nanoseconds a call, since a multiple of the floor says little where setting up takes most of the time.
+Section small_section(const std::vector<Row>& rows, const Setting& setting) {
+  Section section{"small", "Small tensors", "", Json::array()};
+  if (rows.empty()) return section;
+  const std::vector<std::string> libraries = libraries_in(rows, setting);
+  std::vector<std::string> head = {"case"};
+  head.insert(head.end(), libraries.begin(), libraries.end());
+  head.push_back("best peer / Evenkeel");
+  Table table(head);
+  for (const Row& row : rows) {
+    std::vector<std::string> cells = {text_of(row.test.norm) + " " + caption(row.test)};
+    for (const std::string& library : libraries) {
+      const Result* result = row.find(library);
+      cells.push_back(result == nullptr ? "-" : rounded(1e9 * result->time.seconds));
+    }
+    cells.push_back(row.best_peer() == nullptr ? "-" : rounded(row.lead()));
+    table.add(cells);
+    section.data.push_back(json_of(row));
+  }
+  section.markdown =
+      "Nanoseconds a call, float. \"Columns\" is a column-major Eigen matrix of as many columns as the first "
+      "number says, normalized along axis 0.\n\n" +
+      table.text() + "\n";
   return section;
 }
 
@@ -137,14 +163,14 @@ Section threads_section(const std::vector<Growth>& large, const std::vector<Smal
                         rounded(least) + ", wanted at least 0.85.\n\n" + table.text() + "\n";
   }
   if (!small.empty()) {
-    Table table({"case", "DefaultDevice, us", "ThreadPoolDevice, us", "ratio"});
+    Table table({"case", "DefaultDevice, ns", "ThreadPoolDevice, ns", "ratio"});
     double worst = 0;
     for (const SmallCall& row : small) {
-      table.add({text_of(row.test.norm) + " " + caption(row.test), rounded(row.alone_us),
-                 rounded(row.on_threads_us), rounded(row.ratio())});
+      table.add({text_of(row.test.norm) + " " + caption(row.test), rounded(row.alone_ns),
+                 rounded(row.on_threads_ns), rounded(row.ratio())});
       section.data["small_calls"].push_back({{"name", row.test.name()},
-                                             {"default_device_us", row.alone_us},
-                                             {"thread_pool_device_us", row.on_threads_us},
+                                             {"default_device_ns", row.alone_ns},
+                                             {"thread_pool_device_ns", row.on_threads_ns},
                                              {"ratio", row.ratio()}});
       worst = std::max(worst, row.ratio());
     }
@@ -230,4 +256,4 @@ Json json_report(const std::string& summary, const std::vector<Section>& section
   return json;
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -8,7 +8,7 @@
 #include "setting.hpp"
 #include "threads.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 using Json = nlohmann::ordered_json;
 
@@ -27,6 +27,8 @@ struct OddRow {
   double ratio() const { return odd.evenkeel().multiple / round.evenkeel().multiple; }
 };
 Section odd_section(const std::vector<OddRow>& rows);
+
+Section small_section(const std::vector<Row>& rows, const Setting& setting);
 
 Section threads_section(const std::vector<Growth>& large, const std::vector<SmallCall>& small);
 
@@ -47,4 +49,4 @@ Json json_report(const std::string& summary, const std::vector<Section>& section
 /// Three significant digits without an exponent; two decimals at most.
 std::string rounded(double value);
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -4,7 +4,7 @@
 
 #include <stdexcept>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
 void load_peer(const char* module, std::vector<Library>& libraries, int threads = 1) {
@@ -70,4 +70,4 @@ std::string Setting::text() const {
   return text;
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

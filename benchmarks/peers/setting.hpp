@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "library.hpp"
-#include "machine.hpp"
+#include "../library.hpp"
+#include "../machine.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 /// What all figures of a report have in common.
 struct Setting {
@@ -28,4 +28,4 @@ Library evenkeel_library(int threads = 1);
 /// The same library from EVENKEEL_BASELINE_DIR.
 Library baseline_library(int threads = 1);
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -2,7 +2,7 @@
 
 #include <string>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 /// What the figures were measured on, as far as the system tells.
 struct Machine {
@@ -19,4 +19,4 @@ Machine this_machine();
 /// Of the widest vectors that the processor has and EVENKEEL_MAX_ISA in the environment allows.
 int vector_bytes();
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

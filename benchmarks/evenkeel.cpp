@@ -11,13 +11,26 @@
 
 #include "library.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
+
+/// Over Eigen's own matrices.
+template <typename Device, typename Layer>
+Pass pass_of_columns(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>& layer,
+                     Problem<float>& p) {
+  const Eigen::Map<const Eigen::MatrixXf> x(p.x.data(), p.test.channels, p.test.batch);
+  Eigen::Map<Eigen::MatrixXf> y(p.out.data(), p.test.channels, p.test.batch);
+  if (p.inference()) return {[=]() mutable { std::as_const(*layer).infer(*device, x, y); }};
+  return {[=]() mutable { layer->forward(*device, x, y); }};
+}
 
 template <typename Device, typename Layer, typename Scalar>
 Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>& layer, Problem<Scalar>& p) {
   std::copy(p.gamma.begin(), p.gamma.end(), layer->gamma().data());
   std::copy(p.beta.begin(), p.beta.end(), layer->beta().data());
+  if constexpr (std::is_same_v<Scalar, float>) {
+    if (p.test.layout == Layout::kColumns) return pass_of_columns(device, layer, p);
+  }
   const auto view_of = [&](auto* data) { return view(data, p.test.dims(), row_major); };
   const auto x = view_of(std::as_const(p.x).data()), dy = view_of(p.dy.data()), out = view_of(p.out.data());
   if (p.inference()) return {[=] { std::as_const(*layer).infer(*device, x, out); }};
@@ -32,9 +45,11 @@ Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>
 
 template <typename Device, typename Scalar>
 std::optional<Pass> prepare(const std::shared_ptr<Device>& device, Problem<Scalar>& p) {
-  const Index axis = p.test.layout == Layout::kChannelsLast ? 3 : 1;
+  const Layout layout = p.test.layout;
+  const Index axis = layout == Layout::kColumns ? 0 : layout == Layout::kChannelsLast ? 3 : 1;
   if (p.test.norm == Norm::kLayer) {
     LayerNormOptions options;
+    options.axis = axis;
     options.epsilon = p.test.epsilon;
     return pass_of(device, std::make_shared<LayerNorm<Scalar>>(p.test.channels, options), p);
   }
@@ -70,10 +85,10 @@ Library library_on(const std::shared_ptr<Device>& device) {
 }
 
 }  // namespace
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks
 
-void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries, int threads) {
-  using namespace evenkeel::peers;
+void evenkeel_add_peer(std::vector<evenkeel::benchmarks::Library>& libraries, int threads) {
+  using namespace evenkeel::benchmarks;
   if (threads == 1) {
     libraries.push_back(library_on(std::make_shared<Eigen::DefaultDevice>()));
   } else {

@@ -8,7 +8,7 @@
 
 #include "problem.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 /// A case as a library runs it.
 struct Pass {
@@ -41,6 +41,6 @@ inline constexpr const char* kBlockedOneDnn = "oneDNN nChw";
 using PeerFunction = void(std::vector<Library>& libraries, int threads);
 inline constexpr const char* kPeerFunction = "evenkeel_add_peer";
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks
 
-extern "C" [[gnu::visibility("default")]] evenkeel::peers::PeerFunction evenkeel_add_peer;
+extern "C" [[gnu::visibility("default")]] evenkeel::benchmarks::PeerFunction evenkeel_add_peer;

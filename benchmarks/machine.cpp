@@ -5,7 +5,7 @@
 #include <string_view>
 #include <thread>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
 std::string processor() {
@@ -71,4 +71,4 @@ Machine this_machine() {
           compiler()};
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks
