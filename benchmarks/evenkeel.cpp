@@ -31,7 +31,10 @@ Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>
   if constexpr (std::is_same_v<Scalar, float>) {
     if (p.test.layout == Layout::kColumns) return pass_of_columns(device, layer, p);
   }
-  const auto view_of = [&](auto* data) { return view(data, p.test.dims(), row_major); };
+  const auto view_of = [d = p.test.dims()](auto* data) {
+    if (d.size() == 2) return view(data, {d[0], d[1]}, row_major);
+    return view(data, {d[0], d[1], d[2], d[3]}, row_major);
+  };
   const auto x = view_of(std::as_const(p.x).data()), dy = view_of(p.dy.data()), out = view_of(p.out.data());
   if (p.inference()) return {[=] { std::as_const(*layer).infer(*device, x, out); }};
   if (!p.backward()) return {[=] { layer->forward(*device, x, out); }};

@@ -32,8 +32,6 @@ struct Library {
   }
 };
 
-Library eigen_library();
-
 /// How the name of oneDNN begins where channels lie in blocks, a layout of its own.
 inline constexpr const char* kBlockedOneDnn = "oneDNN nChw";
 

@@ -38,9 +38,9 @@ int run_baseline(const Options& options) {
     const Row row = compare(c, {present, baseline}, options.repetitions, errors, clock);
     const Result &own = row.results[0], &other = row.results[1];
     const double ratio = ratio_of(own.time, other.time);
-    std::printf("%-52s %10s %8s %8s %6.3f%s\n", c.name().c_str(),
-                rounded(1e6 * row.floor.time.seconds).c_str(), rounded(own.multiple).c_str(),
-                rounded(other.multiple).c_str(), ratio, ratio > kMuchSlower ? " slower" : "");
+    std::printf("%-52s %10.3f %8s %8s %6.3f%s\n", c.name().c_str(), 1e6 * row.floor.time.seconds,
+                rounded(own.multiple).c_str(), rounded(other.multiple).c_str(), ratio,
+                ratio > kMuchSlower ? " slower" : "");
     std::fflush(stdout);
     sum_of_logs += std::log(ratio);
     ++count;

@@ -5,7 +5,7 @@
 #include <memory>
 #include <unsupported/Eigen/CXX11/Tensor>
 
-#include "../library.hpp"
+#include "setting.hpp"
 
 namespace evenkeel::benchmarks {
 namespace {

@@ -11,7 +11,7 @@ namespace evenkeel::benchmarks {
 
 struct Options {
   std::optional<std::regex> filter;
-  int repetitions = 11;
+  int repetitions = 0;
   std::string output = ".";
   std::string including;  // where cost_of_including.sh has written
   bool only_baseline = false, in_double = false, small = false;
@@ -27,7 +27,7 @@ constexpr const char* kHelp =
 Writes compare.md, compare.json and compare.svg.
 
   --filter REGEX   only cases whose name has it, as batch_norm/forward/nchw/32x64x56x56/float
-  --repetitions N  of each measurement, whose median is reported (11)
+  --repetitions N  of each measurement, whose median is reported (11; 41 with --only-baseline)
   --output DIR     where to write (.)
   --including FILE what cost_of_including.sh has measured, to be part of the report
   --only-baseline  no report, but the time of each float case over that of the version of Evenkeel in
@@ -86,6 +86,7 @@ inline Options parse_options(const std::vector<std::string>& arguments) {
       throw std::runtime_error(option + ": unknown option, see --help");
     }
   }
+  if (options.repetitions == 0) options.repetitions = options.only_baseline ? 41 : 11;
   return options;
 }
 

@@ -28,4 +28,6 @@ Library evenkeel_library(int threads = 1);
 /// The same library from EVENKEEL_BASELINE_DIR.
 Library baseline_library(int threads = 1);
 
+Library eigen_library();
+
 }  // namespace evenkeel::benchmarks
