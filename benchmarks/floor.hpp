@@ -7,25 +7,21 @@
 
 namespace evenkeel::benchmarks {
 
-/// What a pass has to move: one input or two (second may be null), and one output, of size values each.
-template <typename Scalar>
+/// What a pass has to move: one input or two (second may be null), and one output, of `size` bytes each. The
+/// output begins on a line of the cache.
 struct Traffic {
-  const Scalar* first;
-  const Scalar* second;
-  Scalar* output;
+  const char* first;
+  const char* second;
+  char* output;
   std::ptrdiff_t size;
 
-  std::ptrdiff_t bytes() const { return (second == nullptr ? 2 : 3) * size * std::ptrdiff_t{sizeof(Scalar)}; }
+  std::ptrdiff_t bytes() const { return (second == nullptr ? 2 : 3) * size; }
 };
 
-/// A way to move it, for float and double. Two inputs are added.
+/// A way to move it. Two inputs are combined by exclusive or.
 struct FloorForm {
   const char* name;
-  void (*move_float)(const Traffic<float>& traffic);
-  void (*move_double)(const Traffic<double>& traffic);
-
-  void operator()(const Traffic<float>& traffic) const { move_float(traffic); }
-  void operator()(const Traffic<double>& traffic) const { move_double(traffic); }
+  void (*move)(const Traffic& traffic);
 };
 
 extern const FloorForm kFloorForms[3];

@@ -137,6 +137,7 @@ build_with_peers() {
   local peer
   need g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev
   for peer in libdnnl-dev libtorch-dev; do
+    [[ $peer != libdnnl-dev || -z ${ONEDNN_DIR:-} ]] || continue # another oneDNN than the package's
     (need "$peer") || say "Going on without $peer"
   done
   build "$1" BENCHMARK_PEERS "$2"
@@ -144,7 +145,7 @@ build_with_peers() {
 
 compare() {
   build_with_peers compare evenkeel_compare
-  if [[ " $* " != *" --filter "* ]]; then
+  if [[ " $* " != *" --filter "* && " $* " != *" --only-baseline "* ]]; then
     say "Measuring what including the library costs"
     bash "$root/benchmarks/peers/cost_of_including.sh" >"$root/build/compare/including"
     set -- --including "$root/build/compare/including" "$@"

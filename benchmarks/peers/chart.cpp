@@ -6,7 +6,7 @@
 #include <sstream>
 #include <utility>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
 constexpr double kLabels = 146, kWidth = 264, kGap = 18, kRight = 16, kTop = 150;
@@ -176,4 +176,4 @@ std::string chart(const std::vector<Row>& rows, const Setting& setting) {
   return Chart(rows, setting).text();
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -9,40 +9,40 @@
 #include <string>
 #include <vector>
 
+#include "baseline.hpp"
 #include "chart.hpp"
 #include "comparison.hpp"
 #include "options.hpp"
 #include "program.hpp"
 #include "report.hpp"
-#include "scaling.hpp"
 #include "setting.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
-/// Runs cases, says how far it is, and keeps what did not agree.
+/// Runs cases, says how far it is, and keeps what is wrong.
 class Session {
  public:
-  Session(const Options& options, const Setting& setting)
-      : options_(options),
-        evenkeel_(setting.libraries.front()),
-        peers_(setting.libraries.begin() + 1, setting.libraries.end()) {
+  Session(const Options& options, const Setting& setting) : options_(options), libraries_(setting.libraries) {
     for (const bool is_double : {false, true}) {
       for (const Case& c : compared_cases(is_double)) total_ += options_.wants(c.name()) ? 1 : 0;
     }
     for (const OddCase& c : odd_cases()) total_ += options_.wants(odd_name(c)) ? 1 : 0;
     for (const Case& c : large_cases()) total_ += options_.wants(threads_name(c)) ? 1 : 0;
-    for (const Case& c : small_cases()) total_ += options_.wants(threads_name(c)) ? 1 : 0;
+    for (const Case& c : small_cases()) {
+      total_ += options_.wants(c.name()) ? 1 : 0;
+      total_ += options_.wants(threads_name(c)) ? 1 : 0;
+    }
   }
 
-  std::vector<Row> compared(bool is_double) {
+  std::vector<Row> compared(const std::vector<Case>& cases) {
     std::vector<Row> rows;
-    for (const Case& c : compared_cases(is_double)) {
+    for (const Case& c : cases) {
       if (!options_.wants(c.name())) continue;
-      rows.push_back(run(c, peers_));
+      rows.push_back(run(c, libraries_));
       std::string multiples;
       for (const Result& r : rows.back().results) multiples += ", " + r.library + " " + rounded(r.multiple);
-      report(c.name(), "floor " + rounded(1e6 * rows.back().floor.seconds) + " us" + multiples);
+      report(c.name(), "floor " + rounded(1e6 * rows.back().floor.time.seconds) + " us" + multiples);
     }
     return rows;
   }
@@ -51,7 +51,7 @@ class Session {
     std::vector<OddRow> rows;
     for (const OddCase& c : odd_cases()) {
       if (!options_.wants(odd_name(c))) continue;
-      rows.push_back({run(c.odd, {}), run(c.round, {})});
+      rows.push_back({run(c.odd, {evenkeel()}), run(c.round, {evenkeel()})});
       report(odd_name(c), rounded(rows.back().ratio()) + " times " + c.round.shape());
     }
     return rows;
@@ -61,7 +61,7 @@ class Session {
     std::vector<Growth> rows;
     for (const Case& c : large_cases()) {
       if (!options_.wants(threads_name(c))) continue;
-      rows.push_back(measure_growth(c, evenkeel_, on_threads, options_.repetitions));
+      rows.push_back(measure_growth(c, evenkeel(), on_threads, options_.repetitions));
       report(threads_name(c), "floor " + rounded(rows.back().floor) + " times as fast, Evenkeel " +
                                   rounded(rows.back().evenkeel));
     }
@@ -72,13 +72,13 @@ class Session {
     std::vector<SmallCall> rows;
     for (const Case& c : small_cases()) {
       if (!options_.wants(threads_name(c))) continue;
-      rows.push_back(measure_small(c, evenkeel_, on_threads, options_.repetitions));
+      rows.push_back(measure_small(c, evenkeel(), on_threads, options_.repetitions));
       report(threads_name(c), rounded(rows.back().ratio()) + " times the time of one thread");
     }
     return rows;
   }
 
-  const std::vector<std::string>& disagreements() const { return disagreements_; }
+  const std::vector<std::string>& errors() const { return errors_; }
 
  private:
   static std::string odd_name(const OddCase& c) { return "odd/" + c.odd.name(); }
@@ -93,8 +93,10 @@ class Session {
     return cases;
   }
 
-  Row run(const Case& c, const std::vector<Library>& peers) {
-    return compare(c, evenkeel_, peers, options_.repetitions, disagreements_);
+  const Library& evenkeel() const { return libraries_.front(); }
+
+  Row run(const Case& c, const std::vector<Library>& libraries) {
+    return compare(c, libraries, options_.repetitions, errors_);
   }
 
   void report(const std::string& name, const std::string& text) {
@@ -103,27 +105,10 @@ class Session {
   }
 
   const Options& options_;
-  const Library& evenkeel_;
-  std::vector<Library> peers_;
-  std::vector<std::string> disagreements_;
+  const std::vector<Library>& libraries_;
+  std::vector<std::string> errors_;
   int done_ = 0, total_ = 0;
 };
-
-ScalingModel make_model(const Options& options) {
-  ScalingModel model{measure_call_in(), {}};
-  if (options.memory_bandwidth) model.bytes_per_second = 1e9 * *options.memory_bandwidth;
-  return model;
-}
-
-/// Inference is forward without its first half.
-std::vector<Scaling> scaling_of(const std::vector<Growth>& growth, const ScalingModel& model,
-                                int repetitions) {
-  std::vector<Scaling> rows;
-  for (const Growth& g : growth) {
-    if (g.test.direction != Direction::kInference) rows.push_back(model.predict(g, repetitions));
-  }
-  return rows;
-}
 
 std::vector<Including> read_including(const std::string& path) {
   std::vector<Including> rows;
@@ -143,17 +128,15 @@ int run(const Options& options) {
   Setting setting = present_setting();
   setting.repetitions = options.repetitions;
   Session session(options, setting);
-  const std::vector<Row> floats = session.compared(false);
+  const std::vector<Row> floats = session.compared(compared_cases(false));
   std::vector<Section> sections = {
       comparison_section("float", "float", floats, setting),
-      comparison_section("double", "double", session.compared(true), setting),
+      comparison_section("double", "double", session.compared(compared_cases(true)), setting),
+      small_section(session.compared(small_cases()), setting),
       odd_section(session.odd()),
   };
   const Library on_threads = evenkeel_library(kThreads);  // only now, for its threads spin a while
-  const std::vector<Growth> growth = session.growth(on_threads);
-  sections.push_back(threads_section(growth, session.small(on_threads)));
-  const ScalingModel model = make_model(options);
-  sections.push_back(scaling_section(scaling_of(growth, model, options.repetitions), model));
+  sections.push_back(threads_section(session.growth(on_threads), session.small(on_threads)));
   sections.push_back(including_section(read_including(options.including)));
 
   const std::string text = summary(floats, setting), report = markdown_report(text, sections);
@@ -163,10 +146,10 @@ int run(const Options& options) {
   write_file(directory / "compare.svg", chart(floats, setting));
   std::printf("\n%s\nThe report is in %s.\n", report.c_str(), (directory / "compare.md").c_str());
 
-  for (const std::string& text_of_one : session.disagreements()) {
-    std::fprintf(stderr, "evenkeel_compare: %s\n", text_of_one.c_str());
+  for (const std::string& error : session.errors()) {
+    std::fprintf(stderr, "evenkeel_compare: %s\n", error.c_str());
   }
-  return session.disagreements().empty() ? 0 : 1;
+  return session.errors().empty() ? 0 : 1;
 }
 
 /// PyTorch and Eigen allocate results: memory that malloc keeps does not cost them fresh pages every time.
@@ -178,10 +161,10 @@ void keep_freed_memory() {
 }
 
 }  // namespace
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks
 
 int main(int argc, char** argv) {
-  using namespace evenkeel::peers;
+  using namespace evenkeel::benchmarks;
   try {
     const Options options = parse_options({argv + 1, argv + argc});
     if (options.help) {
@@ -190,7 +173,7 @@ int main(int argc, char** argv) {
     }
     restart_with_one_thread(argv);
     keep_freed_memory();
-    return run(options);
+    return options.only_baseline ? run_baseline(options) : run(options);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "evenkeel_compare: %s\n", error.what());
     return 1;

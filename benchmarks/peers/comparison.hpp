@@ -3,24 +3,23 @@
 #include <string>
 #include <vector>
 
-#include "case.hpp"
-#include "library.hpp"
-#include "measure.hpp"
+#include "../case.hpp"
+#include "../library.hpp"
+#include "../measure.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 /// What one library did on a case.
 struct Result {
   std::string library;
   Timing time;
   double multiple;    // of the floor
-  double difference;  // from Evenkeel: the largest, over the largest value
+  double difference;  // from the exact result: the largest, over the largest value
 };
 
 struct Row {
   Case test;
-  Timing floor;
-  std::string floor_form;
+  Floor floor;
   std::vector<Result> results;  // Evenkeel's first
 
   const Result& evenkeel() const { return results.front(); }
@@ -29,9 +28,9 @@ struct Row {
   double lead() const;  // the best peer's time over Evenkeel's
 };
 
-/// Measures a case through Evenkeel, the floor and the peers, and appends to `disagreements` what they do not
-/// agree on.
-Row compare(const Case& test, const Library& evenkeel, const std::vector<Library>& peers, int repetitions,
-            std::vector<std::string>& disagreements);
+/// Measures a case through the libraries, Evenkeel first, and the floor. Appends to `errors` which results are
+/// wrong.
+Row compare(const Case& test, const std::vector<Library>& libraries, int repetitions,
+            std::vector<std::string>& errors, Clock clock = Clock::kProcess);
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -11,15 +11,15 @@
 #include <utility>
 #include <vector>
 
+#include "../problem.hpp"
 #include "hard_inputs.hpp"
-#include "problem.hpp"
 #include "program.hpp"
 #include "setting.hpp"
 #include "support/error.hpp"
 #include "support/reference.hpp"
 #include "table.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
 using ek_test::Real;
@@ -177,10 +177,10 @@ Prints the errors as tables in Markdown, writes them to errors.md, and fails whe
 )";
 
 }  // namespace
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks
 
 int main(int argc, char** argv) {
-  using namespace evenkeel::peers;
+  using namespace evenkeel::benchmarks;
   try {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     std::string directory = ".";

@@ -5,7 +5,7 @@
 #include "support/data.hpp"
 #include "support/published_inputs.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
 using ek_test::random_values;
@@ -103,4 +103,4 @@ ek_test::IndexMap map_of(const Case& test) {
   return ek_test::group_norm_map(shape, Eigen::RowMajor, kGroups);
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "case.hpp"
+#include "../case.hpp"
 #include "support/shape.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 struct HardInput {
   std::string text;
@@ -24,4 +24,4 @@ std::vector<HardInput> hard_inputs(Norm norm);
 /// Of N,C and N,C,H,W.
 ek_test::IndexMap map_of(const Case& test);
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -1,14 +1,14 @@
 // oneDNN, through version 2 or 3 of its interface.
 
 #include <cstddef>
-#include <dnnl.hpp>
 #include <memory>
+#include <oneapi/dnnl/dnnl.hpp>
 #include <unordered_map>
 #include <vector>
 
-#include "library.hpp"
+#include "../library.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
 using dnnl::memory;
@@ -228,10 +228,10 @@ std::optional<Pass> prepare_blocked(Problem<float>& p) {
 std::optional<Pass> no_double(Problem<double>&) { return std::nullopt; }
 
 }  // namespace
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks
 
-void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries) {
-  using namespace evenkeel::peers;
+void evenkeel_add_peer(std::vector<evenkeel::benchmarks::Library>& libraries, int) {
+  using namespace evenkeel::benchmarks;
   const dnnl_version_t& v = *dnnl_version();
   const std::string version =
       std::to_string(v.major) + "." + std::to_string(v.minor) + "." + std::to_string(v.patch);

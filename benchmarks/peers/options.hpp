@@ -7,14 +7,15 @@
 #include <string>
 #include <vector>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 struct Options {
   std::optional<std::regex> filter;
-  int repetitions = 11;
+  int repetitions = 0;
   std::string output = ".";
-  std::string including;                   // where cost_of_including.sh has written
-  std::optional<double> memory_bandwidth;  // GB/s
+  std::string including;  // where cost_of_including.sh has written
+  bool only_baseline = false, in_double = false, small = false;
+  int threads = 1;
   bool help = false;
 
   bool wants(const std::string& name) const { return !filter || std::regex_search(name, *filter); }
@@ -26,33 +27,23 @@ constexpr const char* kHelp =
 Writes compare.md, compare.json and compare.svg.
 
   --filter REGEX   only cases whose name has it, as batch_norm/forward/nchw/32x64x56x56/float
-  --repetitions N  of each measurement, whose median is reported (11)
+  --repetitions N  of each measurement, whose median is reported (11; 41 with --only-baseline)
   --output DIR     where to write (.)
-  --memory-bandwidth GB/S
-                   what all cores together get from memory, for the model of scaling (no limit)
   --including FILE what cost_of_including.sh has measured, to be part of the report
+  --only-baseline  no report, but the time of each float case over that of the version of Evenkeel in
+                   EVENKEEL_BASELINE_DIR, which CMake was given
+  --double         the cases of double instead; with --only-baseline
+  --small          the small tensors instead; with --only-baseline
+  --threads N      on an Eigen::ThreadPoolDevice of so many threads; with --only-baseline
   --help           this text
 )";
 
-inline int parse_repetitions(const std::string& text) {
+inline int parse_count(const std::string& option, const std::string& text) {
   int value = 0;
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc() || stop != end || value < 1 || value > 1000000) {
-    throw std::runtime_error("--repetitions: '" + text + "', expected an integer from 1 to 1000000");
-  }
-  return value;
-}
-
-inline double parse_bandwidth(const std::string& text) {
-  std::size_t used = 0;
-  double value = 0;
-  try {
-    value = std::stod(text, &used);
-  } catch (const std::exception&) {
-  }
-  if (used != text.size() || !(value > 0)) {
-    throw std::runtime_error("--memory-bandwidth: '" + text + "', expected a number greater than 0");
+    throw std::runtime_error(option + ": '" + text + "', expected an integer from 1 to 1000000");
   }
   return value;
 }
@@ -78,9 +69,15 @@ inline Options parse_options(const std::vector<std::string>& arguments) {
     } else if (option == "--filter") {
       options.filter = parse_filter(value());
     } else if (option == "--repetitions") {
-      options.repetitions = parse_repetitions(value());
-    } else if (option == "--memory-bandwidth") {
-      options.memory_bandwidth = parse_bandwidth(value());
+      options.repetitions = parse_count(option, value());
+    } else if (option == "--only-baseline") {
+      options.only_baseline = true;
+    } else if (option == "--double") {
+      options.in_double = true;
+    } else if (option == "--small") {
+      options.small = true;
+    } else if (option == "--threads") {
+      options.threads = parse_count(option, value());
     } else if (option == "--including") {
       options.including = value();
     } else if (option == "--output") {
@@ -89,7 +86,8 @@ inline Options parse_options(const std::vector<std::string>& arguments) {
       throw std::runtime_error(option + ": unknown option, see --help");
     }
   }
+  if (options.repetitions == 0) options.repetitions = options.only_baseline ? 41 : 11;
   return options;
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <string_view>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 void restart_with_one_thread(char** argv) {
   const char* threads = std::getenv("OMP_NUM_THREADS");
@@ -24,4 +24,4 @@ void write_file(const std::filesystem::path& path, const std::string& text) {
   if (!file) throw std::runtime_error(path.string() + ": cannot be written");
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

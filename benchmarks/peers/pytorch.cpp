@@ -9,9 +9,9 @@
 #include <array>
 #include <tuple>
 
-#include "library.hpp"
+#include "../library.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
 /// Over a problem's memory. What PyTorch returns it allocates.
@@ -28,7 +28,7 @@ struct Tensors {
 
   at::Tensor image(const Buffer<Scalar>& values) const {
     const Index n = test.batch, c = test.channels, s = test.side;
-    if (test.layout == Layout::kRows) return at::from_blob(values.data(), {n, c}, kType);
+    if (test.side == 1) return at::from_blob(values.data(), {n, c}, kType);
     if (test.layout == Layout::kChannelsFirst) return at::from_blob(values.data(), {n, c, s, s}, kType);
     return at::from_blob(values.data(), {n, c, s, s}, {s * s * c, 1, s * c, c}, kType);
   }
@@ -105,10 +105,10 @@ std::optional<Pass> prepare(Problem<Scalar>& p) {
 }
 
 }  // namespace
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks
 
-void evenkeel_add_peer(std::vector<evenkeel::peers::Library>& libraries) {
-  using namespace evenkeel::peers;
+void evenkeel_add_peer(std::vector<evenkeel::benchmarks::Library>& libraries, int) {
+  using namespace evenkeel::benchmarks;
   static const c10::InferenceMode no_graph;  // from now on, in this thread
   at::set_num_threads(1);
   libraries.push_back({"PyTorch", TORCH_VERSION, prepare<float>, prepare<double>});

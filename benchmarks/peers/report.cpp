@@ -6,7 +6,7 @@
 
 #include "table.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
 constexpr Norm kNorms[] = {Norm::kBatch, Norm::kLayer, Norm::kGroup};
@@ -47,7 +47,7 @@ std::string table_of(const std::vector<Row>& rows, const std::vector<std::string
   head.push_back("best peer / Evenkeel");
   Table table(head);
   for (const Row& row : rows) {
-    std::vector<std::string> cells = {caption(row.test), rounded(1e6 * row.floor.seconds)};
+    std::vector<std::string> cells = {caption(row.test), rounded(1e6 * row.floor.time.seconds)};
     for (const std::string& library : libraries) {
       const Result* result = row.find(library);
       cells.push_back(result == nullptr ? "-" : rounded(result->multiple));
@@ -64,8 +64,8 @@ Json json_of(const Row& row) {
                {"direction", text_of(row.test.direction)},
                {"layout", row.test.layout_text()},
                {"shape", row.test.shape()},
-               {"floor_us", 1e6 * row.floor.seconds},
-               {"floor_form", row.floor_form}};
+               {"floor_us", 1e6 * row.floor.time.seconds},
+               {"floor_form", row.floor.form}};
   for (const Result& r : row.results) {
     json["libraries"][r.library] = {{"us", 1e6 * r.time.seconds},
                                     {"multiple_of_floor", r.multiple},
@@ -97,6 +97,32 @@ Section comparison_section(const std::string& key, const std::string& title, con
         "### " + text_of(norm) + "\n\n" + table_of(chosen, libraries_in(rows, setting)) + "\n";
   }
   for (const Row& row : rows) section.data.push_back(json_of(row));
+  return section;
+}
+
+/// Nanoseconds a call, since a multiple of the floor says little where setting up takes most of the time.
+Section small_section(const std::vector<Row>& rows, const Setting& setting) {
+  Section section{"small", "Small tensors", "", Json::array()};
+  if (rows.empty()) return section;
+  const std::vector<std::string> libraries = libraries_in(rows, setting);
+  std::vector<std::string> head = {"case"};
+  head.insert(head.end(), libraries.begin(), libraries.end());
+  head.push_back("best peer / Evenkeel");
+  Table table(head);
+  for (const Row& row : rows) {
+    std::vector<std::string> cells = {text_of(row.test.norm) + " " + caption(row.test)};
+    for (const std::string& library : libraries) {
+      const Result* result = row.find(library);
+      cells.push_back(result == nullptr ? "-" : rounded(1e9 * result->time.seconds));
+    }
+    cells.push_back(row.best_peer() == nullptr ? "-" : rounded(row.lead()));
+    table.add(cells);
+    section.data.push_back(json_of(row));
+  }
+  section.markdown =
+      "Nanoseconds a call, float. \"Columns\" is a column-major Eigen matrix of as many columns as the first "
+      "number says, normalized along axis 0.\n\n" +
+      table.text() + "\n";
   return section;
 }
 
@@ -137,14 +163,14 @@ Section threads_section(const std::vector<Growth>& large, const std::vector<Smal
                         rounded(least) + ", wanted at least 0.85.\n\n" + table.text() + "\n";
   }
   if (!small.empty()) {
-    Table table({"case", "DefaultDevice, us", "ThreadPoolDevice, us", "ratio"});
+    Table table({"case", "DefaultDevice, ns", "ThreadPoolDevice, ns", "ratio"});
     double worst = 0;
     for (const SmallCall& row : small) {
-      table.add({text_of(row.test.norm) + " " + caption(row.test), rounded(row.alone_us),
-                 rounded(row.on_threads_us), rounded(row.ratio())});
+      table.add({text_of(row.test.norm) + " " + caption(row.test), rounded(row.alone_ns),
+                 rounded(row.on_threads_ns), rounded(row.ratio())});
       section.data["small_calls"].push_back({{"name", row.test.name()},
-                                             {"default_device_us", row.alone_us},
-                                             {"thread_pool_device_us", row.on_threads_us},
+                                             {"default_device_ns", row.alone_ns},
+                                             {"thread_pool_device_ns", row.on_threads_ns},
                                              {"ratio", row.ratio()}});
       worst = std::max(worst, row.ratio());
     }
@@ -152,51 +178,6 @@ Section threads_section(const std::vector<Growth>& large, const std::vector<Smal
                         " threads against Eigen::DefaultDevice; at most " + rounded(worst) +
                         ", wanted at most 1.05.\n\n" + table.text() + "\n";
   }
-  return section;
-}
-
-Section scaling_section(const std::vector<Scaling>& rows, const ScalingModel& model) {
-  Section section{"scaling", "Scaling to 64 cores: a model", "", Json::object()};
-  if (rows.empty()) return section;
-  std::vector<std::string> head = {"case", "one, us", "2 measured"};
-  for (const int cores : kCores) {
-    if (cores > 1) head.push_back(std::to_string(cores));
-  }
-  head.push_back("limit at 64");
-  Table table(head);
-  double worst = 1;
-  for (const Scaling& row : rows) {
-    std::vector<std::string> cells = {text_of(row.measured.test.norm) + " " + caption(row.measured.test),
-                                      rounded(1e6 * row.predictions[0].seconds),
-                                      rounded(row.measured.evenkeel)};
-    Json json = {{"name", row.measured.test.name()}, {"measured_speed_up_on_2", row.measured.evenkeel}};
-    for (std::size_t i = 0; i < row.predictions.size(); ++i) {
-      const Prediction& p = row.predictions[i];
-      if (i > 0) cells.push_back(rounded(row.speed_up(i)));
-      json["predictions"].push_back(
-          {{"cores", p.cores}, {"us", 1e6 * p.seconds}, {"speed_up", row.speed_up(i)}, {"limit", p.limit}});
-    }
-    cells.push_back(row.predictions.back().limit);
-    table.add(cells);
-    section.data["cases"].push_back(json);
-    const double ratio = row.speed_up(1) / row.measured.evenkeel;
-    worst = std::max({worst, ratio, 1 / ratio});
-  }
-  section.data["call_in_us"] = {{"awake", 1e6 * model.call_in.awake}, {"asleep", 1e6 * model.call_in.asleep}};
-  section.data["memory_bytes_per_second"] = model.bytes_per_second ? Json(*model.bytes_per_second) : Json();
-  section.markdown =
-      "Not measured beyond 2: how many times as fast as one thread. The library's own loops are written down "
-      "as it cuts them for so many threads, and timed on one; each takes as long as its most loaded thread, "
-      "what lies between them stays serial, and calling in takes " +
-      rounded(1e6 * model.call_in.awake) + " us for the first helper, which is awake, and " +
-      rounded(1e6 * model.call_in.asleep) +
-      " us for each of the two that each helper wakes up. Memory gives " +
-      (model.bytes_per_second
-           ? "all cores together at most " + rounded(*model.bytes_per_second / 1e9) + " GB/s"
-           : std::string("every core what it gives one (--memory-bandwidth sets a limit for all of them)")) +
-      "; caches that grow with the cores are left out. On 2 threads model and measurement differ by a factor "
-      "of " +
-      rounded(worst) + " at most.\n\n" + table.text() + "\n";
   return section;
 }
 
@@ -275,4 +256,4 @@ Json json_report(const std::string& summary, const std::vector<Section>& section
   return json;
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

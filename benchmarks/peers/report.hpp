@@ -5,11 +5,10 @@
 #include <vector>
 
 #include "comparison.hpp"
-#include "scaling.hpp"
 #include "setting.hpp"
 #include "threads.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 using Json = nlohmann::ordered_json;
 
@@ -29,9 +28,9 @@ struct OddRow {
 };
 Section odd_section(const std::vector<OddRow>& rows);
 
-Section threads_section(const std::vector<Growth>& large, const std::vector<SmallCall>& small);
+Section small_section(const std::vector<Row>& rows, const Setting& setting);
 
-Section scaling_section(const std::vector<Scaling>& rows, const ScalingModel& model);
+Section threads_section(const std::vector<Growth>& large, const std::vector<SmallCall>& small);
 
 /// What including the library costs a compiler, as cost_of_including.sh measured it.
 struct Including {
@@ -50,4 +49,4 @@ Json json_report(const std::string& summary, const std::vector<Section>& section
 /// Three significant digits without an exponent; two decimals at most.
 std::string rounded(double value);
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -4,13 +4,13 @@
 
 #include <stdexcept>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
-[[maybe_unused]] void load_peer(const char* module, std::vector<Library>& libraries) {
+void load_peer(const char* module, std::vector<Library>& libraries, int threads = 1) {
   void* handle = dlopen(module, RTLD_NOW | RTLD_LOCAL);  // for good
   if (handle == nullptr) throw std::runtime_error(dlerror());
-  reinterpret_cast<PeerFunction*>(dlsym(handle, kPeerFunction))(libraries);
+  reinterpret_cast<PeerFunction*>(dlsym(handle, kPeerFunction))(libraries, threads);
 }
 
 std::string joined(const std::vector<std::string>& parts) {
@@ -21,8 +21,25 @@ std::string joined(const std::vector<std::string>& parts) {
 
 }  // namespace
 
+Library evenkeel_library(int threads) {
+  std::vector<Library> libraries;
+  load_peer(EVENKEEL_PEER_EVENKEEL, libraries, threads);
+  return libraries.front();
+}
+
+Library baseline_library([[maybe_unused]] int threads) {
+#ifdef EVENKEEL_PEER_BASELINE
+  std::vector<Library> libraries;
+  load_peer(EVENKEEL_PEER_BASELINE, libraries, threads);
+  libraries.front().name = "baseline";
+  return libraries.front();
+#else
+  throw std::runtime_error("built without a baseline: set EVENKEEL_BASELINE_DIR");
+#endif
+}
+
 Setting present_setting() {
-  Setting setting{this_machine(), evenkeel_instruction_set(), {evenkeel_library()}, {}};
+  Setting setting{this_machine(), {evenkeel_library()}, {}};
 #ifdef EVENKEEL_PEER_ONEDNN
   load_peer(EVENKEEL_PEER_ONEDNN, setting.libraries);
 #else
@@ -48,9 +65,9 @@ std::string Setting::versions() const {
 
 std::string Setting::text() const {
   std::string text = machine.text() + "; " + machine.compiler + ", Evenkeel at plain -O2 and with " +
-                     instruction_set + "; " + versions() + ".";
+                     std::to_string(8 * vector_bytes()) + "-bit vectors" + "; " + versions() + ".";
   if (!missing.empty()) text += " Not found when this was built: " + joined(missing) + ".";
   return text;
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

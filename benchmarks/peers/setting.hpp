@@ -3,15 +3,14 @@
 #include <string>
 #include <vector>
 
-#include "library.hpp"
-#include "machine.hpp"
+#include "../library.hpp"
+#include "../machine.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 /// What all figures of a report have in common.
 struct Setting {
   Machine machine;
-  std::string instruction_set;     // that Evenkeel chose
   std::vector<Library> libraries;  // Evenkeel first
   std::vector<std::string> missing;
   int repetitions = 1;
@@ -23,4 +22,12 @@ struct Setting {
 /// This machine, and all libraries that the build has found.
 Setting present_setting();
 
-}  // namespace evenkeel::peers
+/// On an Eigen::DefaultDevice, or on an Eigen::ThreadPoolDevice of more than one thread.
+Library evenkeel_library(int threads = 1);
+
+/// The same library from EVENKEEL_BASELINE_DIR.
+Library baseline_library(int threads = 1);
+
+Library eigen_library();
+
+}  // namespace evenkeel::benchmarks

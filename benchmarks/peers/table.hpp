@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 /// A table in Markdown that can be read as it is: the first column to the left, the others to the right.
 class Table {
@@ -43,4 +43,4 @@ class Table {
   std::vector<std::size_t> widths_;
 };
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

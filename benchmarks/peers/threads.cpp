@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <thread>
 
-#include "measure.hpp"
+#include "../measure.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
-using Traffic = benchmarks::Traffic<float>;
-
 Traffic part_of(const Traffic& t, int part, int parts) {
-  const auto begin_of = [&](Index i) { return i == parts ? t.size : t.size / parts * i / 16 * 16; };
+  const auto begin_of = [&](Index i) { return i == parts ? t.size : t.size / parts * i / 64 * 64; };
   const Index begin = begin_of(part);
   return {t.first + begin, t.second == nullptr ? nullptr : t.second + begin, t.output + begin,
           begin_of(part + 1) - begin};
@@ -27,10 +25,10 @@ std::function<void()> repeated(const std::function<void()>& run, int times) {
 }
 
 /// Each thread moves a part of its own, again and again.
-std::function<void()> moved_on(int threads, const benchmarks::FloorForm& form, const Traffic& traffic) {
+std::function<void()> moved_on(int threads, const FloorForm& form, const Traffic& traffic) {
   return [=, &form] {
     const auto move = [&](int part) {
-      for (int i = 0; i < passes_of(traffic); ++i) form(part_of(traffic, part, threads));
+      for (int i = 0; i < passes_of(traffic); ++i) form.move(part_of(traffic, part, threads));
     };
     std::vector<std::thread> helpers;
     for (int part = 1; part < threads; ++part) helpers.emplace_back(move, part);
@@ -40,11 +38,15 @@ std::function<void()> moved_on(int threads, const benchmarks::FloorForm& form, c
 }
 
 std::function<void()> fastest_move(int threads, const Traffic& traffic) {
-  std::vector<std::function<void()>> forms;
-  for (const auto& form : benchmarks::kFloorForms) forms.push_back(moved_on(threads, form, traffic));
-  const std::vector<Timing> t = take_turns(forms, 3, Clock::kWall);
-  const auto by_seconds = [](const Timing& x, const Timing& y) { return x.seconds < y.seconds; };
-  return forms[static_cast<std::size_t>(std::min_element(t.begin(), t.end(), by_seconds) - t.begin())];
+  Calls forms;
+  for (const auto& form : kFloorForms) forms.push_back(moved_on(threads, form, traffic));
+  Turns turns(forms, Clock::kWall);
+  turns.take(3);
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < forms.size(); ++i) {
+    if (turns.timing(i).seconds < turns.timing(best).seconds) best = i;
+  }
+  return forms[best];
 }
 
 std::function<void()> run_of(const Library& library, Problem<float>& problem) {
@@ -64,8 +66,9 @@ Growth measure_growth(const Case& test, const Library& alone, const Library& on_
   const int passes = passes_of(traffic);
   // Apart from each other: threads of a pool that has long slept may wake up on one core.
   const auto growth = [&](const std::function<void()>& one, const std::function<void()>& all) {
-    const std::vector<Timing> t = take_turns({one, all}, repetitions, Clock::kWall);
-    return t[0].seconds / t[1].seconds;
+    Turns turns({one, all}, Clock::kWall);
+    turns.take(repetitions);
+    return turns.timing(0).seconds / turns.timing(1).seconds;
   };
   return {test, growth(fastest_move(1, traffic), fastest_move(kThreads, traffic)),
           growth(repeated(run_of(alone, problem), passes), repeated(run_of(on_threads, problem), passes))};
@@ -73,9 +76,9 @@ Growth measure_growth(const Case& test, const Library& alone, const Library& on_
 
 SmallCall measure_small(const Case& test, const Library& alone, const Library& on_threads, int repetitions) {
   Problem<float> problem(test);
-  const std::vector<Timing> t =
-      take_turns({run_of(alone, problem), run_of(on_threads, problem)}, repetitions, Clock::kWall);
-  return {test, 1e6 * t[0].seconds, 1e6 * t[1].seconds};
+  Turns turns({run_of(alone, problem), run_of(on_threads, problem)}, Clock::kWall);
+  turns.take(repetitions);
+  return {test, 1e9 * turns.timing(0).seconds, 1e9 * turns.timing(1).seconds};
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "case.hpp"
-#include "library.hpp"
+#include "../case.hpp"
+#include "../library.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 inline constexpr int kThreads = 2;
 
@@ -23,11 +23,11 @@ Growth measure_growth(const Case& test, const Library& alone, const Library& on_
 /// A call that is too small for a second thread.
 struct SmallCall {
   Case test;
-  double alone_us, on_threads_us;
+  double alone_ns, on_threads_ns;
 
-  double ratio() const { return on_threads_us / alone_us; }
+  double ratio() const { return on_threads_ns / alone_ns; }
 };
 
 SmallCall measure_small(const Case& test, const Library& alone, const Library& on_threads, int repetitions);
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

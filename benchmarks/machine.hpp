@@ -2,7 +2,7 @@
 
 #include <string>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 /// What the figures were measured on, as far as the system tells.
 struct Machine {
@@ -16,4 +16,7 @@ struct Machine {
 
 Machine this_machine();
 
-}  // namespace evenkeel::peers
+/// Of the widest vectors that the processor has and EVENKEEL_MAX_ISA in the environment allows.
+int vector_bytes();
+
+}  // namespace evenkeel::benchmarks

@@ -4,13 +4,15 @@
 #include <string>
 #include <vector>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 using Index = std::ptrdiff_t;
 
 enum class Norm { kBatch, kLayer, kGroup };
 enum class Direction { kForward, kBackward, kInference };
-enum class Layout { kRows, kChannelsFirst, kChannelsLast };  // N,C; N,C,H,W; N,H,W,C
+
+/// N,C; N,C,H,W; N,H,W,C; and the column-major matrix of C,N, whose values lie as those of N,C.
+enum class Layout { kRows, kChannelsFirst, kChannelsLast, kColumns };
 
 inline constexpr Index kGroups = 32;
 inline constexpr double kEpsilon = 1e-5, kMomentum = 0.1;
@@ -28,17 +30,23 @@ struct Case {
   Index size() const { return batch * channels * pixels(); }
   bool has_running_statistics() const { return norm == Norm::kBatch; }
 
-  /// As it lies in memory.
-  std::vector<Index> dims() const;
+  /// Of the row-major tensor.
+  std::vector<Index> dims() const {
+    if (side == 1) return {batch, channels};
+    if (layout == Layout::kChannelsFirst) return {batch, channels, side, side};
+    return {batch, side, side, channels};
+  }
 
   std::string shape() const;        // 32x64x56x56, whatever the layout
   std::string layout_text() const;  // N,C,H,W
+  std::string family() const;       // batch_norm/forward/nchw
   std::string name() const;         // batch_norm/forward/nchw/32x64x56x56/float
 };
 
 std::string text_of(Norm norm);            // batch norm
 std::string text_of(Direction direction);  // forward
 
+inline constexpr Index kBatches[] = {1, 8, 32, 128, 256};
 inline constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackward, Direction::kInference};
 
 /// What all libraries are compared on.
@@ -50,7 +58,10 @@ struct OddCase {
 };
 std::vector<OddCase> odd_cases();
 
-/// Too small to be worth a second thread.
+/// What takes a call so little time that setting it up counts, and that no second thread is worth it.
 std::vector<Case> small_cases();
 
-}  // namespace evenkeel::peers
+/// Those of float, small ones too, and a few shapes in all of kBatches.
+std::vector<Case> benchmarked_cases();
+
+}  // namespace evenkeel::benchmarks

@@ -1,24 +1,40 @@
 #define EIGEN_USE_THREADS
 
 #include <algorithm>
-#include <evenkeel/evenkeel.hpp>
+#include <evenkeel/batch_norm.hpp>
+#include <evenkeel/group_norm.hpp>
+#include <evenkeel/layer_norm.hpp>
 #include <memory>
 #include <unsupported/Eigen/CXX11/Tensor>
 #include <utility>
 #include <vector>
 
 #include "library.hpp"
-#include "measure.hpp"
-#include "recorder.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
+
+/// Over Eigen's own matrices.
+template <typename Device, typename Layer>
+Pass pass_of_columns(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>& layer,
+                     Problem<float>& p) {
+  const Eigen::Map<const Eigen::MatrixXf> x(p.x.data(), p.test.channels, p.test.batch);
+  Eigen::Map<Eigen::MatrixXf> y(p.out.data(), p.test.channels, p.test.batch);
+  if (p.inference()) return {[=]() mutable { std::as_const(*layer).infer(*device, x, y); }};
+  return {[=]() mutable { layer->forward(*device, x, y); }};
+}
 
 template <typename Device, typename Layer, typename Scalar>
 Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>& layer, Problem<Scalar>& p) {
   std::copy(p.gamma.begin(), p.gamma.end(), layer->gamma().data());
   std::copy(p.beta.begin(), p.beta.end(), layer->beta().data());
-  const auto view_of = [&](auto* data) { return view(data, p.test.dims(), row_major); };
+  if constexpr (std::is_same_v<Scalar, float>) {
+    if (p.test.layout == Layout::kColumns) return pass_of_columns(device, layer, p);
+  }
+  const auto view_of = [d = p.test.dims()](auto* data) {
+    if (d.size() == 2) return view(data, {d[0], d[1]}, row_major);
+    return view(data, {d[0], d[1], d[2], d[3]}, row_major);
+  };
   const auto x = view_of(std::as_const(p.x).data()), dy = view_of(p.dy.data()), out = view_of(p.out.data());
   if (p.inference()) return {[=] { std::as_const(*layer).infer(*device, x, out); }};
   if (!p.backward()) return {[=] { layer->forward(*device, x, out); }};
@@ -32,9 +48,11 @@ Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>
 
 template <typename Device, typename Scalar>
 std::optional<Pass> prepare(const std::shared_ptr<Device>& device, Problem<Scalar>& p) {
-  const Index axis = p.test.layout == Layout::kChannelsLast ? 3 : 1;
+  const Layout layout = p.test.layout;
+  const Index axis = layout == Layout::kColumns ? 0 : layout == Layout::kChannelsLast ? 3 : 1;
   if (p.test.norm == Norm::kLayer) {
     LayerNormOptions options;
+    options.axis = axis;
     options.epsilon = p.test.epsilon;
     return pass_of(device, std::make_shared<LayerNorm<Scalar>>(p.test.channels, options), p);
   }
@@ -70,35 +88,14 @@ Library library_on(const std::shared_ptr<Device>& device) {
 }
 
 }  // namespace
+}  // namespace evenkeel::benchmarks
 
-std::string evenkeel_instruction_set() {
-  const int bytes = simd::register_bytes();
-  return bytes == 0 ? "no vectors" : std::to_string(8 * bytes) + "-bit vectors";
+void evenkeel_add_peer(std::vector<evenkeel::benchmarks::Library>& libraries, int threads) {
+  using namespace evenkeel::benchmarks;
+  if (threads == 1) {
+    libraries.push_back(library_on(std::make_shared<Eigen::DefaultDevice>()));
+  } else {
+    const auto pool = std::make_shared<Pool>(threads);
+    libraries.push_back(library_on(std::shared_ptr<Eigen::ThreadPoolDevice>(pool, &pool->device)));
+  }
 }
-
-Library evenkeel_library() { return library_on(std::make_shared<Eigen::DefaultDevice>()); }
-
-Library evenkeel_library(int threads) {
-  const auto pool = std::make_shared<Pool>(threads);
-  return library_on(std::shared_ptr<Eigen::ThreadPoolDevice>(pool, &pool->device));
-}
-
-Library evenkeel_library(const std::shared_ptr<Recorder>& recorder) { return library_on(recorder); }
-
-CallIn measure_call_in() {
-  const Pool pool(2);
-  const auto seconds_after = [&](double pause) {
-    std::vector<double> seconds;
-    for (int i = 0; i < 301; ++i) {
-      for (const double begin = seconds_now(); seconds_now() - begin < pause;) continue;
-      const double begin = seconds_now();
-      const Team<Eigen::ThreadPoolDevice> team(pool.device, kWorthThreads);
-      team.for_each(2, kWorthThreads, [](Index) {});
-      seconds.push_back(seconds_now() - begin);
-    }
-    return median(seconds);
-  };
-  return {seconds_after(0), seconds_after(1e-3) / 2};  // both of the pool's threads are woken up
-}
-
-}  // namespace evenkeel::peers

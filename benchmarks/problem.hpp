@@ -7,10 +7,10 @@
 #include <random>
 #include <vector>
 
-#include "../floor.hpp"
 #include "case.hpp"
+#include "floor.hpp"
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 
 /// Begins on a line of the cache, which favours nobody.
 template <typename Scalar>
@@ -64,8 +64,10 @@ struct Problem {
   bool backward() const { return test.direction == Direction::kBackward; }
   bool inference() const { return test.direction == Direction::kInference; }
 
-  benchmarks::Traffic<Scalar> traffic() const {
-    return {x.data(), backward() ? dy.data() : nullptr, out.data(), out.size()};
+  Traffic traffic() const {
+    const auto bytes_of = [](const Buffer<Scalar>& b) { return reinterpret_cast<char*>(b.data()); };
+    return {bytes_of(x), backward() ? bytes_of(dy) : nullptr, bytes_of(out),
+            out.size() * Index{sizeof(Scalar)}};
   }
 
   Case test;
@@ -75,4 +77,4 @@ struct Problem {
   Buffer<Scalar> grad_gamma, grad_beta;
 };
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

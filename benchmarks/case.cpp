@@ -1,6 +1,11 @@
 #include "case.hpp"
 
-namespace evenkeel::peers {
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
+
+namespace evenkeel::benchmarks {
 namespace {
 
 struct Shape {
@@ -34,8 +39,17 @@ constexpr OddShape kOddShapes[] = {
 };
 
 constexpr Shape kSmallShapes[] = {
-    {Norm::kBatch, 1, 64, 4}, {Norm::kBatch, 8, 64},    {Norm::kBatch, 8, 64, 7}, {Norm::kLayer, 1, 768},
-    {Norm::kLayer, 32, 64},   {Norm::kGroup, 1, 64, 4}, {Norm::kGroup, 2, 64, 8},
+    {Norm::kBatch, 1, 64, 4}, {Norm::kBatch, 8, 64},    {Norm::kBatch, 8, 64, 7},
+    {Norm::kLayer, 1, 768},   {Norm::kLayer, 32, 64},   {Norm::kLayer, 1, 4096},
+    {Norm::kLayer, 1, 8192},  {Norm::kGroup, 1, 64, 4}, {Norm::kGroup, 2, 64, 8},
+};
+
+/// In all of kBatches. Layer norm is over the channels of each pixel.
+constexpr Shape kBatchedShapes[] = {
+    {Norm::kBatch, 1, 64, 56},  {Norm::kBatch, 1, 256, 14}, {Norm::kBatch, 1, 2048, 7},
+    {Norm::kBatch, 1, 1024},    {Norm::kLayer, 1, 768},     {Norm::kLayer, 1, 768, 8},
+    {Norm::kLayer, 1, 64, 8},   {Norm::kLayer, 1, 16, 16},  {Norm::kGroup, 1, 64, 56},
+    {Norm::kGroup, 1, 256, 14},
 };
 
 std::vector<Layout> layouts_of(const Shape& shape) {
@@ -47,8 +61,8 @@ Case case_of(const Shape& s, Direction direction, Layout layout, bool is_double)
   return {s.norm, direction, layout, s.batch, s.channels, s.side, is_double};
 }
 
-template <std::size_t kCount>
-std::vector<Case> cases_of(const Shape (&shapes)[kCount], bool is_double) {
+template <typename Shapes>
+std::vector<Case> cases_of(const Shapes& shapes, bool is_double) {
   std::vector<Case> cases;
   for (const Direction direction : kDirections) {
     for (const Shape& shape : shapes) {
@@ -62,30 +76,28 @@ std::vector<Case> cases_of(const Shape (&shapes)[kCount], bool is_double) {
 
 }  // namespace
 
-std::vector<Index> Case::dims() const {
-  if (layout == Layout::kRows) return {batch, channels};
-  if (layout == Layout::kChannelsFirst) return {batch, channels, side, side};
-  return {batch, side, side, channels};
-}
-
 std::string Case::shape() const {
   const std::string rows = std::to_string(batch) + "x" + std::to_string(channels);
-  if (layout == Layout::kRows) return rows;
+  if (side == 1) return rows;
   return rows + "x" + std::to_string(side) + "x" + std::to_string(side);
 }
 
 std::string Case::layout_text() const {
+  if (layout == Layout::kColumns) return "columns";
   if (layout == Layout::kRows) return norm == Norm::kLayer ? "rows" : "N,C";
   return layout == Layout::kChannelsFirst ? "N,C,H,W" : "N,H,W,C";
 }
 
-std::string Case::name() const {
+std::string Case::family() const {
   std::string name = text_of(norm);
   name[name.find(' ')] = '_';
   name += "/" + text_of(direction);
-  if (layout != Layout::kRows) name += layout == Layout::kChannelsFirst ? "/nchw" : "/nhwc";
-  return name + "/" + shape() + (is_double ? "/double" : "/float");
+  if (layout == Layout::kColumns) return name + "/columns";
+  if (layout == Layout::kRows) return name;
+  return name + (layout == Layout::kChannelsFirst ? "/nchw" : "/nhwc");
 }
+
+std::string Case::name() const { return family() + "/" + shape() + (is_double ? "/double" : "/float"); }
 
 std::string text_of(Norm norm) {
   return norm == Norm::kBatch ? "batch norm" : norm == Norm::kLayer ? "layer norm" : "group norm";
@@ -99,7 +111,39 @@ std::string text_of(Direction direction) {
 
 std::vector<Case> compared_cases(bool is_double) { return cases_of(kShapes, is_double); }
 
-std::vector<Case> small_cases() { return cases_of(kSmallShapes, false); }
+std::vector<Case> small_cases() {
+  std::vector<Case> cases = cases_of(kSmallShapes, false);
+  for (const auto& [norm, direction] : {std::pair(Norm::kBatch, Direction::kInference),
+                                        {Norm::kLayer, Direction::kForward},
+                                        {Norm::kLayer, Direction::kInference}}) {
+    for (const Index channels : {8, 16, 64}) {
+      for (const Index frames : {1, 16, 64}) {
+        cases.push_back({norm, direction, Layout::kColumns, frames, channels});
+      }
+    }
+  }
+  return cases;
+}
+
+std::vector<Case> benchmarked_cases() {
+  std::vector<Shape> batched;
+  for (Shape shape : kBatchedShapes) {
+    for (const Index batch : kBatches) {
+      shape.batch = batch;
+      const bool one_value =
+          shape.norm == Norm::kBatch && batch * shape.side == 1;  // it does not train on it
+      if (!one_value) batched.push_back(shape);
+    }
+  }
+  std::vector<Case> cases = compared_cases(false);
+  std::set<std::string> names;
+  for (const Case& c : cases) names.insert(c.name());
+  for (const std::vector<Case>& more : {cases_of(batched, false), small_cases()}) {
+    std::copy_if(more.begin(), more.end(), std::back_inserter(cases),
+                 [&](const Case& c) { return names.insert(c.name()).second; });
+  }
+  return cases;
+}
 
 std::vector<OddCase> odd_cases() {
   std::vector<OddCase> cases;
@@ -113,4 +157,4 @@ std::vector<OddCase> odd_cases() {
   return cases;
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

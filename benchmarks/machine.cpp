@@ -1,9 +1,11 @@
 #include "machine.hpp"
 
+#include <cstdlib>
 #include <fstream>
+#include <string_view>
 #include <thread>
 
-namespace evenkeel::peers {
+namespace evenkeel::benchmarks {
 namespace {
 
 std::string processor() {
@@ -47,9 +49,26 @@ std::string Machine::text() const {
   return text;
 }
 
+int vector_bytes() {
+#if defined(__x86_64__)
+  static const int chosen = [] {
+    const char* cap = std::getenv("EVENKEEL_MAX_ISA");
+    const std::string_view allowed = cap == nullptr || *cap == 0 ? "avx512" : cap;
+    if (allowed == "avx512" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+      return 64;
+    }
+    return allowed != "sse2" && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 32 : 16;
+  }();
+  return chosen;
+#else
+  return 16;
+#endif
+}
+
 Machine this_machine() {
   return {processor(), static_cast<int>(std::thread::hardware_concurrency()), cache_bytes(2), cache_bytes(3),
           compiler()};
 }
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -9,9 +8,7 @@
 
 #include "problem.hpp"
 
-namespace evenkeel::peers {
-
-struct Recorder;
+namespace evenkeel::benchmarks {
 
 /// A case as a library runs it.
 struct Pass {
@@ -35,26 +32,13 @@ struct Library {
   }
 };
 
-Library evenkeel_library();
-Library evenkeel_library(int threads);  // on an Eigen::ThreadPoolDevice
-Library evenkeel_library(const std::shared_ptr<Recorder>& recorder);
-std::string evenkeel_instruction_set();
-
-/// Seconds to call in a thread: one that still looks for work, and one that sleeps.
-struct CallIn {
-  double awake, asleep;
-};
-CallIn measure_call_in();
-
-Library eigen_library();
-
 /// How the name of oneDNN begins where channels lie in blocks, a layout of its own.
 inline constexpr const char* kBlockedOneDnn = "oneDNN nChw";
 
-/// What the module of a peer that the build has found exports by the name of kPeerFunction.
-using PeerFunction = void(std::vector<Library>& libraries);
+/// What the module of a library exports by the name of kPeerFunction. More than one thread is for Evenkeel alone.
+using PeerFunction = void(std::vector<Library>& libraries, int threads);
 inline constexpr const char* kPeerFunction = "evenkeel_add_peer";
 
-}  // namespace evenkeel::peers
+}  // namespace evenkeel::benchmarks
 
-extern "C" evenkeel::peers::PeerFunction evenkeel_add_peer;
+extern "C" [[gnu::visibility("default")]] evenkeel::benchmarks::PeerFunction evenkeel_add_peer;
