@@ -72,21 +72,73 @@ EVENKEEL_CALL void sum_tile_with_options(const SumColumns<S>& a, Index row, Inde
   add_wide<C>(a.second + l, s);
 }
 
+/// Rows so wide that a few of them are read side by side, not sixteen.
+inline constexpr Index kWideRow = 512, kMostShortSums = 2048;
+
+/// Sums of kRows rows over all lanes, which join those of the rows before in short_sums [2][lanes]; `more`: there are
+/// some.
+template <int kRows, bool kGradients, typename S>
+EVENKEEL_WORD void sum_rows(const SumColumns<S>& a, const S* x, const S* dy, bool more, ComputeOf<S>* short_sums) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  constexpr Index L = kLanes<C>;
+  constexpr int k1 = kRows > 1, k2 = kRows > 2 ? 2 : 0, k3 = kRows > 2 ? 3 : 0;
+  const S *x1 = x + k1 * a.stride, *x2 = x + k2 * a.stride, *x3 = x + k3 * a.stride;
+  const S *dy1 = dy + k1 * a.stride, *dy2 = dy + k2 * a.stride, *dy3 = dy + k3 * a.stride;
+  const C* center = a.center;
+  C* second = short_sums + kMostShortSums;
+  const V zero = all(C(0));
+  for (Index l = 0; l + L <= a.lanes; l += L) {
+    const V c = load(center + l);
+    V f = zero, s = zero;
+    const auto add = [&](const S* p, const S* d) EVENKEEL_WORD_LAMBDA {
+      add_terms<kGradients>(V(load(p + l) - c), kGradients ? load(d + l) : zero, f, s);
+    };
+    add(x, dy);
+    if (kRows > 1) {
+      add(x1, dy1);
+      add(x2, dy2);
+      add(x3, dy3);
+    }
+    if (more) {
+      f = V(f + load(short_sums + l));
+      s = V(s + load(second + l));
+    }
+    store(short_sums + l, f);
+    store(second + l, s);
+  }
+}
+
 template <bool kGradients, typename S>
 EVENKEEL_WORD void sum_columns_plainly(const SumColumns<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
+  const Index whole = a.lanes / L * L;
+  const bool is_wide = a.stride >= kWideRow && a.lanes <= kMostShortSums;
+  alignas(64) C short_sums[2 * kMostShortSums];
   for (Index row = 0; row < a.rows; row += kShortRows<C>) {
     const Index rows = a.rows - row < kShortRows<C> ? a.rows - row : kShortRows<C>;
     const S *x = a.x + row * a.stride, *dy = kGradients ? a.dy + row * a.stride : x;
-    Index l = 0;
-    for (; l + 4 * L <= a.lanes; l += 4 * L) {
-      sum_tile<4, kGradients>(x + l, dy + l, a.stride, rows, a.center + l, a.first + l, a.second + l);
+    if (is_wide) {
+      Index r = 0;
+      for (; r + 4 <= rows; r += 4) {
+        sum_rows<4, kGradients>(a, x + r * a.stride, dy + r * a.stride, r > 0, short_sums);
+      }
+      for (; r < rows; ++r) sum_rows<1, kGradients>(a, x + r * a.stride, dy + r * a.stride, r > 0, short_sums);
+      for (Index l = 0; l < whole; l += L) {
+        add_wide<C>(a.first + l, load(short_sums + l));
+        add_wide<C>(a.second + l, load(short_sums + kMostShortSums + l));
+      }
+    } else {
+      Index l = 0;
+      for (; l + 4 * L <= a.lanes; l += 4 * L) {
+        sum_tile<4, kGradients>(x + l, dy + l, a.stride, rows, a.center + l, a.first + l, a.second + l);
+      }
+      for (; l < whole; l += L) {
+        sum_tile<1, kGradients>(x + l, dy + l, a.stride, rows, a.center + l, a.first + l, a.second + l);
+      }
     }
-    for (; l + L <= a.lanes; l += L) {
-      sum_tile<1, kGradients>(x + l, dy + l, a.stride, rows, a.center + l, a.first + l, a.second + l);
-    }
-    if (l < a.lanes) sum_tile_with_options(a, row, rows, l, a.lanes - l);
+    if (whole < a.lanes) sum_tile_with_options(a, row, rows, whole, a.lanes - whole);
   }
 }
 
@@ -118,37 +170,56 @@ void pivot_columns(const PivotColumns<S>& a) {
   }
 }
 
-/// (x - c0) c1 + c2 [+ dy c3] of one row from lane l on.
-template <typename S>
+/// One row from lane `from` on.
+template <bool kGradients, typename S>
 EVENKEEL_CALL void map_row(const MapColumns<S>& a, Index row, Index from) {
+  using V = Vec<ComputeOf<S>>;
+  const Index at = row * a.stride + from, ahead = a.ahead;
+  const S *x = a.x + at, *dy = kGradients ? a.dy + at : x;
+  const ComputeOf<S> *c0 = a.c[0] + from, *c1 = a.c[1] + from, *c2 = a.c[2] + from, *c3 = kGradients ? a.c[3] + from : c0;
+  write_line(
+      a.out + at, a.lanes - from, a.stream,
+      [&](Index l, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        V v = fma(as_computed(V(load(x + l, lanes...) - load(c0 + l, lanes...))), load(c1 + l, lanes...), load(c2 + l, lanes...));
+        if (kGradients) v = fma(load(dy + l, lanes...), load(c3 + l, lanes...), v);
+        return v;
+      },
+      [&](Index l) EVENKEEL_WORD_LAMBDA {
+        if (ahead > 0) prefetch(x + l, ahead);
+      });
+}
+
+template <typename S>
+EVENKEEL_CALL void map_row_with_options(const MapColumns<S>& a, Index row) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   const Index at = row * a.stride;
   const bool has_gamma = a.gamma != nullptr;
   const V gamma = all(has_gamma ? C(a.gamma[row]) : C(1)), beta = all(has_gamma && a.beta != nullptr ? C(a.beta[row]) : C(0));
-  write_line(a.out + at + from, a.lanes - from, a.stream, [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-    const Index l = from + i;
-    if (a.ahead > 0) prefetch(a.x + at + l, a.ahead);
-    V v = fma(as_computed(V(load(a.x + at + l, lanes...) - load(a.c[0] + l, lanes...))), load(a.c[1] + l, lanes...), load(a.c[2] + l, lanes...));
-    if (a.dy != nullptr) {
-      const V dy = load(a.dy + at + l, lanes...);
-      v = fma(has_gamma ? V(dy * gamma) : dy, load(a.c[3] + l, lanes...), v);
-    } else if (has_gamma) {
-      v = fma(v, gamma, beta);
-    }
-    if (a.epilogue.residual != nullptr) v = V(v + load(a.epilogue.residual + at + l, lanes...));
-    return activated(v, a.epilogue.activation);
-  });
+  write_line(
+      a.out + at, a.lanes, a.stream,
+      [&](Index l, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        V v = fma(as_computed(V(load(a.x + at + l, lanes...) - load(a.c[0] + l, lanes...))), load(a.c[1] + l, lanes...),
+                  load(a.c[2] + l, lanes...));
+        if (a.dy != nullptr) {
+          const V dy = load(a.dy + at + l, lanes...);
+          v = fma(has_gamma ? V(dy * gamma) : dy, load(a.c[3] + l, lanes...), v);
+        } else if (has_gamma) {
+          v = fma(v, gamma, beta);
+        }
+        if (a.epilogue.residual != nullptr) v = V(v + load(a.epilogue.residual + at + l, lanes...));
+        return activated(v, a.epilogue.activation);
+      },
+      [](Index) {});
 }
 
-/// Four rows, which share what belongs to a lane; returns where it ended.
+/// Four rows, which share what belongs to a lane.
 template <bool kGradients, typename S>
-EVENKEEL_WORD Index map_four_rows(const MapColumns<S>& a, Index row) {
+EVENKEEL_CALL void map_four_rows(const MapColumns<S>& a, Index row) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
-  const Index stride = a.stride, ahead = a.ahead, lanes = a.lanes;
-  const bool stream_it = a.stream;
+  const Index stride = a.stride, lanes = a.lanes;
   const S *x0 = a.x + row * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
   const S *dy0 = kGradients ? a.dy + row * stride : x0, *dy1 = dy0 + stride, *dy2 = dy1 + stride, *dy3 = dy2 + stride;
   S *out0 = a.out + row * stride, *out1 = out0 + stride, *out2 = out1 + stride, *out3 = out2 + stride;
@@ -162,40 +233,33 @@ EVENKEEL_WORD Index map_four_rows(const MapColumns<S>& a, Index row) {
       return v;
     };
     const V v0 = value(x0, dy0), v1 = value(x1, dy1), v2 = value(x2, dy2), v3 = value(x3, dy3);
-    if (ahead > 0) {
-      prefetch(x0 + l, ahead);
-      prefetch(x1 + l, ahead);
-      prefetch(x2 + l, ahead);
-      prefetch(x3 + l, ahead);
-    }
-    if (stream_it) {
-      stream(out0 + l, v0);
-      stream(out1 + l, v1);
-      stream(out2 + l, v2);
-      stream(out3 + l, v3);
-    } else {
-      store(out0 + l, v0);
-      store(out1 + l, v1);
-      store(out2 + l, v2);
-      store(out3 + l, v3);
-    }
+    store(out0 + l, v0);
+    store(out1 + l, v1);
+    store(out2 + l, v2);
+    store(out3 + l, v3);
   }
-  return l;
+  for (Index r = row; l < lanes && r < row + 4; ++r) map_row<kGradients>(a, r, l);
+}
+
+template <bool kGradients, typename S>
+EVENKEEL_WORD void map_columns_plainly(const MapColumns<S>& a) {
+  // Rows that are about a page apart would wait for each other's stores.
+  constexpr Index kPage = 4096 / static_cast<Index>(sizeof(S)), kApart = kPage / 8;
+  const bool by_four = !a.stream && a.stride % kPage >= kApart && a.stride % kPage <= kPage - kApart;
+  Index row = 0;
+  for (; by_four && row + 4 <= a.rows; row += 4) map_four_rows<kGradients>(a, row);
+  for (; row < a.rows; ++row) map_row<kGradients>(a, row, 0);
 }
 
 template <typename S>
 void map_columns(const MapColumns<S>& a) {
-  const bool has_options = a.gamma != nullptr || a.epilogue.residual != nullptr || a.epilogue.activation.active;
-  Index row = 0;
-  if (!has_options && (!a.stream || fills_lines(a.out, a.lanes, a.stride))) {
-    for (; row + 4 <= a.rows; row += 4) {
-      const Index end = a.dy == nullptr ? map_four_rows<false>(a, row) : map_four_rows<true>(a, row);
-      if (end < a.lanes) {
-        for (Index r = row; r < row + 4; ++r) map_row(a, r, end);
-      }
-    }
+  if (a.gamma != nullptr || a.epilogue.residual != nullptr || a.epilogue.activation.active) {
+    for (Index row = 0; row < a.rows; ++row) map_row_with_options(a, row);
+  } else if (a.dy == nullptr) {
+    map_columns_plainly<false>(a);
+  } else {
+    map_columns_plainly<true>(a);
   }
-  for (; row < a.rows; ++row) map_row(a, row, 0);
 }
 
 template <typename S>

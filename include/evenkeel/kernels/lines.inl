@@ -186,30 +186,6 @@ EVENKEEL_WORD bool fills_lines(const S* out, Index n, Index stride) {
   return part.begin == 0 && part.end == n && stride % kCacheLine<S> == 0;
 }
 
-/// out[0 .. n) = value(i, lanes...) with the lanes that begin at element i: whole vectors in one loop, the rest in part.
-template <typename S, typename Value>
-EVENKEEL_WORD void write_line(S* out, Index n, bool streams, const Value& value) {
-  using C = ComputeOf<S>;
-  constexpr Index L = kLanes<C>;
-  const StreamedPart part = streams ? streamed_part(out, n) : StreamedPart{0, 0};
-  const bool has_part = part.begin < part.end;
-  Index i = 0, partly = has_part ? part.begin : 0;
-  for (Index whole = has_part ? part.end : n / L * L;; whole = 0, partly = n) {
-    while (i < partly) {
-      const Index m = partly - i < L ? partly - i : L;
-      const auto lanes = first_lanes<C>(m);
-      store(out + i, value(i, lanes), lanes);
-      i += m;
-    }
-    if (has_part) {
-      for (; i < whole; i += L) stream(out + i, value(i));
-    } else {
-      for (; i < whole; i += L) store(out + i, value(i));
-    }
-    if (i >= n) return;
-  }
-}
-
 /// Asks for what is `ahead` elements on, into the second-level cache. Without such memory nothing happens.
 template <typename S>
 EVENKEEL_WORD void prefetch(const S* p, Index ahead) {
@@ -219,21 +195,54 @@ EVENKEEL_WORD void prefetch(const S* p, Index ahead) {
 #endif
 }
 
+/// out[0 .. n) = value(i, lanes...) with the lanes that begin at element i: whole vectors, and the rest in part. ask(i)
+/// asks for what is needed later.
+template <typename S, typename Value, typename Ask>
+EVENKEEL_WORD void write_line(S* out, Index n, bool streams, const Value& value, const Ask& ask) {
+  using C = ComputeOf<S>;
+  constexpr Index L = kLanes<C>;
+  const StreamedPart part = streams ? streamed_part(out, n) : StreamedPart{0, 0};
+  Index i = 0;
+  for (Index partly = part.begin;; partly = n) {
+    while (i < partly) {
+      const Index m = partly - i < L ? partly - i : L;
+      const auto lanes = first_lanes<C>(m);
+      store(out + i, value(i, lanes), lanes);
+      i += m;
+    }
+    if (i == n) return;
+    if (part.begin < part.end) {
+      for (; i < part.end; i += L) {
+        ask(i);
+        stream(out + i, value(i));
+      }
+    } else {
+      for (; i + 2 * L <= n; i += 2 * L) {
+        const Vec<C> v = value(i), w = value(i + L);
+        store(out + i, v);
+        store(out + i + L, w);
+      }
+    }
+  }
+}
+
 template <bool kGradients, typename S>
 EVENKEEL_WORD void map_line(const MapLines<S>& a, Index from, Index n, const Vec<ComputeOf<S>>& c0,
                             const Vec<ComputeOf<S>>& c1, const Vec<ComputeOf<S>>& c2, const Vec<ComputeOf<S>>& c3) {
   using V = Vec<ComputeOf<S>>;
   const S *x = a.x + from, *dy = kGradients ? a.dy + from : x;
   const Index ahead = a.ahead;
-  write_line(a.out + from, n, a.stream, [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-    if (ahead > 0) {
-      prefetch(x + i, ahead);
-      if (kGradients) prefetch(dy + i, ahead);
-    }
-    V v = fma(as_computed(V(load(x + i, lanes...) - c0)), c1, c2);
-    if (kGradients) v = fma(load(dy + i, lanes...), c3, v);
-    return v;
-  });
+  write_line(
+      a.out + from, n, a.stream,
+      [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        V v = fma(as_computed(V(load(x + i, lanes...) - c0)), c1, c2);
+        if (kGradients) v = fma(load(dy + i, lanes...), c3, v);
+        return v;
+      },
+      [&](Index i) EVENKEEL_WORD_LAMBDA {
+        prefetch(x + i, ahead);
+        if (kGradients) prefetch(dy + i, ahead);
+      });
 }
 
 template <typename S>
@@ -243,13 +252,16 @@ EVENKEEL_CALL void map_line_with_options(const MapLines<S>& a, Index k, Index fr
   const V c0 = all(C(a.c[0][k])), c1 = all(C(a.c[1][k])), c2 = all(C(a.c[2][k]));
   const V c3 = a.dy == nullptr ? c2 : all(C(a.c[3][k]));
   const S* residual = a.epilogue.residual;
-  write_line(a.out + from, n, a.stream, [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-    const Index at = from + i;
-    V v = fma(as_computed(V(load(a.x + at, lanes...) - c0)), c1, c2);
-    if (a.dy != nullptr) v = fma(load(a.dy + at, lanes...), c3, v);
-    if (residual != nullptr) v = V(v + load(residual + at, lanes...));
-    return activated(v, a.epilogue.activation);
-  });
+  write_line(
+      a.out + from, n, a.stream,
+      [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        const Index at = from + i;
+        V v = fma(as_computed(V(load(a.x + at, lanes...) - c0)), c1, c2);
+        if (a.dy != nullptr) v = fma(load(a.dy + at, lanes...), c3, v);
+        if (residual != nullptr) v = V(v + load(residual + at, lanes...));
+        return activated(v, a.epilogue.activation);
+      },
+      [](Index) {});
 }
 
 template <typename S>

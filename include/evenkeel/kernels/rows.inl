@@ -165,8 +165,9 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     return;
   }
   const auto rest = first_lanes<C>(n - whole);
-  for (Index r = begin; r < end; r += 2) {
-    const Index s = r + 1 < end ? r + 1 : r;  // where there is no second one, the same again: loads come before stores
+  const Index step = stream_it ? 1 : 2;  // what is streamed side by side waits for each other
+  for (Index r = begin; r < end; r += step) {
+    const Index s = step == 2 && r + 1 < end ? r + 1 : r;  // where there is no second one, the same again: loads come before stores
     const S *p = x + r * stride, *o = x + s * stride;
     S *q = y + r * stride, *w = y + s * stride;
     const V center0 = all(C(terms.center[r])), scale0 = all(C(terms.scale[r])), shift0 = all(C(terms.shift[r]));
@@ -179,11 +180,9 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     V v0, v1;
     if (stream_it) {
       for (Index i = 0; i < whole; i += L) {
-        both(i, v0, v1);
         prefetch(p + i, ahead);
-        prefetch(o + i, ahead);
-        stream(q + i, v0);
-        stream(w + i, v1);
+        const V g = gamma == nullptr ? one : load(gamma + i), b = beta == nullptr ? zero : load(beta + i);
+        stream(q + i, fma(fma(as_computed(V(load(p + i) - center0)), scale0, shift0), g, b));
       }
     } else {
       for (Index i = 0; i < whole; i += L) {
@@ -210,25 +209,30 @@ EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x,
   const S* p = x + r * a.stride;
   const S* residual = a.epilogue.residual == nullptr ? nullptr : a.epilogue.residual + row * a.stride;
   const bool has_offset = !(a.gamma_offset == C(0));
-  write_line(a.y + row * a.stride, a.n, a.stream, [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-    V gamma = all(C(1)), beta = all(C(0));
-    if (a.gamma != nullptr) gamma = load(a.gamma + i, lanes...);
-    if (has_offset) gamma = V(gamma + all(C(a.gamma_offset)));
-    if (a.beta != nullptr) beta = load(a.beta + i, lanes...);
-    V v = fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift), gamma, beta);
-    if (a.stream) prefetch(p + i, ahead);
-    if (residual != nullptr) v = V(v + load(residual + i, lanes...));
-    return activated(v, a.epilogue.activation);
-  });
+  write_line(
+      a.y + row * a.stride, a.n, a.stream,
+      [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        V gamma = all(C(1)), beta = all(C(0));
+        if (a.gamma != nullptr) gamma = load(a.gamma + i, lanes...);
+        if (has_offset) gamma = V(gamma + all(C(a.gamma_offset)));
+        if (a.beta != nullptr) beta = load(a.beta + i, lanes...);
+        V v = fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift), gamma, beta);
+        if (residual != nullptr) v = V(v + load(residual + i, lanes...));
+        return activated(v, a.epilogue.activation);
+      },
+      [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(p + i, ahead); });
 }
 
 /// sum = x + skip of m rows.
 template <typename S>
 EVENKEEL_CALL void add_skip(const NormalizeRows<S>& a, Index row, Index m) {
   for (Index at = row * a.stride; at < (row + m) * a.stride; at += a.stride) {
-    write_line(a.sum + at, a.n, false, [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-      return Vec<ComputeOf<S>>(load(a.x + at + i, lanes...) + load(a.skip + at + i, lanes...));
-    });
+    write_line(
+        a.sum + at, a.n, false,
+        [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+          return Vec<ComputeOf<S>>(load(a.x + at + i, lanes...) + load(a.skip + at + i, lanes...));
+        },
+        [](Index) {});
   }
 }
 
@@ -474,14 +478,13 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
     const S *p = x + r * stride, *d = dy + r * stride;
     S* q = a.dx + (row + r) * stride;
     const auto value = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-      if (streams) {
-        prefetch(p + i, ahead);
-        prefetch(d + i, ahead);
-      }
       const V weighted = gamma == nullptr ? load(d + i, lanes...) : V(load(d + i, lanes...) * load(gamma + i, lanes...));
       return fma(weighted, c3, fma(as_computed(V(load(p + i, lanes...) - c0)), c1, c2));
     };
-    write_line(q, n, streams, value);
+    write_line(q, n, streams, value, [&](Index i) EVENKEEL_WORD_LAMBDA {
+      prefetch(p + i, ahead);
+      prefetch(d + i, ahead);
+    });
   }
   return outside_count;
 }
