@@ -96,17 +96,23 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
       passes.backward(begin, end, its_loops, sums);
     });
     if (!pass.wants_params()) return;
-    constexpr Index kBundle = 64;
+    constexpr Index kBundle = 256;
     const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;
     loops.for_each((p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index i) {
       const Index begin = i * kBundle, end = std::min(p.params(), begin + kBundle);
+      if constexpr (kSets != Sets::channels) {
+        if (workspace.params > 0) {
+          const auto sum = [&](const T* from, ComputeOf<S>* to) {
+            if (to != nullptr) sum_blocks(SumBlocks<S>{from + begin, end - begin, blocks.count, 2 * workspace.params, to + begin});
+          };
+          sum(workspace.gamma(pass.sums, 0), pass.grad_gamma);
+          sum(workspace.beta(pass.sums, 0), pass.grad_beta);
+          return;
+        }
+      }
       for (Index param = begin; param < end; ++param) {
         T gamma(0), beta(0);
-        for (Index block = 0; workspace.params > 0 && block < blocks.count; ++block) {
-          gamma += workspace.gamma(pass.sums, block)[param];
-          beta += workspace.beta(pass.sums, block)[param];
-        }
-        if (workspace.params == 0) sum_cells_of_param(p, CellSums<T>(p, pass.sums), param, gamma, beta);
+        sum_cells_of_param(p, CellSums<T>(p, pass.sums), param, gamma, beta);
         if (pass.grad_gamma != nullptr) pass.grad_gamma[param] = static_cast<ComputeOf<S>>(gamma);
         if (pass.grad_beta != nullptr) pass.grad_beta[param] = static_cast<ComputeOf<S>>(beta);
       }

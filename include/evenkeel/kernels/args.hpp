@@ -290,6 +290,14 @@ struct InferenceCoefficients {
   ComputeOf<S>* c[3];
 };
 
+/// to[i] = the sum over b of from[b stride + i], for i in [0, count). Nothing has room for more.
+template <typename S>
+struct SumBlocks {
+  const StatisticOf<S>* from;
+  Index count, blocks, stride;
+  ComputeOf<S>* to;
+};
+
 /// to[k width + i] = from[k] for i in [0, width).
 template <typename S>
 struct Spread {

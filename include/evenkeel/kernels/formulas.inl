@@ -33,7 +33,12 @@ EVENKEEL_WORD Finished<C> finish_sums(const Wide<C>& pivot, const Wide<C>& first
                                       const Wide<C>& share) {
   Finished<C> f;
   const Wide<C> shift = first * share;
-  two_sum(pivot, shift, f.mean, f.mean_low);
+  if constexpr (std::is_same_v<C, StatisticOf<C>>) {
+    two_sum(pivot, shift, f.mean, f.mean_low);
+  } else {  // the sums have no more digits
+    f.mean = pivot + shift;
+    f.mean_low = wide_all<C>(0);
+  }
   f.variance = not_negative(Wide<C>(fma(Wide<C>(Wide<C>() - first), shift, second))) * share;
   return f;
 }

@@ -28,6 +28,7 @@ namespace evenkeel::detail {
   X(void, coefficients, Coefficients)                       \
   X(void, inference_coefficients, InferenceCoefficients)    \
   X(void, spread, Spread)                                   \
+  X(void, sum_blocks, SumBlocks)                            \
   X(void, fold, Fold)
 
 /// The kernels of one scalar type and one instruction set.

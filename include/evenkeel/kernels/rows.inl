@@ -10,6 +10,12 @@ template <typename C>
 inline constexpr Index kMostRows = 4 * kLanes<C>;
 inline constexpr Index kShortRow = 16;
 
+/// Whether rows are streamed: those that fill lines of the cache, or are worth two ends that do not.
+template <typename S>
+EVENKEEL_WORD bool streams_rows(bool stream, const S* out, Index n, Index stride) {
+  return stream && (n >= 16 * kCacheLine<S> || fills_lines(out, n, stride));
+}
+
 /// y = ((x - center) scale + shift) gamma + beta of some rows.
 template <typename C>
 struct RowTerms {
@@ -56,35 +62,63 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
   const auto rest = first_lanes<C>(n - whole);
   const C share = C(C(1) / from_count<C>(n));
   V sums[kMostRows<C>], squares[kMostRows<C>];
-  for (Index t = m; t < (m + L - 1) / L * L; ++t) {
+  for (Index t = m; t < (m + L - 1) / L * L; ++t) {  // whole vectors of rows are added up
     sums[t] = squares[t] = zero;
     terms.center[t] = C(0);
   }
-  const auto sum_about = [&](const S* p, const V& center, V& first, V& second) EVENKEEL_WORD_LAMBDA {
-    first = second = zero;
-    const auto add = [&](const V& d) EVENKEEL_WORD_LAMBDA {
-      first = V(first + d);
-      second = fma(d, d, second);
-    };
-    if constexpr (kVectors > 0) {
+  const auto add = [&](const V& d, V& first, V& second) EVENKEEL_WORD_LAMBDA {
+    first = V(first + d);
+    second = fma(d, d, second);
+  };
+  // Four rows at a time about terms.center, so that no sum waits for the one before; the last one again where there
+  // are fewer.
+  const auto sum_all = [&](bool squares_too) EVENKEEL_WORD_LAMBDA {
+    for (Index r = 0; r < m; r += 4) {
+      const Index last = m - 1, r1 = r + 1 < m ? r + 1 : last, r2 = r + 2 < m ? r + 2 : last, r3 = r + 3 < m ? r + 3 : last;
+      const S *p0 = x + r * a.stride, *p1 = x + r1 * a.stride, *p2 = x + r2 * a.stride, *p3 = x + r3 * a.stride;
+      const V c0 = all(C(terms.center[r])), c1 = all(C(terms.center[r1])), c2 = all(C(terms.center[r2])), c3 = all(C(terms.center[r3]));
+      V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
+      const auto step = [&](Index i) EVENKEEL_WORD_LAMBDA {
+        add(V(load(p0 + i) - c0), f0, s0);
+        add(V(load(p1 + i) - c1), f1, s1);
+        add(V(load(p2 + i) - c2), f2, s2);
+        add(V(load(p3 + i) - c3), f3, s3);
+      };
+      if constexpr (kVectors > 0) {
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) add(V(load(p + j * L) - center));
-    } else {
-      for (Index i = 0; i < whole; i += L) add(V(load(p + i) - center));
-      if (whole < n) add(keep(V(load(p + whole, rest) - center), rest));
+        for (int j = 0; j < kVectors; ++j) step(j * L);
+      } else {
+        for (Index i = 0; i < whole; i += L) step(i);
+        if (whole < n) {
+          add(keep(V(load(p0 + whole, rest) - c0), rest), f0, s0);
+          add(keep(V(load(p1 + whole, rest) - c1), rest), f1, s1);
+          add(keep(V(load(p2 + whole, rest) - c2), rest), f2, s2);
+          add(keep(V(load(p3 + whole, rest) - c3), rest), f3, s3);
+        }
+      }
+      sums[r] = f0;
+      sums[r1] = f1;
+      sums[r2] = f2;
+      sums[r3] = f3;
+      if (!squares_too) continue;
+      squares[r] = s0;
+      squares[r1] = s1;
+      squares[r2] = s2;
+      squares[r3] = s3;
     }
   };
-  V ignored;
-  for (Index r = 0; r < m; ++r) {
-    const S* p = x + r * a.stride;
-    sum_about(p, all(static_cast<C>(*p)), sums[r], ignored);
+  if (a.rms) {
+    for (Index r = 0; r < m; ++r) terms.center[r] = C(0);
+  } else {
+    for (Index r = 0; r < m; ++r) terms.center[r] = static_cast<C>(x[r * a.stride]);
+    sum_all(false);
+    for (Index t = 0; t < m; t += L) {
+      store(terms.center + t, V(fma(transposed_totals(sums + t), all(share), load(terms.center + t))));
+    }
   }
-  for (Index t = 0; t < m; t += L) store(terms.scale + t, V(transposed_totals(sums + t) * all(share)));
-  for (Index r = 0; r < m; ++r) {
-    const S* p = x + r * a.stride;
-    terms.center[r] = a.rms ? C(0) : C(static_cast<C>(*p) + terms.scale[r]);
-    sum_about(p, all(C(terms.center[r])), sums[r], squares[r]);
-    if (a.rms) sums[r] = zero;
+  sum_all(true);
+  if (a.rms) {
+    for (Index r = 0; r < m; ++r) sums[r] = zero;
   }
   std::uint64_t out = 0;
   for (Index t = 0; t < m; t += L) {
@@ -136,7 +170,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
   constexpr Index L = kLanes<C>;
   const Index n = kVectors > 0 ? kVectors * L : a.n, whole = n / L * L, stride = a.stride;
   const C *gamma = a.gamma, *beta = a.beta;
-  const bool stream_it = a.stream;
+  const bool stream_it = a.stream && fills_lines(a.y, n, stride);
   const V one = all(C(1)), zero = all(C(0));
   const auto value = [&](const V& v, Index r, const V& g, const V& b) EVENKEEL_WORD_LAMBDA {
     return fma(fma(as_computed(V(v - all(C(terms.center[r])))), all(C(terms.scale[r])), all(C(terms.shift[r]))), g, b);
@@ -242,9 +276,10 @@ Index normalize_rows(const NormalizeRows<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>, kLine = kCacheLine<C>;
   constexpr int kLineVectors = static_cast<int>(kLine / L);
+  const bool streams = streams_rows(a.stream, a.y, a.n, a.stride);
   const bool is_line = L > 1 && a.n == kLine, is_short = a.n <= kShortRow * L;
   const bool has_options = a.skip != nullptr || a.epilogue.residual != nullptr || a.epilogue.activation.active ||
-                           !(a.gamma_offset == C(0)) || (a.stream && !fills_lines(a.y, a.n, a.stride));
+                           !(a.gamma_offset == C(0)) || (streams && !fills_lines(a.y, a.n, a.stride));
   const Index near = 2048 / a.n / L * L;
   const Index at_once = near > kMostRows<C> ? kMostRows<C> : near > L ? near : L;
   RowTerms<C> terms;
@@ -312,13 +347,14 @@ EVENKEEL_CALL bool param_sums_in_range(const RowGradients<S>& a, const ComputeOf
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
   if constexpr (Range<C>::kBounded) {
-    unsigned out = 0;
-    for (Index i = 0; i < a.n; i += L) {
-      const auto lanes = first_lanes<C>(a.n - i < L ? a.n - i : L);
-      const Wide<C> size = magnitude(widen(load(sums + i, lanes))) + magnitude(widen(load(sums + a.n + i, lanes)));
-      out |= outside(size, Range<C>::kLowSum, Range<C>::kHighSum) & ~zeros(size);
-    }
-    return out == 0;
+    Flags<C> out{};
+    const auto check = [&](const Vec<C>& gamma, const Vec<C>& beta) EVENKEEL_WORD_LAMBDA {
+      out = out | sizes_outside(gamma, beta, Range<C>::kLowSum, Range<C>::kHighSum);
+    };
+    Index i = 0;
+    for (; i + L <= a.n; i += L) check(load(sums + i), load(sums + a.n + i));
+    if (i < a.n) check(load(sums + i, first_lanes<C>(a.n - i)), load(sums + a.n + i, first_lanes<C>(a.n - i)));
+    return !any(out);
   }
   return true;
 }
@@ -390,8 +426,34 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
 
   V sums[L], sums_xhat[L];
   W sum_dy = wide_all<C>(0), sum_dy_xhat = sum_dy;
-  for (Index r = 0; r < L; ++r) sums[r] = sums_xhat[r] = zero;
-  for (Index strip = 0; strip < n; strip += kRowStrip * L) {
+  for (Index r = m; r < L; ++r) sums[r] = sums_xhat[r] = zero;
+  if constexpr (kVectors > 0) {
+    V w[kVectors], g[kVectors], b[kVectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      w[j] = gamma == nullptr ? one : load(gamma + j * L);
+      g[j] = sums_before == nullptr ? zero : load(sums_before + j * L);
+      b[j] = sums_before == nullptr ? zero : load(sums_before + n + j * L);
+    }
+    for (Index r = 0; r < m; ++r) {
+      const CentredRow<V> c = centred(r);
+      V s = zero, t = zero;
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) {
+        add_gradients(load(x + r * stride + j * L), load(dy + r * stride + j * L), w[j], c, s, t, g[j], b[j]);
+      }
+      sums[r] = s;
+      sums_xhat[r] = t;
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      store(new_sums + j * L, g[j]);
+      store(new_sums + n + j * L, b[j]);
+    }
+    sum_dy = widen(transposed_totals(sums));
+    sum_dy_xhat = widen(transposed_totals(sums_xhat));
+  }
+  for (Index strip = 0; kVectors == 0 && strip < n; strip += kRowStrip * L) {
     const Index strip_end = n - strip < kRowStrip * L ? n : strip + kRowStrip * L;
     // Of kRows rows from r on, which share what belongs to a feature.
     const auto add_rows = [&](auto count, Index r) EVENKEEL_WORD_LAMBDA {
@@ -418,27 +480,37 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
         store(new_sums + i, g, lanes...);
         store(new_sums + n + i, b, lanes...);
       };
-      const auto keep_sums = [&]() EVENKEEL_WORD_LAMBDA {
-        const auto join = [&](Index k, V& s, V& t) EVENKEEL_WORD_LAMBDA {
-          sums[k] = V(sums[k] + s);
-          sums_xhat[k] = V(sums_xhat[k] + t);
-          s = t = zero;
-        };
-        join(r, s0, t0);
-        if (kRows > 1) join(r + 1, s1, t1);
-        if (kRows > 2) {
-          join(r + 2, s2, t2);
-          join(r + 3, s3, t3);
-        }
+      V sum0 = zero, sum1 = zero, sum2 = zero, sum3 = zero, xhat0 = zero, xhat1 = zero, xhat2 = zero, xhat3 = zero;
+      const auto join = [&](V& all_s, V& s, V& all_t, V& t) EVENKEEL_WORD_LAMBDA {
+        all_s = V(all_s + s);
+        all_t = V(all_t + t);
+        s = t = zero;
       };
       const Index end = strip_end < whole ? strip_end : whole;
-      for (Index i = strip; i < end;) {
+      for (Index i = strip; i < strip_end;) {
         for (const Index stop = end - i < kShortParamSum * L ? end : i + kShortParamSum * L; i < stop; i += L) step(i);
-        keep_sums();
+        if (i == whole && whole < n) {
+          step(whole, rest);
+          i = n;
+        }
+        join(sum0, s0, xhat0, t0);
+        if (kRows > 1) join(sum1, s1, xhat1, t1);
+        if (kRows > 2) {
+          join(sum2, s2, xhat2, t2);
+          join(sum3, s3, xhat3, t3);
+        }
       }
-      if (strip_end == n && whole < n) {
-        step(whole, rest);
-        keep_sums();
+      sums[r] = sum0;
+      sums_xhat[r] = xhat0;
+      if (kRows > 1) {
+        sums[r + r1] = sum1;
+        sums_xhat[r + r1] = xhat1;
+      }
+      if (kRows > 2) {
+        sums[r + r2] = sum2;
+        sums[r + r3] = sum3;
+        sums_xhat[r + r2] = xhat2;
+        sums_xhat[r + r3] = xhat3;
       }
     };
     Index r = 0;
@@ -451,7 +523,6 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
     for (; r < m; ++r) add_rows(std::integral_constant<int, 1>(), r);
     sum_dy = W(sum_dy + widen(transposed_totals(sums)));
     sum_dy_xhat = W(sum_dy_xhat + widen(transposed_totals(sums_xhat)));
-    for (r = 0; r < L; ++r) sums[r] = sums_xhat[r] = zero;
   }
 
   const W share = wide_all<C>(T(T(1) / from_count<T>(n)));
@@ -465,7 +536,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   }
 
   summed();
-  const bool streams = a.stream;
+  const bool streams = streams_rows(a.stream, a.dx, n, stride);
   Index outside_count = 0;
   for (Index r = 0; r < m; ++r) {
     const bool is_outside = (out >> static_cast<unsigned>(r) & 1) != 0;

@@ -105,3 +105,20 @@ void fold(const Fold<S>& a) {
     a.to[k] = rest;
   }
 }
+
+template <typename S>
+void sum_blocks(const SumBlocks<S>& a) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  Index i = 0;
+  for (; i + kLanes<C> <= a.count; i += kLanes<C>) {
+    Wide<C> sum = load_wide<C>(a.from + i);
+    for (Index b = 1; b < a.blocks; ++b) sum = Wide<C>(sum + load_wide<C>(a.from + b * a.stride + i));
+    store(a.to + i, narrow<C>(sum));
+  }
+  for (; i < a.count; ++i) {
+    T sum = a.from[i];
+    for (Index b = 1; b < a.blocks; ++b) sum = T(sum + a.from[b * a.stride + i]);
+    a.to[i] = static_cast<C>(sum);
+  }
+}

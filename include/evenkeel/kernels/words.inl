@@ -127,6 +127,15 @@ template <typename W>
 EVENKEEL_WORD unsigned less(const W& a, const W& b) {
   return a < b ? 1 : 0;
 }
+/// Set where |a| + |b| is neither 0 nor between low and high.
+template <typename C>
+using Flags = bool;
+template <typename C>
+EVENKEEL_WORD bool sizes_outside(const C& a, const C& b, double low, double high) {
+  const double size = std::fabs(static_cast<double>(a)) + std::fabs(static_cast<double>(b));
+  return !is_zero(size) && !is_between(size, low, high);
+}
+EVENKEEL_WORD bool any(bool flags) { return flags; }
 
 #else
 
@@ -545,6 +554,21 @@ EVENKEEL_WORD unsigned zeros(const FF& a) { return zeros(a.low) | zeros(a.high) 
 /// A bit for each lane where a < b.
 EVENKEEL_WORD unsigned less(D a, D b) { return bits_of_lanes(a < b); }
 EVENKEEL_WORD unsigned less(const FF& a, const FF& b) { return less(a.low, b.low) | less(a.high, b.high) << kLanes<double>; }
+
+/// Set where |a| + |b| is neither 0 nor between low and high.
+template <typename C>
+using Flags = typename Registers<C>::Int;
+EVENKEEL_WORD F magnitude(F a) { return (F)((IntF)a & (std::numeric_limits<std::int32_t>::max)()); }
+EVENKEEL_WORD IntF sizes_outside(F a, F b, double low, double high) {
+  const IntF bits = (IntF)(magnitude(a) + magnitude(b));
+  return (bits != 0) & ~(((IntF)all(static_cast<float>(low)) < bits) & (bits < (IntF)all(static_cast<float>(high))));
+}
+EVENKEEL_WORD IntD sizes_outside(D a, D b, double low, double high) {
+  const IntD bits = (IntD)(magnitude(a) + magnitude(b));
+  return (bits != 0) & ~(((IntD)all(low) < bits) & (bits < (IntD)all(high)));
+}
+EVENKEEL_WORD bool any(IntD flags) { return bits_of_lanes(flags != 0) != 0; }
+EVENKEEL_WORD bool any(IntF flags) { return any((IntD)flags); }
 
 // Sums of lanes.
 
