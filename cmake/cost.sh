@@ -117,7 +117,7 @@ measure() {
     tail -n 1 "$scratch/time"
   else
     local TIMEFORMAT='%U %S 0'
-    { time "$@" >&2; } 2>&1
+    { time "$@" 2>&3; } 3>&2 2>&1
   fi
 }
 

@@ -17,6 +17,9 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
 
   demo [ARGUMENT...]   build and run the digit classifier, e.g. demo --steps 10
   test [ARGUMENT...]   build and run the tests; arguments go to ctest, e.g. test -R LayerNorm
+  test-all [ARGUMENT...]
+                       those of other instruction sets, ways to compile and packaging too,
+                       e.g. test-all -L consume
   bench [ARGUMENT...]  build and run the benchmarks, e.g. bench --benchmark_filter=layer_norm
   compare [ARGUMENT...]
                        build and run the comparison with oneDNN, PyTorch and Eigen expressions,
@@ -94,9 +97,10 @@ need() {
   "${as_root[@]}" apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Configures build/$1 with only EVENKEEL_$2 on, and builds the targets $3...
+# Configures build/$1 with only EVENKEEL_$2 on and with the options in cmake_options, and builds the targets $3...
+cmake_options=()
 build() {
-  local directory=$root/build/$1 part=$2 other options=()
+  local directory=$root/build/$1 part=$2 other options=(${cmake_options[@]+"${cmake_options[@]}"})
   shift 2
   for other in BUILD_TESTS BUILD_BENCHMARKS BUILD_EXAMPLES BENCHMARK_PEERS; do
     options+=("-DEVENKEEL_$other=$([[ $other == "$part" ]] && echo ON || echo OFF)")
@@ -121,7 +125,10 @@ demo() {
   exec bin/digits ${arguments[@]+"${arguments[@]}"}
 }
 
+# run_tests DEEP [ARGUMENT...]: with the tests that take minutes where DEEP is ON.
 run_tests() {
+  cmake_options=(-DEVENKEEL_DEEP_TESTS="$1" -DEVENKEEL_COMPILED=ON)
+  shift
   need g++ cmake ninja-build libeigen3-dev libgtest-dev
   build test BUILD_TESTS all
   say "Running the tests"
@@ -193,7 +200,8 @@ command=${1:-help}
 [[ $# -eq 0 ]] || shift
 case $command in
   demo) demo "$@" ;;
-  test) run_tests "$@" ;;
+  test) run_tests OFF "$@" ;;
+  test-all) run_tests ON "$@" ;;
   bench) bench "$@" ;;
   compare) compare "$@" ;;
   errors) errors "$@" ;;
