@@ -10,3 +10,12 @@ if(NOT TARGET Eigen3::Eigen)
 endif()
 
 include("${CMAKE_CURRENT_LIST_DIR}/evenkeelTargets.cmake")
+
+foreach(component IN LISTS evenkeel_FIND_COMPONENTS)
+  if(TARGET evenkeel::${component})
+    set(evenkeel_${component}_FOUND TRUE)
+  elseif(evenkeel_FIND_REQUIRED_${component})
+    set(evenkeel_FOUND FALSE)
+    set(evenkeel_NOT_FOUND_MESSAGE "evenkeel was installed without '${component}' (for compiled: with -DEVENKEEL_COMPILED=ON)")
+  endif()
+endforeach()

@@ -9,9 +9,14 @@ else()
 endif()
 # INCLUDES: those who build with a CMake that has no file sets find the headers by it.
 install(TARGETS evenkeel EXPORT evenkeelTargets ${headers} INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+set(any_architecture ARCH_INDEPENDENT)
+if(EVENKEEL_COMPILED)
+  install(TARGETS evenkeel_compiled EXPORT evenkeelTargets)
+  set(any_architecture)
+endif()
 install(EXPORT evenkeelTargets NAMESPACE evenkeel:: DESTINATION ${package_dir})
 
-write_basic_package_version_file(evenkeelConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+write_basic_package_version_file(evenkeelConfigVersion.cmake COMPATIBILITY SameMinorVersion ${any_architecture})
 install(FILES cmake/evenkeelConfig.cmake ${PROJECT_BINARY_DIR}/evenkeelConfigVersion.cmake DESTINATION ${package_dir})
 
 # By relative paths, since the prefix may move; the directories that they are between may have been given as absolute.

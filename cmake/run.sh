@@ -17,6 +17,9 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
 
   demo [ARGUMENT...]   build and run the digit classifier, e.g. demo --steps 10
   test [ARGUMENT...]   build and run the tests; arguments go to ctest, e.g. test -R LayerNorm
+  test-all [ARGUMENT...]
+                       those of other instruction sets, ways to compile and packaging too,
+                       e.g. test-all -L consume
   bench [ARGUMENT...]  build and run the benchmarks, e.g. bench --benchmark_filter=layer_norm
   compare [ARGUMENT...]
                        build and run the comparison with oneDNN, PyTorch and Eigen expressions,
@@ -25,6 +28,9 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
   errors [--output DIR]
                        print the errors of the same libraries on inputs that are hard to
                        normalize; writes errors.md to DIR, build/errors unless it is given
+  cost [ARGUMENT...]   measure compile time, code and the instructions of a small call against their
+                       budgets, e.g. cost --repetitions 1 --only batch; writes cost.md to
+                       build/cost, or DIR with --output DIR
   matrix [NAME...]     run the tests as other compilers and for other machines build them, all or
                        of these: clang16 libcxx aarch64 i686 mingw, and where EVENKEEL_EIGEN_DIR
                        is an unpacked Eigen, eigen, which takes one in CMAKE_PREFIX_PATH too
@@ -91,9 +97,10 @@ need() {
   "${as_root[@]}" apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Configures build/$1 with only EVENKEEL_$2 on, and builds the targets $3...
+# Configures build/$1 with only EVENKEEL_$2 on and with the options in cmake_options, and builds the targets $3...
+cmake_options=()
 build() {
-  local directory=$root/build/$1 part=$2 other options=()
+  local directory=$root/build/$1 part=$2 other options=(${cmake_options[@]+"${cmake_options[@]}"})
   shift 2
   for other in BUILD_TESTS BUILD_BENCHMARKS BUILD_EXAMPLES BENCHMARK_PEERS; do
     options+=("-DEVENKEEL_$other=$([[ $other == "$part" ]] && echo ON || echo OFF)")
@@ -118,7 +125,10 @@ demo() {
   exec bin/digits ${arguments[@]+"${arguments[@]}"}
 }
 
+# run_tests DEEP [ARGUMENT...]: with the tests that take minutes where DEEP is ON.
 run_tests() {
+  cmake_options=(-DEVENKEEL_DEEP_TESTS="$1" -DEVENKEEL_COMPILED=ON)
+  shift
   need g++ cmake ninja-build libeigen3-dev libgtest-dev
   build test BUILD_TESTS all
   say "Running the tests"
@@ -160,65 +170,10 @@ errors() {
   exec "$root/build/errors/bin/evenkeel_errors" --output "$root/build/errors" "$@"
 }
 
-# tests_of NAME [CMAKE OPTION...]: builds the tests in build/matrix/NAME.
-tests_of() {
-  local name=$1
-  shift
-  say "matrix: $name"
-  cmake -S "$root" -B "$root/build/matrix/$name" -G Ninja -DCMAKE_BUILD_TYPE=Release -DEVENKEEL_WERROR=ON \
-    -DEVENKEEL_BUILD_BENCHMARKS=OFF -DEVENKEEL_BUILD_EXAMPLES=OFF "$@" >/dev/null
-  cmake --build "$root/build/matrix/$name" --parallel "$jobs"
-}
-
-# tests_for NAME SYSTEM PROCESSOR COMPILER [CMAKE OPTION...]: the same for another machine. What they need besides is
-# built from source, since packages are of this machine.
-tests_for() {
-  local name=$1 system=$2 processor=$3 compiler=$4
-  shift 4
-  tests_of "$name" -DCMAKE_SYSTEM_NAME="$system" -DCMAKE_SYSTEM_PROCESSOR="$processor" \
-    -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_C_COMPILER="${compiler/g++/gcc}" "${from_source[@]}" "$@"
-}
-from_source=(-DEVENKEEL_GOOGLETEST_DIR=/usr/src/googletest -DEVENKEEL_EIGEN_DIR=/usr/include/eigen3)
-
-matrix() {
-  local name
-  [[ $# -gt 0 ]] || set -- clang16 libcxx aarch64 i686 mingw ${EVENKEEL_EIGEN_DIR:+eigen}
-  need g++ cmake ninja-build libeigen3-dev libgtest-dev
-  for name in "$@"; do
-    case $name in
-      clang16)
-        need clang-16
-        tests_of clang16 -DCMAKE_CXX_COMPILER=clang++-16
-        ;;
-      libcxx)
-        need clang-16 libc++-16-dev libc++abi-16-dev
-        tests_of libcxx -DCMAKE_CXX_COMPILER=clang++-16 -DCMAKE_CXX_FLAGS=-stdlib=libc++ "${from_source[@]}"
-        ;;
-      eigen)
-        [[ -n ${EVENKEEL_EIGEN_DIR:-}${CMAKE_PREFIX_PATH:-} ]] ||
-          fail "eigen: EVENKEEL_EIGEN_DIR must be the directory of an unpacked Eigen, or CMAKE_PREFIX_PATH that of an installed one"
-        tests_of eigen -DEVENKEEL_EIGEN_DIR="${EVENKEEL_EIGEN_DIR:-}"
-        ;;
-      aarch64)
-        need g++-aarch64-linux-gnu qemu-user
-        tests_for aarch64 Linux aarch64 aarch64-linux-gnu-g++ \
-          '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
-        ;;
-      i686)
-        need g++-i686-linux-gnu
-        tests_for i686 Linux i686 i686-linux-gnu-g++ '-DCMAKE_CXX_FLAGS=-msse2 -mfpmath=sse' \
-          '-DCMAKE_CROSSCOMPILING_EMULATOR=/usr/i686-linux-gnu/lib/ld-linux.so.2;--library-path;/usr/i686-linux-gnu/lib'
-        ;;
-      mingw)
-        need g++-mingw-w64-x86-64-posix wine64
-        export WINEDEBUG=-all
-        tests_for mingw Windows x86_64 x86_64-w64-mingw32-g++-posix -DCMAKE_EXE_LINKER_FLAGS=-static \
-          -DCMAKE_CROSSCOMPILING_EMULATOR=/usr/lib/wine/wine64
-        ;;
-      *) fail "matrix has no '$name'" ;;
-    esac
-    ctest --test-dir "$root/build/matrix/$name" --output-on-failure --no-tests=error --parallel "$jobs"
-  done
+cost() {
+  need g++ libeigen3-dev
+  (need valgrind) || say "Going on without valgrind: instructions are not counted"
+  exec bash "$root/cmake/cost.sh" "$@"
 }
 
 # The version, which stands in base/config.hpp alone.
@@ -246,13 +201,15 @@ command=${1:-help}
 [[ $# -eq 0 ]] || shift
 case $command in
   demo) demo "$@" ;;
-  test) run_tests "$@" ;;
+  test) run_tests OFF "$@" ;;
+  test-all) run_tests ON "$@" ;;
   bench) bench "$@" ;;
   compare) compare "$@" ;;
   errors) errors "$@" ;;
-  matrix) matrix "$@" ;;
+  cost) cost "$@" ;;
+  matrix) exec bash "$root/cmake/matrix.sh" "$@" ;;
   docs) docs "$@" ;;
-  install) need "$@" ;; # for .ci/run
+  install) need "$@" ;; # for .ci/run and matrix.sh
   help | -h | --help) usage ;;
   *)
     usage >&2

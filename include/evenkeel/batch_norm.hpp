@@ -1,5 +1,8 @@
 #pragma once
 
+#include "evenkeel/base/config.hpp"
+#if EVENKEEL_IS_SUPPORTED
+
 #include <optional>
 
 #include "evenkeel/core/layer.hpp"
@@ -35,15 +38,16 @@ EVENKEEL_OUTLINE Partition batch_norm_partition(const Caller& caller, const Argu
 }
 
 template <typename S>
-void batch_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a, Index channels,
-                        const BatchNormOptions& options, Moments<StatisticOf<S>>* moments) {
+void batch_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
+                        Index channels, const BatchNormOptions& options, Moments<StatisticOf<S>>* moments) {
   const Partition p = batch_norm_partition(caller, a.x, channels, options, true);
   call_forward<Sets::channels, S>(caller, loops, a, p, options.epsilon, moments);
 }
 
 template <typename S>
-void batch_norm_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a, const Argument& mean,
-                      const Argument& variance, Index expected, const BatchNormOptions& options) {
+void batch_norm_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
+                      const Argument& mean, const Argument& variance, Index expected,
+                      const BatchNormOptions& options) {
   const Partition p = batch_norm_partition(caller, a.x, expected, options, false);
   const Index channels = p.params();
   check_param(caller, mean, channels);
@@ -71,11 +75,12 @@ void batch_norm_infer(const Caller& caller, const ParallelFor& loops, const Forw
 /// Source       Ioffe, Szegedy 2015, algorithm 1.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void batch_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
-                        const BatchNormOptions& options, Y&& y, Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
+                        const BatchNormOptions& options, Y&& y,
+                        Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
   const detail::Caller caller{"", "batch_norm_forward"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::batch_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, -1, options,
-                                                  &moments);
+  detail::batch_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, -1,
+                                                  options, &moments);
 }
 
 /// The gradients of batch_norm_forward, from the moments that it left.
@@ -92,14 +97,15 @@ void batch_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void batch_norm_backward(const Device& device, const X& x, const Dy& dy, const Gamma& gamma,
-                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments, const BatchNormOptions& options,
-                         Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
+                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments,
+                         const BatchNormOptions& options, Dx&& dx, GradGamma&& grad_gamma,
+                         GradBeta&& grad_beta) {
   const detail::Caller caller{"", "batch_norm_backward"};
   const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
   const auto p = detail::batch_norm_partition(caller, a.x, -1, options, false);
   Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
-  detail::call_backward<detail::Sets::channels, detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
-                                                                     p, moments, workspace);
+  detail::call_backward<detail::Sets::channels, detail::ScalarOf<X>>(
+      caller, detail::ParallelFor(device, a.x.size()), a, p, moments, workspace);
 }
 
 /// Normalizes each channel of x with statistics that are given.
@@ -121,7 +127,8 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
   const detail::Caller caller{"", "batch_norm_infer"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
   detail::batch_norm_infer<detail::ScalarOf<X>>(
-      caller, detail::ParallelFor(device, a.x.size()), a, detail::param_argument<Param>(caller, "running_mean", running_mean),
+      caller, detail::ParallelFor(device, a.x.size()), a,
+      detail::param_argument<Param>(caller, "running_mean", running_mean),
       detail::param_argument<Param>(caller, "running_var", running_var), -1, options);
 }
 
@@ -151,8 +158,8 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
 
   /// For so many channels: gamma 1, beta 0, running mean 0 and variance 1.
   explicit BatchNorm(Index channels, BatchNormOptions options = {})
-      : Base(constructor(), options.epsilon, detail::check_positive(constructor(), "channels", channels), options.affine,
-             options.affine),
+      : Base(constructor(), options.epsilon, detail::check_positive(constructor(), "channels", channels),
+             options.affine, options.affine),
         channels_(channels),
         options_(options),
         running_(options.track_running_stats ? channels : 0) {
@@ -181,10 +188,11 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
  private:
   static constexpr const char* kScope = "BatchNorm::";
   static constexpr detail::Caller constructor() { return {"BatchNorm::", "BatchNorm"}; }
-  using Call = void (*)(const detail::Caller&, const detail::ParallelFor&, const detail::ForwardArguments&, Index,
-                        const BatchNormOptions&, Moments<typename Base::Statistic>*);
+  using Call = void (*)(const detail::Caller&, const detail::ParallelFor&, const detail::ForwardArguments&,
+                        Index, const BatchNormOptions&, Moments<typename Base::Statistic>*);
 
-  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) {
+  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                    const detail::ForwardArguments& a) {
     if (options_.track_running_stats) {
       detail::check_size(caller, "running_mean", running_.mean.size(), channels_);
       detail::check_size(caller, "running_var", running_.variance.size(), channels_);
@@ -199,25 +207,30 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
     }
   }
 
-  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::BackwardArguments& a) {
+  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                     const detail::BackwardArguments& a) {
     this->check_x(caller, a.x);
     const auto p = detail::batch_norm_partition(caller, a.x, -1, options_, false);
-    detail::call_backward<detail::Sets::channels, Scalar>(caller, loops, a, p, this->moments_, this->workspace_);
+    detail::call_backward<detail::Sets::channels, Scalar>(caller, loops, a, p, this->moments_,
+                                                          this->workspace_);
   }
 
-  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) const {
+  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                  const detail::ForwardArguments& a) const {
     if (infer_by_batch_ != nullptr) return infer_by_batch_(caller, loops, a, channels_, options_, nullptr);
-    detail::batch_norm_infer<Scalar>(caller, loops, a,
-                                     detail::param_argument<Param>(caller, "running_mean", running_.mean),
-                                     detail::param_argument<Param>(caller, "running_var", running_.variance), channels_,
-                                     options_);
+    detail::batch_norm_infer<Scalar>(
+        caller, loops, a, detail::param_argument<Param>(caller, "running_mean", running_.mean),
+        detail::param_argument<Param>(caller, "running_var", running_.variance), channels_, options_);
   }
 
   Index channels_;
   BatchNormOptions options_;
   detail::RunningStatistics<Param> running_;
-  Call infer_by_batch_ = nullptr;  // where nothing is tracked; a pointer, so that inference alone compiles no training
+  Call infer_by_batch_ =
+      nullptr;  // where nothing is tracked; a pointer, so that inference alone compiles no training
 };
 
 EVENKEEL_END
 }  // namespace evenkeel
+
+#endif  // EVENKEEL_IS_SUPPORTED

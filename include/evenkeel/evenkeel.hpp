@@ -1,6 +1,11 @@
 #pragma once
 
+#include "evenkeel/base/config.hpp"
+#if EVENKEEL_IS_SUPPORTED
+
 #include "evenkeel/batch_norm.hpp"
 #include "evenkeel/group_norm.hpp"
 #include "evenkeel/layer_norm.hpp"
 #include "evenkeel/tensor_view.hpp"
+
+#endif  // EVENKEEL_IS_SUPPORTED

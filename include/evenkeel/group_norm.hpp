@@ -1,5 +1,8 @@
 #pragma once
 
+#include "evenkeel/base/config.hpp"
+#if EVENKEEL_IS_SUPPORTED
+
 #include "evenkeel/core/layer.hpp"
 
 namespace evenkeel {
@@ -26,8 +29,8 @@ EVENKEEL_OUTLINE void check_groups(const Caller& caller, Index groups, Index cha
 
 /// x's memory as samples, groups and channels, once they are seen to fit; expected < 0 for any number of
 /// channels.
-EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argument& x, Index groups, Index expected,
-                                                const GroupNormOptions& options) {
+EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argument& x, Index groups,
+                                                Index expected, const GroupNormOptions& options) {
   check_epsilon(caller, options.epsilon);
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   const int batch_axis = resolve_axis(caller, "batch_axis", options.batch_axis, x.shape);
@@ -42,16 +45,17 @@ EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argu
 }
 
 template <typename S>
-void group_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a, Index groups,
-                        Index channels, const GroupNormOptions& options, Moments<StatisticOf<S>>* moments) {
+void group_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
+                        Index groups, Index channels, const GroupNormOptions& options,
+                        Moments<StatisticOf<S>>* moments) {
   const Partition p = group_norm_partition(caller, a.x, groups, channels, options);
   call_forward<Sets::groups, S>(caller, loops, a, p, options.epsilon, moments);
 }
 
 template <typename S>
-void group_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a, Index groups,
-                         const GroupNormOptions& options, const Moments<StatisticOf<S>>& moments,
-                         Vector<StatisticOf<S>>& workspace) {
+void group_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
+                         Index groups, const GroupNormOptions& options,
+                         const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace) {
   const Partition p = group_norm_partition(caller, a.x, groups, -1, options);
   call_backward<Sets::groups, S>(caller, loops, a, p, moments, workspace);
 }
@@ -73,11 +77,12 @@ void group_norm_backward(const Caller& caller, const ParallelFor& loops, const B
 /// Source       Wu, He 2018, equations 1, 2 and 7.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void group_norm_forward(const Device& device, const X& x, Index groups, const Gamma& gamma, const Beta& beta,
-                        const GroupNormOptions& options, Y&& y, Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
+                        const GroupNormOptions& options, Y&& y,
+                        Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
   const detail::Caller caller{"", "group_norm_forward"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::group_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups, -1, options,
-                                                  &moments);
+  detail::group_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups,
+                                                  -1, options, &moments);
 }
 
 /// The gradients of group_norm_forward, from the moments that it left.
@@ -95,13 +100,14 @@ void group_norm_forward(const Device& device, const X& x, Index groups, const Ga
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void group_norm_backward(const Device& device, const X& x, const Dy& dy, Index groups, const Gamma& gamma,
-                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments, const GroupNormOptions& options,
-                         Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
+                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments,
+                         const GroupNormOptions& options, Dx&& dx, GradGamma&& grad_gamma,
+                         GradBeta&& grad_beta) {
   const detail::Caller caller{"", "group_norm_backward"};
   const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
   Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
-  detail::group_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups, options,
-                                                   moments, workspace);
+  detail::group_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups,
+                                                   options, moments, workspace);
 }
 
 /// group_norm_forward without moments.
@@ -110,8 +116,8 @@ void group_norm_infer(const Device& device, const X& x, Index groups, const Gamm
                       const GroupNormOptions& options, Y&& y) {
   const detail::Caller caller{"", "group_norm_infer"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::group_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups, -1, options,
-                                                  nullptr);
+  detail::group_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups,
+                                                  -1, options, nullptr);
 }
 
 /// Group normalization with its parameters.
@@ -135,8 +141,8 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
  public:
   /// For so many channels in groups of channels / groups neighbours.
   GroupNorm(Index groups, Index channels, GroupNormOptions options = {})
-      : Base(constructor(), options.epsilon, detail::check_positive(constructor(), "channels", channels), options.affine,
-             options.affine),
+      : Base(constructor(), options.epsilon, detail::check_positive(constructor(), "channels", channels),
+             options.affine, options.affine),
         groups_(groups),
         channels_(channels),
         options_(options) {
@@ -152,17 +158,21 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   static constexpr const char* kScope = "GroupNorm::";
   static constexpr detail::Caller constructor() { return {"GroupNorm::", "GroupNorm"}; }
 
-  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) {
+  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                    const detail::ForwardArguments& a) {
     detail::group_norm_forward<Scalar>(caller, loops, a, groups_, channels_, options_, &this->moments_);
     this->remember(a.x);
   }
 
-  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::BackwardArguments& a) {
+  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                     const detail::BackwardArguments& a) {
     this->check_x(caller, a.x);
-    detail::group_norm_backward<Scalar>(caller, loops, a, groups_, options_, this->moments_, this->workspace_);
+    detail::group_norm_backward<Scalar>(caller, loops, a, groups_, options_, this->moments_,
+                                        this->workspace_);
   }
 
-  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) const {
+  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                  const detail::ForwardArguments& a) const {
     detail::group_norm_forward<Scalar>(caller, loops, a, groups_, channels_, options_, nullptr);
   }
 
@@ -172,3 +182,5 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
 
 EVENKEEL_END
 }  // namespace evenkeel
+
+#endif  // EVENKEEL_IS_SUPPORTED

@@ -1,5 +1,8 @@
 #pragma once
 
+#include "evenkeel/base/config.hpp"
+#if EVENKEEL_IS_SUPPORTED
+
 #include <optional>
 #include <utility>
 #include <vector>
@@ -21,7 +24,8 @@ struct LayerNormOptions {
 namespace detail {
 
 /// x's memory as samples and features, once x is seen to have the normalized axes.
-EVENKEEL_OUTLINE Partition layer_norm_partition(const Caller& caller, const Argument& x, const Shape& normalized_shape,
+EVENKEEL_OUTLINE Partition layer_norm_partition(const Caller& caller, const Argument& x,
+                                                const Shape& normalized_shape,
                                                 const LayerNormOptions& options) {
   check_epsilon(caller, options.epsilon);
   const int axes = normalized_shape.rank();
@@ -83,18 +87,19 @@ void layer_norm_forward(const Device& device, const X& x, const std::vector<Inde
                         Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
   const detail::Caller caller{"", "layer_norm_forward"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, normalized_shape,
-                                                  options, &moments);
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+                                                  normalized_shape, options, &moments);
 }
 
 /// The same over one axis, as long as gamma.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
-                        const LayerNormOptions& options, Y&& y, Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
+                        const LayerNormOptions& options, Y&& y,
+                        Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
   const detail::Caller caller{"", "layer_norm_forward"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, Shape{gamma.size()},
-                                                  options, &moments);
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+                                                  Shape{gamma.size()}, options, &moments);
 }
 
 /// The gradients of layer_norm_forward, from the moments that it left.
@@ -113,26 +118,28 @@ template <typename Device, typename X, typename Dy, typename Gamma, typename Dx,
           typename GradBeta>
 void layer_norm_backward(const Device& device, const X& x, const Dy& dy,
                          const std::vector<Index>& normalized_shape, const Gamma& gamma,
-                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments, const LayerNormOptions& options,
-                         Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
+                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments,
+                         const LayerNormOptions& options, Dx&& dx, GradGamma&& grad_gamma,
+                         GradBeta&& grad_beta) {
   const detail::Caller caller{"", "layer_norm_backward"};
   const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
   Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
-  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, normalized_shape,
-                                                   options, moments, workspace);
+  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+                                                   normalized_shape, options, moments, workspace);
 }
 
 /// The same over one axis, as long as gamma.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void layer_norm_backward(const Device& device, const X& x, const Dy& dy, const Gamma& gamma,
-                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments, const LayerNormOptions& options,
-                         Dx&& dx, GradGamma&& grad_gamma, GradBeta&& grad_beta) {
+                         const Moments<StatisticOf<detail::ScalarOf<X>>>& moments,
+                         const LayerNormOptions& options, Dx&& dx, GradGamma&& grad_gamma,
+                         GradBeta&& grad_beta) {
   const detail::Caller caller{"", "layer_norm_backward"};
   const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
   Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
-  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, Shape{gamma.size()},
-                                                   options, moments, workspace);
+  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+                                                   Shape{gamma.size()}, options, moments, workspace);
 }
 
 /// layer_norm_forward without moments.
@@ -141,8 +148,8 @@ void layer_norm_infer(const Device& device, const X& x, const std::vector<Index>
                       const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y&& y) {
   const detail::Caller caller{"", "layer_norm_infer"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, normalized_shape,
-                                                  options, nullptr);
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+                                                  normalized_shape, options, nullptr);
 }
 
 /// The same over one axis, as long as gamma.
@@ -151,8 +158,8 @@ void layer_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
                       const LayerNormOptions& options, Y&& y) {
   const detail::Caller caller{"", "layer_norm_infer"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, Shape{gamma.size()},
-                                                  options, nullptr);
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+                                                  Shape{gamma.size()}, options, nullptr);
 }
 
 /// Layer normalization with its parameters.
@@ -204,17 +211,21 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
     return Shape(normalized_shape).size();
   }
 
-  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) {
+  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                    const detail::ForwardArguments& a) {
     detail::layer_norm_forward<Scalar>(caller, loops, a, normalized_shape_, options_, &this->moments_);
     this->remember(a.x);
   }
 
-  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::BackwardArguments& a) {
+  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                     const detail::BackwardArguments& a) {
     this->check_x(caller, a.x);
-    detail::layer_norm_backward<Scalar>(caller, loops, a, normalized_shape_, options_, this->moments_, this->workspace_);
+    detail::layer_norm_backward<Scalar>(caller, loops, a, normalized_shape_, options_, this->moments_,
+                                        this->workspace_);
   }
 
-  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops, const detail::ForwardArguments& a) const {
+  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                  const detail::ForwardArguments& a) const {
     detail::layer_norm_forward<Scalar>(caller, loops, a, normalized_shape_, options_, nullptr);
   }
 
@@ -224,3 +235,5 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
 
 EVENKEEL_END
 }  // namespace evenkeel
+
+#endif  // EVENKEEL_IS_SUPPORTED

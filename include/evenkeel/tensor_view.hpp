@@ -1,5 +1,8 @@
 #pragma once
 
+#include "evenkeel/base/config.hpp"
+#if EVENKEEL_IS_SUPPORTED
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -123,7 +126,8 @@ template <typename Scalar>
 TensorView<Scalar> view(Scalar* data, const Shape& shape, Layout layout = row_major) {
   if (shape.rank() == 0) detail::fail({"", "view"}, {"shape has rank 0, must have 1 to 8"});
   for (int axis = 0; axis < shape.rank(); ++axis) {
-    if (shape[axis] < 0) detail::fail({"", "view"}, {"dimension ", axis, " of ", shape.text(), " is negative"});
+    if (shape[axis] < 0)
+      detail::fail({"", "view"}, {"dimension ", axis, " of ", shape.text(), " is negative"});
   }
   detail::check_countable({"", "view"}, "shape", shape, sizeof(Scalar));
   return {data, shape, layout};
@@ -155,7 +159,7 @@ struct TensorArgument {
   template <typename Self>
   static auto view(const Caller&, const char*, Self& tensor) {
     using Element = std::remove_pointer_t<decltype(tensor.data())>;
-    Index extents[kRank];
+    Index extents[static_cast<std::size_t>(kRank)];
     for (int axis = 0; axis < kRank; ++axis)
       extents[axis] = tensor.dimension(static_cast<unsigned char>(axis));
     return TensorView<Element>{
@@ -311,8 +315,8 @@ struct Argument {
   const void* data = nullptr;
   Shape shape;
   Layout layout = row_major;
-  Index element = 0;               // bytes
-  void* output = nullptr;          // null for an input
+  Index element = 0;       // bytes
+  void* output = nullptr;  // null for an input
   const OutputType* type = nullptr;
 
   Index size() const { return shape.rank() == 0 ? 0 : shape.size(); }
@@ -352,7 +356,8 @@ inline constexpr OutputType kOutputType = {
 template <typename T>
 Argument output_argument(const Caller& caller, const char* name, T& value) {
   const auto view = ArgumentOf<T>::view(caller, name, value);
-  static_assert(!std::is_const_v<std::remove_pointer_t<decltype(view.data)>>, "evenkeel: an output must not be const");
+  static_assert(!std::is_const_v<std::remove_pointer_t<decltype(view.data)>>,
+                "evenkeel: an output must not be const");
   using Plain = std::remove_const_t<T>;  // a const view of memory that is not
   Argument a = argument_from(name, view);
   a.output = const_cast<Plain*>(&value);
@@ -380,7 +385,8 @@ EVENKEEL_OUTLINE void check_output(const Caller& caller, const Argument& out, co
   check_layout(caller, out, same);
   const bool has_shape = out.shape == same.shape;
   if (!has_shape && !out.type->resizable_to(same.shape)) {
-    fail(caller, {out.name, " is ", out.shape.text(), ", expected ", same.name, "'s shape ", same.shape.text()});
+    fail(caller,
+         {out.name, " is ", out.shape.text(), ", expected ", same.name, "'s shape ", same.shape.text()});
   }
   if (has_shape) check_not_null(caller, out);
   if (!(out.data == same.data && has_shape) && overlap(out, same)) {
@@ -397,3 +403,5 @@ inline void* prepare(const Argument& out, const Shape& shape) {
 
 EVENKEEL_END
 }  // namespace evenkeel::detail
+
+#endif  // EVENKEEL_IS_SUPPORTED

@@ -1,10 +1,18 @@
 #pragma once
 
-#if !defined(_MSVC_LANG) && __cplusplus < 201703L
+// One line where this cannot be compiled, and nothing after it.
+#if __cplusplus < 201703L && (!defined(_MSVC_LANG) || _MSVC_LANG < 201703L)
 #error "evenkeel needs C++17: compile with -std=c++17 or newer"
-#elif defined(_MSVC_LANG) && _MSVC_LANG < 201703L
-#error "evenkeel needs C++17: compile with /std:c++17 or newer"
+#define EVENKEEL_IS_SUPPORTED 0
 #else
+#include <Eigen/Core>
+#if !EIGEN_VERSION_AT_LEAST(3, 4, 0)
+#error "evenkeel needs Eigen 3.4 or newer"
+#define EVENKEEL_IS_SUPPORTED 0
+#else
+#define EVENKEEL_IS_SUPPORTED 1
+#endif
+#endif
 
 /// The version, as in major.minor.patch; see https://semver.org.
 #define EVENKEEL_VERSION_MAJOR 0
@@ -59,6 +67,4 @@
 #else
 #define EVENKEEL_BEGIN
 #define EVENKEEL_END
-#endif
-
 #endif

@@ -15,8 +15,10 @@ template <>
 struct Range<float> {
   static constexpr bool kBounded = true;
   static constexpr double kLowInvStd = 0x1p-50, kHighInvStd = 0x1p50;  // 1 / standard deviation
-  static constexpr double kLeastSize = 0x1p-60, kHighSize = 0x1p100;   // |mean(gamma dy)| + |mean(gamma dy xhat)|
-  static constexpr double kLowSum = 0x1p-100, kHighSum = 0x1p100;      // that over the variance; sums of a parameter
+  static constexpr double kLeastSize = 0x1p-60,
+                          kHighSize = 0x1p100;  // |mean(gamma dy)| + |mean(gamma dy xhat)|
+  static constexpr double kLowSum = 0x1p-100,
+                          kHighSum = 0x1p100;  // that over the variance; sums of a parameter
   // Sums of 0 may all have underflowed, which shows in no normal number while 1 / standard deviation is below this.
   static constexpr double kMostInvStdOfZero = 0x1p12, kLeastNumber = 0x1p-1000;
   static constexpr double kFarMean = 0x1p100;  // x - mean may overflow

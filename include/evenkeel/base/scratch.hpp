@@ -20,7 +20,7 @@ class Scratch {
   const T& operator[](std::ptrdiff_t i) const { return values_[i]; }
 
  private:
-  alignas(64) T values_[N];
+  alignas(64) T values_[static_cast<std::size_t>(N)];
 };
 
 template <typename T, std::ptrdiff_t N>

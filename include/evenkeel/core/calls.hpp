@@ -26,7 +26,8 @@ EVENKEEL_OUTLINE int resolve_axis(const Caller& caller, const char* name, Index 
 }
 
 EVENKEEL_OUTLINE void check_epsilon(const Caller& caller, double epsilon) {
-  if (!is_finite(epsilon) || epsilon < 0) fail(caller, {"epsilon is ", shown(epsilon), ", must be finite and >= 0"});
+  if (!is_finite(epsilon) || epsilon < 0)
+    fail(caller, {"epsilon is ", shown(epsilon), ", must be finite and >= 0"});
 }
 
 EVENKEEL_OUTLINE void check_momentum(const Caller& caller, const std::optional<double>& momentum) {
@@ -54,7 +55,8 @@ EVENKEEL_OUTLINE void check_channels(const Caller& caller, const Shape& shape, i
 /// gamma, beta or a running statistic: an argument of the type Param, of no elements where there is none.
 template <typename Param, typename T>
 Argument param_argument(const Caller& caller, const char* name, const T& values) {
-  static_assert(std::is_same_v<ScalarOf<T>, Param>, "evenkeel: parameters must be of the type ParamOf<Scalar>");
+  static_assert(std::is_same_v<ScalarOf<T>, Param>,
+                "evenkeel: parameters must be of the type ParamOf<Scalar>");
   return argument_from(name, ArgumentOf<T>::view(caller, name, values));
 }
 EVENKEEL_OUTLINE void check_param(const Caller& caller, const Argument& a, Index expected) {
@@ -113,7 +115,8 @@ EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loop
 /// Normalizes with statistics that are given, one a set.
 template <typename S>
 EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                                 const Argument& mean, const Argument& variance, const Partition& p, double epsilon) {
+                                 const Argument& mean, const Argument& variance, const Partition& p,
+                                 double epsilon) {
   check_forward(caller, a, p.params());
   check_apart(caller, a.y, mean);
   check_apart(caller, a.y, variance);
@@ -131,14 +134,16 @@ struct BackwardArguments {
 /// The argument of a gradient, or that of none.
 template <typename Param, typename Gradient>
 Argument gradient_argument(const Caller& caller, const char* name, Gradient* gradient) {
-  static_assert(std::is_same_v<ScalarOf<Gradient>, Param>, "evenkeel: gradients must be of the type ParamOf<Scalar>");
+  static_assert(std::is_same_v<ScalarOf<Gradient>, Param>,
+                "evenkeel: gradients must be of the type ParamOf<Scalar>");
   if (gradient != nullptr) return output_argument(caller, name, *gradient);
   Argument none;
   none.name = name;
   return none;
 }
 
-EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const BackwardArguments& a, Index params) {
+EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const BackwardArguments& a,
+                                               Index params) {
   register_bytes();
   if (a.dy.shape != a.x.shape) {
     fail(caller, {"dy is ", a.dy.shape.text(), ", expected x's shape ", a.x.shape.text()});
@@ -162,7 +167,8 @@ EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const Backw
 /// Moments are those of a forward call with so many sets.
 template <typename T>
 EVENKEEL_OUTLINE void check_moments(const Caller& caller, const Moments<T>& moments, Index sets) {
-  if (moments.size() != sets) fail(caller, {"moments has ", counted(moments.size(), "set"), ", expected ", sets});
+  if (moments.size() != sets)
+    fail(caller, {"moments has ", counted(moments.size(), "set"), ", expected ", sets});
   const auto check = [&](const char* name, const Vector<T>& array) {
     if (!moments.has_room(array, sets)) check_size(caller, name, array.size(), sets);
   };
@@ -173,8 +179,9 @@ EVENKEEL_OUTLINE void check_moments(const Caller& caller, const Moments<T>& mome
 
 /// dx and the gradients of gamma and beta. workspace grows as needed and is kept by the caller.
 template <Sets kSets, typename S>
-EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
-                                    const Partition& p, const Moments<StatisticOf<S>>& moments,
+EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loops,
+                                    const BackwardArguments& a, const Partition& p,
+                                    const Moments<StatisticOf<S>>& moments,
                                     Vector<StatisticOf<S>>& workspace) {
   using C = ComputeOf<S>;
   check_moments(caller, moments, p.sets());
@@ -205,15 +212,16 @@ EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loo
 
 /// The arguments of a call whose scalar type is x's.
 template <typename X, typename Gamma, typename Beta, typename Y>
-ForwardArguments forward_arguments(const Caller& caller, const X& x, const Gamma& gamma, const Beta& beta, Y& y) {
+ForwardArguments forward_arguments(const Caller& caller, const X& x, const Gamma& gamma, const Beta& beta,
+                                   Y& y) {
   using S = ScalarOf<X>;
   static_assert(std::is_same_v<ScalarOf<Y>, S>, "evenkeel: y must have x's scalar type");
   return {input_argument(caller, "x", x), param_argument<ParamOf<S>>(caller, "gamma", gamma),
           param_argument<ParamOf<S>>(caller, "beta", beta), output_argument(caller, "y", y)};
 }
 template <typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma, typename GradBeta>
-BackwardArguments backward_arguments(const Caller& caller, const X& x, const Dy& dy, const Gamma& gamma, Dx& dx,
-                                     GradGamma* grad_gamma, GradBeta* grad_beta) {
+BackwardArguments backward_arguments(const Caller& caller, const X& x, const Dy& dy, const Gamma& gamma,
+                                     Dx& dx, GradGamma* grad_gamma, GradBeta* grad_beta) {
   using S = ScalarOf<X>;
   static_assert(std::is_same_v<ScalarOf<Dy>, S>, "evenkeel: dy must have x's scalar type");
   static_assert(std::is_same_v<ScalarOf<Dx>, S>, "evenkeel: dx must have x's scalar type");
@@ -225,7 +233,8 @@ BackwardArguments backward_arguments(const Caller& caller, const X& x, const Dy&
           gradient_argument<ParamOf<S>>(caller, "grad_beta", grad_beta)};
 }
 
-EVENKEEL_OUTLINE void check_same_as_forwards(const Caller& caller, const Argument& x, const Shape& shape, Layout layout) {
+EVENKEEL_OUTLINE void check_same_as_forwards(const Caller& caller, const Argument& x, const Shape& shape,
+                                             Layout layout) {
   if (shape.rank() == 0) fail(caller, {"called before forward"});
   if (x.shape != shape) fail(caller, {"x is ", x.shape.text(), ", forward's x was ", shape.text()});
   if (x.layout != layout && shape.rank() > 1) {

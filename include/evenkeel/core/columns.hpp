@@ -42,7 +42,8 @@ struct RowLoops {
 /// call, or one larger set in strips.
 class ColumnItems {
  public:
-  ColumnItems(const Partition& p, Index most_lanes, Index element) : p_(p), by_channel_(p.order == MemoryOrder::channel_columns) {
+  ColumnItems(const Partition& p, Index most_lanes, Index element)
+      : p_(p), by_channel_(p.order == MemoryOrder::channel_columns) {
     if (by_channel_) {
       set_lanes_ = p.channel.extent * p.inner;
       panel_lanes_ = p.group.extent * set_lanes_;
@@ -163,9 +164,10 @@ class ColumnPasses {
       if (in_range) {
         normalize(item, 0, s, loops);
       } else {
-        for_each_run(item, [&](Index k) { return is_in_range<S>(s.inv_std[k]); },
-                     [&](const Columns& some, Index first) { normalize(some, first, s, loops); },
-                     [&](Index set) { forward_wide(p_, pass_, set); });
+        for_each_run(
+            item, [&](Index k) { return is_in_range<S>(s.inv_std[k]); },
+            [&](const Columns& some, Index first) { normalize(some, first, s, loops); },
+            [&](Index set) { forward_wide(p_, pass_, set); });
       }
     }
   }
@@ -181,26 +183,33 @@ class ColumnPasses {
         if (p_.inner > 1) {
           for (int j = 0; j < 3; ++j) to[j] = narrow[j].data();
         }
-        inference_coefficients(InferenceCoefficients<S>{some.sets, from_double<T>(pass_.epsilon), mean + some.first_set,
-                                                        variance + some.first_set,
-                                                        pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
-                                                        pass_.beta == nullptr ? nullptr : pass_.beta + param,
-                                                        {to[0], to[1], to[2]}});
+        inference_coefficients(
+            InferenceCoefficients<S>{some.sets,
+                                     from_double<T>(pass_.epsilon),
+                                     mean + some.first_set,
+                                     variance + some.first_set,
+                                     pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
+                                     pass_.beta == nullptr ? nullptr : pass_.beta + param,
+                                     {to[0], to[1], to[2]}});
         if (p_.inner > 1) {
           for (int j = 0; j < 3; ++j) spread(Spread<S>{to[j], some.sets, p_.inner, c[j].data()});
         }
         const WideRows rows = wide_rows(some.lanes, kMapped);
         for (int j = 0; j < 3; ++j) rows.repeat(c[j].data());
-        map_rows(some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops, p_.inner > 1 ? rows.width() : kFewLines);
+        map_rows(some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
+                 p_.inner > 1 ? rows.width() : kFewLines);
       };
       const C* means = mean + item.first_set;
       if (!is_any_far(means, item.sets)) {
         map(item, 0);
       } else {
-        for_each_run(item, [&](Index k) { return !is_far(means[k]); }, map, [&](Index set) {
-          const T v(variance[set]);
-          infer_wide(p_, pass_, set, {T(mean[set]), T(0), v, one_by_one::inverse_std(v, from_double<T>(pass_.epsilon))});
-        });
+        for_each_run(
+            item, [&](Index k) { return !is_far(means[k]); }, map,
+            [&](Index set) {
+              const T v(variance[set]);
+              infer_wide(p_, pass_, set,
+                         {T(mean[set]), T(0), v, one_by_one::inverse_std(v, from_double<T>(pass_.epsilon))});
+            });
       }
     }
   }
@@ -209,7 +218,7 @@ class ColumnPasses {
     const CellSums<T> sums(p_, pass_.sums);
     Statistics s;
     Sums set_dy, set_dy_xhat;
-    bool in_range[kLanes];
+    Scratch<bool, kLanes> in_range;
     for (Index i = begin; i < end; ++i) {
       const Columns item = items_.at(i);
       for (Index k = 0; k < item.sets; ++k) s.set(k, pass_.load(item.set(k)));
@@ -222,28 +231,34 @@ class ColumnPasses {
       bool all_in_range = true;
       const T n = from_count<T>(p_.set_size());
       for (Index k = 0; k < item.sets; ++k) {
-        in_range[k] = is_in_range<S>(s.inv_std[k]) && are_gradients_in_range<S>(s.inv_std[k], n, set_dy[k], set_dy_xhat[k]) &&
+        in_range[k] = is_in_range<S>(s.inv_std[k]) &&
+                      are_gradients_in_range<S>(s.inv_std[k], n, set_dy[k], set_dy_xhat[k]) &&
                       are_cells_in_range(item.set(k), s.inv_std[k], sums);
         all_in_range = all_in_range && in_range[k];
       }
       const auto pass = [&](const Columns& some, Index first) {
-        if (p_.elements_are_cells() && pass_.wants_params()) add_params(some, first, s, loops, block_sums.gamma, block_sums.beta);
+        if (p_.elements_are_cells() && pass_.wants_params())
+          add_params(some, first, s, loops, block_sums.gamma, block_sums.beta);
         differentiate(some, first, s, set_dy, set_dy_xhat, loops);
       };
       if (all_in_range) {
         pass(item, 0);
       } else {
         const bool adds = p_.elements_are_cells() && pass_.wants_params();
-        for_each_run(item, [&](Index k) { return in_range[k]; }, pass, [&](Index set) {
-          backward_wide(p_, pass_, set, adds ? block_sums.gamma : nullptr, adds ? block_sums.beta : nullptr);
-        });
+        for_each_run(
+            item, [&](Index k) { return in_range[k]; }, pass,
+            [&](Index set) {
+              backward_wide(p_, pass_, set, adds ? block_sums.gamma : nullptr,
+                            adds ? block_sums.beta : nullptr);
+            });
       }
     }
   }
 
  private:
   static constexpr Index kLanes = kMostLanes<C>;
-  static constexpr Index kRoom = kLanes + 4 * kPadding;  // whole tiles of four vectors, and what Spread writes beyond
+  static constexpr Index kRoom =
+      kLanes + 4 * kPadding;  // whole tiles of four vectors, and what Spread writes beyond
   static constexpr Index kCacheLine = sizeof(S) < 64 ? 64 / static_cast<Index>(sizeof(S)) : 1;
   static constexpr Index kPivotValues = 64;  // from which a pivot is guessed
 
@@ -263,7 +278,8 @@ class ColumnPasses {
 
   /// Calls pass(part of the item, its first set) for neighbouring sets that are in range, and rescue(set) for the others.
   template <typename InRange, typename Map, typename Rescue>
-  EVENKEEL_COLD void for_each_run(const Columns& item, const InRange& in_range, const Map& map, const Rescue& rescue) const {
+  EVENKEEL_COLD void for_each_run(const Columns& item, const InRange& in_range, const Map& map,
+                                  const Rescue& rescue) const {
     for (Index k = 0; k < item.sets;) {
       const Index first = k;
       while (k < item.sets && in_range(k)) ++k;
@@ -272,7 +288,9 @@ class ColumnPasses {
     }
   }
 
-  WideRows wide_rows(Index lanes, Index enough) const { return {items_.rows().inner, lanes, enough, kCacheLine, kLanes}; }
+  WideRows wide_rows(Index lanes, Index enough) const {
+    return {items_.rows().inner, lanes, enough, kCacheLine, kLanes};
+  }
 
   /// Calls f(first lane, lanes) for an item's strips.
   template <typename F>
@@ -287,7 +305,9 @@ class ColumnPasses {
   void for_each_cell_strip(const Columns& item, const F& f) const {
     const Index panels = items_.by_channel() ? 1 : p_.channel.extent;
     for (Index channel = 0; channel < panels; ++channel) {
-      for_each_strip(item, [&](Index lane, Index lanes) { f(item.offset + channel * p_.channel.stride + lane, channel, lane, lanes); });
+      for_each_strip(item, [&](Index lane, Index lanes) {
+        f(item.offset + channel * p_.channel.stride + lane, channel, lane, lanes);
+      });
     }
   }
 
@@ -310,10 +330,11 @@ class ColumnPasses {
   }
 
   /// sums = those of `lanes` lanes over all rows, from one center a lane.
-  void sum_lanes(const S* x, const S* dy, const C* weights, const Loop& outer, const WideRows& rows, const C* centers,
-                 const ParallelFor& loops, LaneSums& sums) const {
+  void sum_lanes(const S* x, const S* dy, const C* weights, const Loop& outer, const WideRows& rows,
+                 const C* centers, const ParallelFor& loops, LaneSums& sums) const {
     const Index lanes = rows.lanes, width = rows.width();
-    const Index room = (width + kPadding - 1) / kPadding * kPadding;  // of a piece: kernels write whole vectors
+    const Index room =
+        (width + kPadding - 1) / kPadding * kPadding;  // of a piece: kernels write whole vectors
     const Pieces pieces(rows.lines(), width * outer.extent, std::min(Pieces::kMax, LaneSums::kMost / room));
     std::fill_n(sums.first.data(), pieces.count * room, T(0));
     std::fill_n(sums.second.data(), pieces.count * room, T(0));
@@ -321,7 +342,8 @@ class ColumnPasses {
       for (Index o = 0; o < outer.extent; ++o) {
         rows.for_each_span(pieces.begin(i), pieces.end(i), [&](Index offset, Index lines, Index of_line) {
           const Index at = o * outer.stride + offset;
-          const C* its_weights = weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
+          const C* its_weights =
+              weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
           sum_columns(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
                                     rows.copies * rows.stride, of_line, centers, &sums.first[i * room],
                                     &sums.second[i * room]});
@@ -339,7 +361,8 @@ class ColumnPasses {
 
   /// Statistics of an item's sets; returns whether all are in range.
   bool reduce(const Columns& item, const ParallelFor& loops, Statistics& s) const {
-    if (items_.set_lanes() <= items_.strip_lanes()) return reduce_strip(item.offset, item.lanes, items_.set_lanes(), loops, s);
+    if (items_.set_lanes() <= items_.strip_lanes())
+      return reduce_strip(item.offset, item.lanes, items_.set_lanes(), loops, s);
     BlockMoments<T> all = BlockMoments<T>::none();  // of one set in several strips
     for_each_strip(item, [&](Index lane, Index lanes) {
       reduce_strip(item.offset + lane, lanes, lanes, loops, s);
@@ -370,9 +393,9 @@ class ColumnPasses {
         fold(Fold<S>{sums.first.data(), sets, width, of_sets.first.data()});
         fold(Fold<S>{sums.second.data(), sets, width, of_sets.second.data()});
       }
-      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots.data(), result.first.data(),
-                                       result.second.data(), s.mean.data(), s.mean_low.data(), s.variance.data(),
-                                       s.inv_std.data()});
+      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots.data(),
+                                       result.first.data(), result.second.data(), s.mean.data(),
+                                       s.mean_low.data(), s.variance.data(), s.inv_std.data()});
     };
     unsigned seen = sum();
     if ((seen & kPoorPivot) != 0) {
@@ -389,7 +412,8 @@ class ColumnPasses {
   void guess_pivots(const S* x, Index lanes, Index width, C* of_lanes, C* pivots) const {
     const Loop& loop = items_.rows().inner;
     const Index rows = std::min(loop.extent, std::clamp<Index>(kPivotValues / width, 4, 16));
-    pivot_columns(PivotColumns<S>{x, rows, loop.extent / rows * loop.stride, lanes, width == 1 ? pivots : of_lanes});
+    pivot_columns(
+        PivotColumns<S>{x, rows, loop.extent / rows * loop.stride, lanes, width == 1 ? pivots : of_lanes});
     for (Index k = 0; width > 1 && k < lanes / width; ++k) {
       const C* some = of_lanes + k * width;
       C sum(0);
@@ -399,7 +423,8 @@ class ColumnPasses {
   }
 
   /// The sums of dy and of dy xhat of each cell of an item.
-  void sum_cells(const Columns& item, const Statistics& s, const CellSums<T>& sums, const ParallelFor& loops) const {
+  void sum_cells(const Columns& item, const Statistics& s, const CellSums<T>& sums,
+                 const ParallelFor& loops) const {
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
       const Index cells = lanes / p_.inner;
       const WideRows rows(items_.cell_rows().inner, lanes, kSummed, kCacheLine, kLanes);
@@ -413,14 +438,15 @@ class ColumnPasses {
       });
       if (p_.inner > 1) spread(Spread<S>{narrow, cells, p_.inner, centers.data()});
       rows.repeat(centers.data());
-      sum_lanes(pass_.x + offset, pass_.dy + offset, nullptr, items_.cell_rows().outer, rows, centers.data(), loops, lane_sums);
+      sum_lanes(pass_.x + offset, pass_.dy + offset, nullptr, items_.cell_rows().outer, rows, centers.data(),
+                loops, lane_sums);
       LaneSums& result = p_.inner == 1 ? lane_sums : folded;
       if (p_.inner > 1) {
         fold(Fold<S>{lane_sums.first.data(), cells, p_.inner, folded.first.data()});
         fold(Fold<S>{lane_sums.second.data(), cells, p_.inner, folded.second.data()});
       }
-      finish_gradients(FinishGradients<S>{cells, narrow, cell.mean.data(), cell.mean_low.data(), cell.inv_std.data(),
-                                          result.first.data(), result.second.data()});
+      finish_gradients(FinishGradients<S>{cells, narrow, cell.mean.data(), cell.mean_low.data(),
+                                          cell.inv_std.data(), result.first.data(), result.second.data()});
       for_each_cell(channel, lane, lanes, [&](Index k, Index set, Index c) {
         const Index at = item.set(set) * p_.channel.extent + c;
         sums.dy[at] = result.first[k];
@@ -430,7 +456,8 @@ class ColumnPasses {
   }
 
   /// Those of an item's sets, weighted by gamma.
-  void sum_sets_of_cells(const Columns& item, const CellSums<T>& sums, Sums& set_dy, Sums& set_dy_xhat) const {
+  void sum_sets_of_cells(const Columns& item, const CellSums<T>& sums, Sums& set_dy,
+                         Sums& set_dy_xhat) const {
     const Index channels = p_.channel.extent;
     for (Index k = 0; k < item.sets; ++k) {
       const Index set = item.set(k);
@@ -454,31 +481,48 @@ class ColumnPasses {
   }
 
   /// The weighted sums of an item's lanes, each of which is a set.
-  void sum_elements(const Columns& item, const Statistics& s, Sums& dy, Sums& dy_xhat, const ParallelFor& loops) const {
+  void sum_elements(const Columns& item, const Statistics& s, Sums& dy, Sums& dy_xhat,
+                    const ParallelFor& loops) const {
     const WideRows rows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes);
     Lanes centers;
     LaneSums sums;
     for (Index l = 0; l < item.lanes; ++l) centers[l] = static_cast<C>(s.mean[l]);
-    sum_lanes(pass_.x + item.offset, pass_.dy + item.offset, pass_.gamma == nullptr ? nullptr : pass_.gamma + item.first_param,
-              items_.rows().outer, rows, centers.data(), loops, sums);
-    finish_gradients(FinishGradients<S>{item.lanes, centers.data(), s.mean.data(), s.mean_low.data(), s.inv_std.data(),
-                                        sums.first.data(), sums.second.data()});
+    sum_lanes(pass_.x + item.offset, pass_.dy + item.offset,
+              pass_.gamma == nullptr ? nullptr : pass_.gamma + item.first_param, items_.rows().outer, rows,
+              centers.data(), loops, sums);
+    finish_gradients(FinishGradients<S>{item.lanes, centers.data(), s.mean.data(), s.mean_low.data(),
+                                        s.inv_std.data(), sums.first.data(), sums.second.data()});
     std::copy_n(sums.first.data(), item.lanes, dy.data());
     std::copy_n(sums.second.data(), item.lanes, dy_xhat.data());
   }
 
   /// What an item adds to the gradients of gamma and beta; its statistics begin at `first`.
-  void add_params(const Columns& item, Index first, const Statistics& s, const ParallelFor& loops, T* grad_gamma,
-                  T* grad_beta) const {
+  void add_params(const Columns& item, Index first, const Statistics& s, const ParallelFor& loops,
+                  T* grad_gamma, T* grad_beta) const {
     const Loop& loop = items_.rows().inner;
     const Pieces pieces(loop.extent, item.lanes);
     Lanes c[3];
-    coefficients(Coefficients<S>{item.sets, T(1), s.mean.data() + first, s.mean_low.data() + first, s.inv_std.data() + first,
-                                 nullptr, nullptr, nullptr, nullptr, {c[0].data(), c[1].data(), c[2].data(), nullptr}});
+    coefficients(Coefficients<S>{item.sets,
+                                 T(1),
+                                 s.mean.data() + first,
+                                 s.mean_low.data() + first,
+                                 s.inv_std.data() + first,
+                                 nullptr,
+                                 nullptr,
+                                 nullptr,
+                                 nullptr,
+                                 {c[0].data(), c[1].data(), c[2].data(), nullptr}});
     loops.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
-      const Index begin = pieces.begin(i), at = item.offset + begin * loop.stride, param = item.first_param + begin;
-      sum_params(SumParams<S>{pass_.x + at, pass_.dy + at, pieces.end(i) - begin, loop.stride, item.lanes,
-                              {c[0].data(), c[1].data(), c[2].data()}, grad_gamma + param, grad_beta + param});
+      const Index begin = pieces.begin(i), at = item.offset + begin * loop.stride,
+                  param = item.first_param + begin;
+      sum_params(SumParams<S>{pass_.x + at,
+                              pass_.dy + at,
+                              pieces.end(i) - begin,
+                              loop.stride,
+                              item.lanes,
+                              {c[0].data(), c[1].data(), c[2].data()},
+                              grad_gamma + param,
+                              grad_beta + param});
     });
   }
 
@@ -487,23 +531,31 @@ class ColumnPasses {
     map_cells(item, first, s, nullptr, nullptr, 3, loops);
   }
 
-  void differentiate(const Columns& item, Index first, const Statistics& s, const Sums& dy, const Sums& dy_xhat,
-                     const ParallelFor& loops) const {
+  void differentiate(const Columns& item, Index first, const Statistics& s, const Sums& dy,
+                     const Sums& dy_xhat, const ParallelFor& loops) const {
     map_cells(item, first, s, dy.data() + first, dy_xhat.data() + first, 4, loops);
   }
 
-  void map_cells(const Columns& item, Index first, const Statistics& s, const T* set_dy, const T* set_dy_xhat, int kinds,
-                 const ParallelFor& loops) const {
+  void map_cells(const Columns& item, Index first, const Statistics& s, const T* set_dy, const T* set_dy_xhat,
+                 int kinds, const ParallelFor& loops) const {
     const T n = from_count<T>(p_.set_size());
     if (p_.elements_are_cells()) {
       Lanes c[4];
-      coefficients(Coefficients<S>{item.sets, n, s.mean.data() + first, s.mean_low.data() + first, s.inv_std.data() + first,
-                                   nullptr, nullptr, set_dy, set_dy_xhat,
+      coefficients(Coefficients<S>{item.sets,
+                                   n,
+                                   s.mean.data() + first,
+                                   s.mean_low.data() + first,
+                                   s.inv_std.data() + first,
+                                   nullptr,
+                                   nullptr,
+                                   set_dy,
+                                   set_dy_xhat,
                                    {c[0].data(), c[1].data(), c[2].data(), c[3].data()}});
       const Index param = item.first_param;
-      map_rows(item.offset, items_.rows().outer, WideRows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes),
-               pass_.gamma == nullptr ? nullptr : pass_.gamma + param, pass_.beta == nullptr ? nullptr : pass_.beta + param, c,
-               loops, 0);
+      map_rows(item.offset, items_.rows().outer,
+               WideRows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes),
+               pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
+               pass_.beta == nullptr ? nullptr : pass_.beta + param, c, loops, 0);
       return;
     }
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
@@ -523,20 +575,28 @@ class ColumnPasses {
       });
       Lanes narrow[4], c[4];
       Lanes* to = p_.inner == 1 ? c : narrow;
-      coefficients(Coefficients<S>{cells, n, cell.mean.data(), cell.mean_low.data(), cell.inv_std.data(),
-                                   pass_.gamma == nullptr ? nullptr : gamma.data(), pass_.beta == nullptr ? nullptr : beta.data(),
-                                   set_dy == nullptr ? nullptr : dy.data(), dy_xhat.data(),
+      coefficients(Coefficients<S>{cells,
+                                   n,
+                                   cell.mean.data(),
+                                   cell.mean_low.data(),
+                                   cell.inv_std.data(),
+                                   pass_.gamma == nullptr ? nullptr : gamma.data(),
+                                   pass_.beta == nullptr ? nullptr : beta.data(),
+                                   set_dy == nullptr ? nullptr : dy.data(),
+                                   dy_xhat.data(),
                                    {to[0].data(), to[1].data(), to[2].data(), to[3].data()}});
-      for (int j = 0; p_.inner > 1 && j < kinds; ++j) spread(Spread<S>{narrow[j].data(), cells, p_.inner, c[j].data()});
+      for (int j = 0; p_.inner > 1 && j < kinds; ++j)
+        spread(Spread<S>{narrow[j].data(), cells, p_.inner, c[j].data()});
       const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);
       for (int j = 0; j < kinds; ++j) rows.repeat(c[j].data());
-      map_rows(offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops, p_.inner > 1 ? rows.width() : 0);
+      map_rows(offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
+               p_.inner > 1 ? rows.width() : 0);
     });
   }
 
   /// Goes backwards, so that what was summed last, and is still near, comes first.
-  void map_rows(Index offset, const Loop& outer, const WideRows& rows, const C* gamma, const C* beta, const Lanes* c,
-                const ParallelFor& loops, Index ahead) const {
+  void map_rows(Index offset, const Loop& outer, const WideRows& rows, const C* gamma, const C* beta,
+                const Lanes* c, const ParallelFor& loops, Index ahead) const {
     constexpr Index kTurn = 64;
     const Index width = rows.width();
     const Pieces pieces(rows.lines(), width * outer.extent);
@@ -546,10 +606,18 @@ class ColumnPasses {
         for (Index to = pieces.end(piece); to > begin; to -= kTurn) {
           rows.for_each_span(std::max(begin, to - kTurn), to, [&](Index from, Index lines, Index lanes) {
             const Index at = offset + o * outer.stride + from, row = o * rows.rows + from / rows.stride;
-            map_columns(MapColumns<S>{pass_.x + at, pass_.dy == nullptr ? nullptr : pass_.dy + at, pass_.out + at,
-                                      gamma == nullptr ? nullptr : gamma + row, beta == nullptr ? nullptr : beta + row, lines,
-                                      rows.copies * rows.stride, lanes, {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
-                                      pass_.stream ? ahead : 0, pass_.stream, Epilogue<S>{}});
+            map_columns(MapColumns<S>{pass_.x + at,
+                                      pass_.dy == nullptr ? nullptr : pass_.dy + at,
+                                      pass_.out + at,
+                                      gamma == nullptr ? nullptr : gamma + row,
+                                      beta == nullptr ? nullptr : beta + row,
+                                      lines,
+                                      rows.copies * rows.stride,
+                                      lanes,
+                                      {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
+                                      pass_.stream ? ahead : 0,
+                                      pass_.stream,
+                                      Epilogue<S>{}});
           });
         }
       }

@@ -72,7 +72,8 @@ class Layer {
   void forward(const X& x, Y&& y) {
     run_forward(Eigen::DefaultDevice(), x, y);
   }
-  template <typename Device, typename X, typename Y, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
+  template <typename Device, typename X, typename Y,
+            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
   void forward(const Device& device, const X& x, Y&& y) {
     run_forward(device, x, y);
   }
@@ -102,7 +103,8 @@ class Layer {
   auto backward(const X& x, const Dy& dy) {
     return backward(Eigen::DefaultDevice(), x, dy);
   }
-  template <typename Device, typename X, typename Dy, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
+  template <typename Device, typename X, typename Dy,
+            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
   auto backward(const Device& device, const X& x, const Dy& dy) {
     OwningOf<X> dx;
     run_backward(device, x, dy, dx);
@@ -115,7 +117,8 @@ class Layer {
   void infer(const X& x, Y&& y) const {
     run_infer(Eigen::DefaultDevice(), x, y);
   }
-  template <typename Device, typename X, typename Y, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
+  template <typename Device, typename X, typename Y,
+            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
   void infer(const Device& device, const X& x, Y&& y) const {
     run_infer(device, x, y);
   }
@@ -143,7 +146,9 @@ class Layer {
   /// The last forward's statistics, one entry a statistics set; empty before it. Views, good until the next forward:
   /// assign them to an Eigen array to keep the numbers.
   Eigen::Map<const Vector<Statistic>> saved_mean() const { return {moments_.mean.data(), moments_.size()}; }
-  Eigen::Map<const Vector<Statistic>> saved_inv_std() const { return {moments_.inv_std.data(), moments_.size()}; }
+  Eigen::Map<const Vector<Statistic>> saved_inv_std() const {
+    return {moments_.inv_std.data(), moments_.size()};
+  }
 
   /// {name, value, grad} of gamma and beta, as far as the layer has them.
   ParameterRange<Param> parameters() {
@@ -188,7 +193,8 @@ class Layer {
   template <typename X>
   struct Owning {
     using type = typename detail::ArgumentOf<X>::Owning;
-    static_assert(!std::is_void_v<type>, "evenkeel: a TensorView has no owning type; pass the output as well");
+    static_assert(!std::is_void_v<type>,
+                  "evenkeel: a TensorView has no owning type; pass the output as well");
   };
   template <typename X, bool = detail::require_argument<X>()>
   struct OwningIf : Owning<X> {};
@@ -216,8 +222,9 @@ class Layer {
   void run_backward(const Device& device, const X& x, const Dy& dy, Dx& dx) {
     require_scalar<X>();
     const detail::Caller caller{Derived::kScope, "backward"};
-    const auto a = detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_.size() > 0 ? &grad_gamma_ : nullptr,
-                                              beta_.size() > 0 ? &grad_beta_ : nullptr);
+    const auto a =
+        detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_.size() > 0 ? &grad_gamma_ : nullptr,
+                                   beta_.size() > 0 ? &grad_beta_ : nullptr);
     static_cast<Derived&>(*this).backward_call(caller, detail::ParallelFor(device, a.x.size()), a);
   }
   template <typename Device, typename X, typename Y>

@@ -20,14 +20,19 @@ class LinePasses {
   using T = StatisticOf<S>;
 
   LinePasses(const Partition& p, const Pass<S>& pass)
-      : p_(p), pass_(pass), channels_(p.channel.extent), set_pieces_(p.set_size(), 1), cell_pieces_(p.cell_size(), 1) {}
+      : p_(p),
+        pass_(pass),
+        channels_(p.channel.extent),
+        set_pieces_(p.set_size(), 1),
+        cell_pieces_(p.cell_size(), 1) {}
 
   Blocks blocks() const { return {p_.sets(), p_.set_size(), kMaxBlocks}; }
 
   void forward(Index begin, Index end, const ParallelFor& loops) const {
     for_each_batch(begin, end, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
-      const bool in_range = p_.set_size() <= kSumBlock ? reduce_small(first, sets, s) : reduce_large(first, loops, s);
+      const bool in_range =
+          p_.set_size() <= kSumBlock ? reduce_small(first, sets, s) : reduce_large(first, loops, s);
       for (Index k = 0; k < sets; ++k) pass_.save(first + k, s[k]);
       if (in_range) return normalize(first, sets, s, loops);
       for (Index k = 0; k < sets; ++k) {
@@ -49,12 +54,16 @@ class LinePasses {
         sets = 1;
         if (is_far(mean[first])) {
           const T v(variance[first]);
-          infer_wide(p_, pass_, first, {T(mean[first]), T(0), v, one_by_one::inverse_std(v, from_double<T>(pass_.epsilon))});
+          infer_wide(p_, pass_, first,
+                     {T(mean[first]), T(0), v, one_by_one::inverse_std(v, from_double<T>(pass_.epsilon))});
           continue;
         }
       }
       Scratch<C, kBatch + kPadding> c[3];
-      inference_coefficients(InferenceCoefficients<S>{sets, from_double<T>(pass_.epsilon), mean + first, variance + first,
+      inference_coefficients(InferenceCoefficients<S>{sets,
+                                                      from_double<T>(pass_.epsilon),
+                                                      mean + first,
+                                                      variance + first,
                                                       pass_.gamma == nullptr ? nullptr : pass_.gamma + first,
                                                       pass_.beta == nullptr ? nullptr : pass_.beta + first,
                                                       {c[0].data(), c[1].data(), c[2].data()}});
@@ -62,9 +71,18 @@ class LinePasses {
         Scratch<Index, kBatch> offsets;
         const Index k = range.first;
         for (Index i = 0; i < range.count; ++i) offsets[i] = p_.offset(first + k + i);
-        map_lines(MapLines<S>{pass_.x, nullptr, pass_.out, offsets.data(), range.count, p_.cell_lines(), range.begin,
-                              range.end, {&c[0][k], &c[1][k], &c[2][k], nullptr}, pass_.stream ? kFewLines : 0,
-                              pass_.stream, Epilogue<S>{}});
+        map_lines(MapLines<S>{pass_.x,
+                              nullptr,
+                              pass_.out,
+                              offsets.data(),
+                              range.count,
+                              p_.cell_lines(),
+                              range.begin,
+                              range.end,
+                              {&c[0][k], &c[1][k], &c[2][k], nullptr},
+                              pass_.stream ? kFewLines : 0,
+                              pass_.stream,
+                              Epilogue<S>{}});
       });
     }
   }
@@ -116,7 +134,8 @@ class LinePasses {
     } else {
       loops.for_each((end - first) * cell_pieces_.count, cell_pieces_.length, [&](Index i) {
         const Index piece = i % cell_pieces_.count;
-        f(CellRange{first + i / cell_pieces_.count, 1, cell_pieces_.begin(piece), cell_pieces_.end(piece), piece});
+        f(CellRange{first + i / cell_pieces_.count, 1, cell_pieces_.begin(piece), cell_pieces_.end(piece),
+                    piece});
       });
     }
   }
@@ -138,7 +157,9 @@ class LinePasses {
     }
   }
 
-  Index offset_of_cell(Index set, Index channel) const { return p_.offset(set) + channel * p_.channel.stride; }
+  Index offset_of_cell(Index set, Index channel) const {
+    return p_.offset(set) + channel * p_.channel.stride;
+  }
 
   /// Statistics of sets of at most a block; returns whether all are in range.
   bool reduce_small(Index first_set, Index sets, StatisticArrays<T, kBatch>& s) const {
@@ -150,10 +171,11 @@ class LinePasses {
     pivot_lines(PivotLines<S>{pass_.x, offsets.data(), sets, lines.length, pivots.data()});
     const T n = from_count<T>(p_.set_size());
     const auto sum = [&] {
-      sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, offsets.data(), sets, lines, 0, p_.set_size(), pivots.data(),
-                            first.data(), second.data()});
-      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots.data(), first.data(), second.data(),
-                                       s.mean.data(), s.mean_low.data(), s.variance.data(), s.inv_std.data()});
+      sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, offsets.data(), sets, lines, 0, p_.set_size(),
+                            pivots.data(), first.data(), second.data()});
+      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots.data(), first.data(),
+                                       second.data(), s.mean.data(), s.mean_low.data(), s.variance.data(),
+                                       s.inv_std.data()});
     };
     unsigned seen = sum();
     if ((seen & kPoorPivot) != 0) {
@@ -188,12 +210,14 @@ class LinePasses {
         pivot = static_cast<C>(all.mean);
       } else {
         const Index line = from / lines.length, at = from % lines.length;
-        const Index where = offset + line / lines.inner * lines.outer_stride + line % lines.inner * lines.inner_stride + at;
+        const Index where =
+            offset + line / lines.inner * lines.outer_stride + line % lines.inner * lines.inner_stride + at;
         pivot_lines(PivotLines<S>{pass_.x, &where, 1, std::min(lines.length - at, n), &pivot});
       }
       T first, second;
       const auto sum = [&] {
-        sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, &offset, 1, lines, from, to, &pivot, &first, &second});
+        sum_lines(
+            SumLines<S>{pass_.x, nullptr, nullptr, &offset, 1, lines, from, to, &pivot, &first, &second});
       };
       sum();
       const T count = from_count<T>(n);
@@ -221,12 +245,27 @@ class LinePasses {
         if (pass_.beta != nullptr) beta[k] = pass_.beta[param];
       });
       Scratch<C, kBatch + kPadding> c[3];
-      coefficients(Coefficients<S>{range.count, T(1), of_cells.mean.data(), of_cells.mean_low.data(), of_cells.inv_std.data(),
+      coefficients(Coefficients<S>{range.count,
+                                   T(1),
+                                   of_cells.mean.data(),
+                                   of_cells.mean_low.data(),
+                                   of_cells.inv_std.data(),
                                    pass_.gamma == nullptr ? nullptr : gamma.data(),
-                                   pass_.beta == nullptr ? nullptr : beta.data(), nullptr, nullptr,
+                                   pass_.beta == nullptr ? nullptr : beta.data(),
+                                   nullptr,
+                                   nullptr,
                                    {c[0].data(), c[1].data(), c[2].data(), nullptr}});
-      map_lines(MapLines<S>{pass_.x, nullptr, pass_.out, offsets.data(), range.count, p_.cell_lines(), range.begin,
-                            range.end, {c[0].data(), c[1].data(), c[2].data(), nullptr}, ahead(sets), pass_.stream,
+      map_lines(MapLines<S>{pass_.x,
+                            nullptr,
+                            pass_.out,
+                            offsets.data(),
+                            range.count,
+                            p_.cell_lines(),
+                            range.begin,
+                            range.end,
+                            {c[0].data(), c[1].data(), c[2].data(), nullptr},
+                            ahead(sets),
+                            pass_.stream,
                             Epilogue<S>{}});
     });
   }
@@ -249,8 +288,8 @@ class LinePasses {
         offsets[k] = offset_of_cell(first_set + set, channel);
         centers[k] = static_cast<C>(pass_.saved->mean[first_set + set]);
       });
-      sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(), range.begin,
-                            range.end, centers.data(), dy, dy_x});
+      sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(),
+                            range.begin, range.end, centers.data(), dy, dy_x});
     };
     if (cell_pieces_.count == 1) {
       for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
@@ -260,7 +299,8 @@ class LinePasses {
     }
     for (Index cell = 0; cell < sets * channels_; ++cell) {
       Scratch<T, Pieces::kMax> dy, dy_x;
-      for_each_range(cell, cell + 1, loops, [&](const CellRange& range) { sum(range, &dy[range.piece], &dy_x[range.piece]); });
+      for_each_range(cell, cell + 1, loops,
+                     [&](const CellRange& range) { sum(range, &dy[range.piece], &dy_x[range.piece]); });
       sums.dy[before + cell] = total_of(dy.data(), cell_pieces_.count);
       sums.dy_xhat[before + cell] = total_of(dy_x.data(), cell_pieces_.count);
     }
@@ -280,13 +320,16 @@ class LinePasses {
       const T gamma(pass_.gamma == nullptr ? C(1) : pass_.gamma[p_.first_param(set) + channel]);
       set_dy += gamma * sums.dy[cell];
       set_dy_xhat += gamma * sums.dy_xhat[cell];
-      in_range = in_range && are_gradients_in_range<S>(s.inv_std, cell_size, sums.dy[cell], sums.dy_xhat[cell]);
+      in_range =
+          in_range && are_gradients_in_range<S>(s.inv_std, cell_size, sums.dy[cell], sums.dy_xhat[cell]);
     }
-    return in_range && are_gradients_in_range<S>(s.inv_std, from_count<T>(p_.set_size()), set_dy, set_dy_xhat);
+    return in_range &&
+           are_gradients_in_range<S>(s.inv_std, from_count<T>(p_.set_size()), set_dy, set_dy_xhat);
   }
 
   /// dx of sets from `first_set` on, by their weighted sums.
-  void differentiate(Index first_set, Index sets, const T* set_dy, const T* set_dy_xhat, const ParallelFor& loops) const {
+  void differentiate(Index first_set, Index sets, const T* set_dy, const T* set_dy_xhat,
+                     const ParallelFor& loops) const {
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch> gamma;
@@ -300,11 +343,27 @@ class LinePasses {
         if (pass_.gamma != nullptr) gamma[k] = pass_.gamma[p_.first_param(first_set + set) + channel];
       });
       Scratch<C, kBatch + kPadding> c[4];
-      coefficients(Coefficients<S>{range.count, from_count<T>(p_.set_size()), of_cells.mean.data(), of_cells.mean_low.data(),
-                                   of_cells.inv_std.data(), pass_.gamma == nullptr ? nullptr : gamma.data(), nullptr, dy.data(),
-                                   dy_xhat.data(), {c[0].data(), c[1].data(), c[2].data(), c[3].data()}});
-      map_lines(MapLines<S>{pass_.x, pass_.dy, pass_.out, offsets.data(), range.count, p_.cell_lines(), range.begin,
-                            range.end, {c[0].data(), c[1].data(), c[2].data(), c[3].data()}, ahead(sets), pass_.stream,
+      coefficients(Coefficients<S>{range.count,
+                                   from_count<T>(p_.set_size()),
+                                   of_cells.mean.data(),
+                                   of_cells.mean_low.data(),
+                                   of_cells.inv_std.data(),
+                                   pass_.gamma == nullptr ? nullptr : gamma.data(),
+                                   nullptr,
+                                   dy.data(),
+                                   dy_xhat.data(),
+                                   {c[0].data(), c[1].data(), c[2].data(), c[3].data()}});
+      map_lines(MapLines<S>{pass_.x,
+                            pass_.dy,
+                            pass_.out,
+                            offsets.data(),
+                            range.count,
+                            p_.cell_lines(),
+                            range.begin,
+                            range.end,
+                            {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
+                            ahead(sets),
+                            pass_.stream,
                             Epilogue<S>{}});
     });
   }

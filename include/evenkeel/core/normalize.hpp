@@ -31,9 +31,10 @@ template <Sets kSets, typename S>
 void normalize(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
   pass.stream = goes_past_caches(p, pass, loops.threads());
   with_passes<kSets>(p, pass, [&](const auto& passes) {
-    passes.blocks().for_each(loops, pass.stream, [&](Index, Index begin, Index end, const ParallelFor& its_loops) {
-      passes.forward(begin, end, its_loops);
-    });
+    passes.blocks().for_each(loops, pass.stream,
+                             [&](Index, Index begin, Index end, const ParallelFor& its_loops) {
+                               passes.forward(begin, end, its_loops);
+                             });
   });
 }
 
@@ -43,9 +44,10 @@ void normalize_by(const Partition& p, Pass<S> pass, const ComputeOf<S>* mean, co
                   const ParallelFor& loops) {
   pass.stream = goes_past_caches(p, pass, loops.threads());
   with_passes<Sets::channels>(p, pass, [&](const auto& passes) {
-    passes.blocks().for_each(loops, pass.stream, [&](Index, Index begin, Index end, const ParallelFor& its_loops) {
-      passes.infer(begin, end, mean, variance, its_loops);
-    });
+    passes.blocks().for_each(loops, pass.stream,
+                             [&](Index, Index begin, Index end, const ParallelFor& its_loops) {
+                               passes.infer(begin, end, mean, variance, its_loops);
+                             });
   });
 }
 
@@ -54,7 +56,8 @@ template <typename S>
 struct Workspace {
   using T = StatisticOf<S>;
 
-  Index cells, blocks, params, row;  // cells: 0 where every element is one; row: of rows, the values of short sums
+  Index cells, blocks, params,
+      row;  // cells: 0 where every element is one; row: of rows, the values of short sums
 
   Workspace(const Partition& p, Index block_count)
       : cells(p.elements_are_cells() ? 0 : CellSums<T>::size(p)),
@@ -75,7 +78,8 @@ struct Workspace {
 template <Sets kSets, typename S>
 Index workspace_size(const Partition& p) {
   Index size = 0;
-  with_passes<kSets>(p, Pass<S>(), [&](const auto& passes) { size = Workspace<S>(p, passes.blocks().count).size(); });
+  with_passes<kSets>(p, Pass<S>(),
+                     [&](const auto& passes) { size = Workspace<S>(p, passes.blocks().count).size(); });
   return size;
 }
 
@@ -87,14 +91,16 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
   with_passes<kSets>(p, pass, [&](const auto& passes) {
     const Blocks blocks = passes.blocks();
     const Workspace<S> workspace(p, blocks.count);
-    blocks.for_each(loops, pass.stream, [&](Index block, Index begin, Index end, const ParallelFor& its_loops) {
-      BlockSums<S> sums{nullptr, nullptr, nullptr};
-      if (workspace.params > 0) {
-        sums = {workspace.gamma(pass.sums, block), workspace.beta(pass.sums, block), workspace.short_sums(pass.sums, block)};
-        std::fill_n(sums.gamma, 2 * workspace.params, T(0));
-      }
-      passes.backward(begin, end, its_loops, sums);
-    });
+    blocks.for_each(loops, pass.stream,
+                    [&](Index block, Index begin, Index end, const ParallelFor& its_loops) {
+                      BlockSums<S> sums{nullptr, nullptr, nullptr};
+                      if (workspace.params > 0) {
+                        sums = {workspace.gamma(pass.sums, block), workspace.beta(pass.sums, block),
+                                workspace.short_sums(pass.sums, block)};
+                        std::fill_n(sums.gamma, 2 * workspace.params, T(0));
+                      }
+                      passes.backward(begin, end, its_loops, sums);
+                    });
     if (!pass.wants_params()) return;
     constexpr Index kBundle = 256;
     const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;
@@ -103,7 +109,9 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
       if constexpr (kSets != Sets::channels) {
         if (workspace.params > 0) {
           const auto sum = [&](const T* from, ComputeOf<S>* to) {
-            if (to != nullptr) sum_blocks(SumBlocks<S>{from + begin, end - begin, blocks.count, 2 * workspace.params, to + begin});
+            if (to != nullptr)
+              sum_blocks(
+                  SumBlocks<S>{from + begin, end - begin, blocks.count, 2 * workspace.params, to + begin});
           };
           sum(workspace.gamma(pass.sums, 0), pass.grad_gamma);
           sum(workspace.beta(pass.sums, 0), pass.grad_beta);

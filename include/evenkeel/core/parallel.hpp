@@ -28,7 +28,9 @@ constexpr Index kWorthThreads = 262144, kWorthOneThread = 65536;
 
 /// How many of a device's threads work on so many elements; of a device without any, the present one.
 inline int team_size(Index elements, int threads) {
-  return elements < kWorthThreads ? 1 : static_cast<int>(std::clamp<Index>(threads, 1, elements / kWorthOneThread));
+  return elements < kWorthThreads
+             ? 1
+             : static_cast<int>(std::clamp<Index>(threads, 1, elements / kWorthOneThread));
 }
 
 /// Runs loops on the threads of a device, whose type is erased, so that the core is compiled once for all devices.
@@ -99,7 +101,8 @@ struct Pieces {
 struct Blocks {
   Index items, item_size, bundle, count;
 
-  Blocks(Index items_, Index item_size_, Index most) : items(items_), item_size(std::max<Index>(1, item_size_)) {
+  Blocks(Index items_, Index item_size_, Index most)
+      : items(items_), item_size(std::max<Index>(1, item_size_)) {
     bundle = std::max({(items + most - 1) / most, kGrain / item_size, Index(1)});
     count = (items + bundle - 1) / bundle;
   }
@@ -114,7 +117,8 @@ struct Blocks {
     // How many times as fast: count / rounds with a block a thread, pieces / piece_rounds with all on each.
     const Index threads = loops.threads(), pieces = std::clamp<Index>(item_size / kGrain, 1, Pieces::kMax);
     const Index rounds = (count + threads - 1) / threads, piece_rounds = (pieces + threads - 1) / threads;
-    if (threads == 1 || 5 * count * piece_rounds >= 4 * pieces * rounds) {  // less often together is worth a fifth
+    if (threads == 1 ||
+        5 * count * piece_rounds >= 4 * pieces * rounds) {  // less often together is worth a fifth
       const ParallelFor alone;
       loops.for_each(count, bundle * item_size, [&](Index b) { block(b, alone); });
     } else {

@@ -60,9 +60,7 @@ struct Partition {
   }
 
   /// A cell's memory, from where its set begins plus its channel's stride.
-  Lines cell_lines() const {
-    return {before.extent, before.stride, between.extent, between.stride, inner};
-  }
+  Lines cell_lines() const { return {before.extent, before.stride, between.extent, between.stride, inner}; }
 
   /// A set's memory, from where it begins.
   Lines set_lines() const {

@@ -46,8 +46,9 @@ struct Pass {
 
 /// What is known of this machine's caches, in bytes. It decides only what does not show in a result.
 struct Caches {
-  Index second_level;                  // of one core
-  Index streaming, threads_streaming;  // of a pass's inputs and output: from there on the output goes past the caches
+  Index second_level;  // of one core
+  Index streaming,
+      threads_streaming;  // of a pass's inputs and output: from there on the output goes past the caches
 };
 
 EVENKEEL_COLD inline Caches find_caches() {
@@ -91,7 +92,8 @@ struct CellSums {
 
   static Index size(const Partition& p) { return 2 * p.sets() * p.channel.extent; }
   CellSums(const Partition& p, T* sums)
-      : dy(p.elements_are_cells() ? nullptr : sums), dy_xhat(dy == nullptr ? nullptr : sums + p.sets() * p.channel.extent) {}
+      : dy(p.elements_are_cells() ? nullptr : sums),
+        dy_xhat(dy == nullptr ? nullptr : sums + p.sets() * p.channel.extent) {}
 };
 
 /// What the cells of a parameter add up to.

@@ -12,7 +12,8 @@ class RowPasses {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
 
-  RowPasses(const Partition& p, const Pass<S>& pass) : p_(p), pass_(pass), groups_(p.group.extent), samples_(p.sets() / groups_) {}
+  RowPasses(const Partition& p, const Pass<S>& pass)
+      : p_(p), pass_(pass), groups_(p.group.extent), samples_(p.sets() / groups_) {}
 
   /// The gradients of parameters have a place in each block, so a block has several rows, and long rows make few.
   Blocks blocks() const {
@@ -37,7 +38,9 @@ class RowPasses {
       a.outside = outside;
       a.stream = pass_.stream;
       Moments<T>* m = pass_.moments;
-      const auto place = [&](Vector<T>& all, Scratch<T, kRows>& some) { return groups_ == 1 ? &all[first_set] : some.data(); };
+      const auto place = [&](Vector<T>& all, Scratch<T, kRows>& some) {
+        return groups_ == 1 ? &all[first_set] : some.data();
+      };
       if (m != nullptr) {
         a.mean = place(m->mean, mean);
         a.inv_std = place(m->inv_std, inv_std);
@@ -89,7 +92,8 @@ class RowPasses {
       for (Index r = 0; outside_count > 0 && r < rows; ++r) {
         if (outside[r] == kInside) continue;
         const bool adds = wanted && outside[r] == kStatisticsOutside;
-        backward_wide(p_, pass_, first_set + r * groups_, adds ? sums.gamma : nullptr, adds ? sums.beta : nullptr);
+        backward_wide(p_, pass_, first_set + r * groups_, adds ? sums.gamma : nullptr,
+                      adds ? sums.beta : nullptr);
       }
     });
   }

@@ -28,7 +28,8 @@ class WideSet {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
 
-  WideSet(const Partition& p, const Pass<S>& pass, Index set) : p_(p), pass_(pass), set_(set), n_(from_count<T>(p.set_size())) {}
+  WideSet(const Partition& p, const Pass<S>& pass, Index set)
+      : p_(p), pass_(pass), set_(set), n_(from_count<T>(p.set_size())) {}
 
   /// y and the statistics, which are saved.
   void forward() const {
@@ -56,7 +57,8 @@ class WideSet {
     const SetStatistics<T> saved = pass_.load(set_);
     const int x_exponent = exponent_of_x(saved);
     const T scale = power_of_two(x_exponent);
-    const SetStatistics<T> s{T(saved.mean * scale), T(saved.mean_low * scale), T(0), T(saved.inv_std / scale)};
+    const SetStatistics<T> s{T(saved.mean * scale), T(saved.mean_low * scale), T(0),
+                             T(saved.inv_std / scale)};
     int dy_exponent = 0;
     Gradients g = gradients(s, scale, 0);
     const int next = next_dy_exponent(s.inv_std, g);
@@ -78,9 +80,20 @@ class WideSet {
     const T result = power_of_two((x_exponent - dy_exponent) / 2);
     for_each_part([&](const WidePart<S>& part, Index) {
       const T of_dy = T(s.inv_std * T(part.gamma));
-      map_wide(MapWide<S>{pass_.x + part.offset, pass_.dy + part.offset, pass_.out + part.offset, part.line_gamma,
-                          nullptr, part.lane_gamma, nullptr, part.lines, 0, {&s.mean, &t.slope, &level, &of_dy}, &scale,
-                          &dy_scale, &result, Epilogue<S>{}});
+      map_wide(MapWide<S>{pass_.x + part.offset,
+                          pass_.dy + part.offset,
+                          pass_.out + part.offset,
+                          part.line_gamma,
+                          nullptr,
+                          part.lane_gamma,
+                          nullptr,
+                          part.lines,
+                          0,
+                          {&s.mean, &t.slope, &level, &of_dy},
+                          &scale,
+                          &dy_scale,
+                          &result,
+                          Epilogue<S>{}});
     });
   }
 
@@ -99,7 +112,9 @@ class WideSet {
   /// Brings x near 1.
   static T scale_of(const SetStatistics<T>& s) {
     if (is_finite(s.variance) && (is_zero(s.variance) || !(s.inv_std < 1))) {
-      return std::fabs(s.mean) > 0x1p-300 ? T(1) : power_of_two(kFar);  // or equal values: nothing is small but epsilon
+      return std::fabs(s.mean) > 0x1p-300
+                 ? T(1)
+                 : power_of_two(kFar);  // or equal values: nothing is small but epsilon
     }
     return power_of_two(-kFar);
   }
@@ -149,8 +164,8 @@ class WideSet {
       first = second = T(0);
       for_each_part([&](const WidePart<S>& part, Index) {
         T sums[2][1 + kPadding];
-        sum_wide(SumWide<S>{pass_.x + part.offset, nullptr, nullptr, nullptr, nullptr, part.lines, 0, &center, &scale,
-                            nullptr, sums[0], sums[1]});
+        sum_wide(SumWide<S>{pass_.x + part.offset, nullptr, nullptr, nullptr, nullptr, part.lines, 0, &center,
+                            &scale, nullptr, sums[0], sums[1]});
         first += sums[0][0];
         second += sums[1][0];
       });
@@ -159,15 +174,27 @@ class WideSet {
     center += first / n_;
     sum();
     const auto f = one_by_one::finish_sums<T>(center, first, second, T(T(1) / n_));
-    return {f.mean, f.mean_low, f.variance, one_by_one::inverse_std(f.variance, T(pass_.epsilon * scale * scale))};
+    return {f.mean, f.mean_low, f.variance,
+            one_by_one::inverse_std(f.variance, T(pass_.epsilon * scale * scale))};
   }
 
   void write_normalized(const SetStatistics<T>& s, const T& scale) const {
     for_each_part([&](const WidePart<S>& part, Index) {
       const T slope = T(s.inv_std * T(part.gamma)), level = T(T(part.beta) - s.mean_low * slope);
-      map_wide(MapWide<S>{pass_.x + part.offset, nullptr, pass_.out + part.offset, part.line_gamma, part.line_beta,
-                          part.lane_gamma, part.lane_beta, part.lines, 0, {&s.mean, &slope, &level, nullptr}, &scale,
-                          nullptr, nullptr, Epilogue<S>{}});
+      map_wide(MapWide<S>{pass_.x + part.offset,
+                          nullptr,
+                          pass_.out + part.offset,
+                          part.line_gamma,
+                          part.line_beta,
+                          part.lane_gamma,
+                          part.lane_beta,
+                          part.lines,
+                          0,
+                          {&s.mean, &slope, &level, nullptr},
+                          &scale,
+                          nullptr,
+                          nullptr,
+                          Epilogue<S>{}});
     });
   }
 
@@ -175,8 +202,8 @@ class WideSet {
   Gradients sums_of(const WidePart<S>& part, const SetStatistics<T>& s, const T& scale, int exponent) const {
     const T dy_scale = power_of_two(exponent);
     T dy[1 + kPadding], dy_x[1 + kPadding];
-    sum_wide(SumWide<S>{pass_.x + part.offset, pass_.dy + part.offset, nullptr, part.line_gamma, part.lane_gamma,
-                        part.lines, 0, &s.mean, &scale, &dy_scale, dy, dy_x});
+    sum_wide(SumWide<S>{pass_.x + part.offset, pass_.dy + part.offset, nullptr, part.line_gamma,
+                        part.lane_gamma, part.lines, 0, &s.mean, &scale, &dy_scale, dy, dy_x});
     return {dy[0], T(s.inv_std * (dy_x[0] - s.mean_low * dy[0]))};
   }
 
@@ -209,9 +236,11 @@ class WideSet {
   }
 
   void add_params(const SetStatistics<T>& s, const T& scale, T* grad_gamma, T* grad_beta) const {
-    const Index first = p_.first_param(set_), offset = p_.offset(set_), stride = p_.order == MemoryOrder::rows ? 1 : p_.channel.stride;
+    const Index first = p_.first_param(set_), offset = p_.offset(set_),
+                stride = p_.order == MemoryOrder::rows ? 1 : p_.channel.stride;
     for (Index f = 0; f < p_.channel.extent; ++f) {
-      const T x = T(T(static_cast<C>(pass_.x[offset + f * stride])) * scale), dy(static_cast<C>(pass_.dy[offset + f * stride]));
+      const T x = T(T(static_cast<C>(pass_.x[offset + f * stride])) * scale),
+              dy(static_cast<C>(pass_.dy[offset + f * stride]));
       grad_beta[first + f] += dy;
       grad_gamma[first + f] += dy * T(T(as_computed(T(x - s.mean)) - s.mean_low) * s.inv_std);
     }
@@ -230,12 +259,13 @@ EVENKEEL_COLD void forward_wide(const Partition& p, const Pass<S>& pass, Index s
   if constexpr (Range<ComputeOf<S>>::kBounded) WideSet<S>(p, pass, set).forward();
 }
 template <typename S>
-EVENKEEL_COLD void infer_wide(const Partition& p, const Pass<S>& pass, Index set, const SetStatistics<StatisticOf<S>>& given) {
+EVENKEEL_COLD void infer_wide(const Partition& p, const Pass<S>& pass, Index set,
+                              const SetStatistics<StatisticOf<S>>& given) {
   if constexpr (Range<ComputeOf<S>>::kBounded) WideSet<S>(p, pass, set).infer(given);
 }
 template <typename S>
-EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, Index set, StatisticOf<S>* grad_gamma,
-                                 StatisticOf<S>* grad_beta) {
+EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, Index set,
+                                 StatisticOf<S>* grad_gamma, StatisticOf<S>* grad_beta) {
   if constexpr (Range<ComputeOf<S>>::kBounded) WideSet<S>(p, pass, set).backward(grad_gamma, grad_beta);
 }
 
@@ -264,11 +294,12 @@ bool is_in_range(const StatisticOf<S>& inv_std) {
 }
 /// Whether they are right for gradients with these sums over n values, with this 1 / standard deviation.
 template <typename S>
-bool are_gradients_in_range(const StatisticOf<S>& inv_std, const StatisticOf<S>& n, const StatisticOf<S>& sum_dy,
-                            const StatisticOf<S>& sum_dy_xhat) {
+bool are_gradients_in_range(const StatisticOf<S>& inv_std, const StatisticOf<S>& n,
+                            const StatisticOf<S>& sum_dy, const StatisticOf<S>& sum_dy_xhat) {
   if constexpr (Range<ComputeOf<S>>::kBounded) {
     // The bounds are those of the compute type, the numbers of the statistic type.
-    return one_by_one::gradients_outside<ComputeOf<S>>(inv_std, StatisticOf<S>(sum_dy / n), StatisticOf<S>(sum_dy_xhat / n)) == 0;
+    return one_by_one::gradients_outside<ComputeOf<S>>(inv_std, StatisticOf<S>(sum_dy / n),
+                                                       StatisticOf<S>(sum_dy_xhat / n)) == 0;
   }
   return true;
 }

@@ -36,9 +36,9 @@ struct Epilogue {
 template <typename S>
 struct SumLines {
   const S* x;
-  const S* dy;             // may be null
-  const S* mask;           // may be null; elements count where it is positive
-  const Index* offsets;    // where each cell begins
+  const S* dy;           // may be null
+  const S* mask;         // may be null; elements count where it is positive
+  const Index* offsets;  // where each cell begins
   Index cells;
   Lines lines;
   Index begin, end;
@@ -51,15 +51,15 @@ struct SumLines {
 template <typename S>
 struct MapLines {
   const S* x;
-  const S* dy;             // may be null
+  const S* dy;  // may be null
   S* out;
-  const Index* offsets;    // where each cell begins
+  const Index* offsets;  // where each cell begins
   Index cells;
   Lines lines;
   Index begin, end;
-  const ComputeOf<S>* c[4];    // [cells]
-  Index ahead;                 // elements that are asked for beforehand; 0: none
-  bool stream;                 // past the caches
+  const ComputeOf<S>* c[4];  // [cells]
+  Index ahead;               // elements that are asked for beforehand; 0: none
+  bool stream;               // past the caches
   Epilogue<S> epilogue;
 };
 
@@ -76,13 +76,13 @@ struct PivotLines {
 template <typename S>
 struct SumColumns {
   const S* x;
-  const S* dy;                   // may be null
-  const S* mask;                 // may be null
-  const ComputeOf<S>* weights;   // may be null; [rows], times which dy counts
+  const S* dy;                  // may be null
+  const S* mask;                // may be null
+  const ComputeOf<S>* weights;  // may be null; [rows], times which dy counts
   Index rows, stride, lanes;
-  const ComputeOf<S>* center;    // [lanes]
-  StatisticOf<S>* first;         // [lanes]
-  StatisticOf<S>* second;        // [lanes]
+  const ComputeOf<S>* center;  // [lanes]
+  StatisticOf<S>* first;       // [lanes]
+  StatisticOf<S>* second;      // [lanes]
 };
 
 /// out = (x - c0) c1 + c2, with dy: (x - c0) c1 + c2 + dy c3, with coefficients of each lane. Where there are gammas,
@@ -90,12 +90,12 @@ struct SumColumns {
 template <typename S>
 struct MapColumns {
   const S* x;
-  const S* dy;                   // may be null
+  const S* dy;  // may be null
   S* out;
-  const ComputeOf<S>* gamma;     // [rows], may be null
-  const ComputeOf<S>* beta;      // [rows], null where gamma is or without a beta
+  const ComputeOf<S>* gamma;  // [rows], may be null
+  const ComputeOf<S>* beta;   // [rows], null where gamma is or without a beta
   Index rows, stride, lanes;
-  const ComputeOf<S>* c[4];      // [lanes]
+  const ComputeOf<S>* c[4];  // [lanes]
   Index ahead;
   bool stream;
   Epilogue<S> epilogue;
@@ -115,9 +115,9 @@ struct SumParams {
   const S* x;
   const S* dy;
   Index rows, stride, lanes;
-  const ComputeOf<S>* c[3];      // [lanes]
-  StatisticOf<S>* grad_gamma;    // [rows]
-  StatisticOf<S>* grad_beta;     // [rows]
+  const ComputeOf<S>* c[3];    // [lanes]
+  StatisticOf<S>* grad_gamma;  // [rows]
+  StatisticOf<S>* grad_beta;   // [rows]
 };
 
 /// Layer norm of rows of n neighbours, and RMS norm, whose mean is 0:
@@ -133,15 +133,15 @@ struct NormalizeRows {
   const ComputeOf<S>* gamma;  // [n], may be null
   const ComputeOf<S>* beta;   // [n], may be null
   StatisticOf<S> epsilon;
-  StatisticOf<S>* mean;       // [rows]; these four may be null
+  StatisticOf<S>* mean;  // [rows]; these four may be null
   StatisticOf<S>* mean_low;
   StatisticOf<S>* variance;
   StatisticOf<S>* inv_std;
-  unsigned char* outside;     // [rows], written: 1 where inv_std is out of range, and y is not written
+  unsigned char* outside;  // [rows], written: 1 where inv_std is out of range, and y is not written
   bool rms;
   bool stream;
   ComputeOf<S> gamma_offset;
-  const S* skip;              // may be null, and sum with it
+  const S* skip;  // may be null, and sum with it
   S* sum;
   Epilogue<S> epilogue;
 };
@@ -156,18 +156,18 @@ struct RowGradients {
   const S* dy;
   S* dx;
   Index rows, n, stride;
-  const ComputeOf<S>* gamma;   // [n], may be null
-  const StatisticOf<S>* mean;  // [rows]
+  const ComputeOf<S>* gamma;       // [n], may be null
+  const StatisticOf<S>* mean;      // [rows]
   const StatisticOf<S>* mean_low;  // [rows], may be null
   const StatisticOf<S>* inv_std;   // [rows]
-  StatisticOf<S>* grad_gamma;  // [n], may be null, and grad_beta with it
-  StatisticOf<S>* grad_beta;   // [n]
-  ComputeOf<S>* scratch;       // [4 n]
-  unsigned char* outside;      // [rows], written: see RowOutside
+  StatisticOf<S>* grad_gamma;      // [n], may be null, and grad_beta with it
+  StatisticOf<S>* grad_beta;       // [n]
+  ComputeOf<S>* scratch;           // [4 n]
+  unsigned char* outside;          // [rows], written: see RowOutside
   bool rms;
   bool stream;
   ComputeOf<S> gamma_offset;
-  const S* plus;               // may be null
+  const S* plus;  // may be null
 };
 
 /// Which rows are left to SumWide and MapWide.
@@ -182,17 +182,17 @@ enum RowOutside : unsigned char {
 template <typename S>
 struct SumWide {
   const S* x;
-  const S* dy;                        // may be null
-  const S* mask;                      // may be null
-  const ComputeOf<S>* line_weights;   // may be null; one a line
-  const ComputeOf<S>* lane_weights;   // may be null; one a lane
+  const S* dy;                       // may be null
+  const S* mask;                     // may be null
+  const ComputeOf<S>* line_weights;  // may be null; one a line
+  const ComputeOf<S>* lane_weights;  // may be null; one a lane
   Lines lines;
   Index step;
   const StatisticOf<S>* center;
   const StatisticOf<S>* x_scale;
   const StatisticOf<S>* dy_scale;
-  StatisticOf<S>* first;              // has room for kPadding more
-  StatisticOf<S>* second;             // so has this
+  StatisticOf<S>* first;   // has room for kPadding more
+  StatisticOf<S>* second;  // so has this
 };
 
 /// The values of MapLines and MapColumns in the statistic type:
@@ -201,12 +201,12 @@ struct SumWide {
 template <typename S>
 struct MapWide {
   const S* x;
-  const S* dy;                      // may be null
+  const S* dy;  // may be null
   S* out;
-  const ComputeOf<S>* line_gamma;   // may be null; one a line
-  const ComputeOf<S>* line_beta;    // may be null
-  const ComputeOf<S>* lane_gamma;   // may be null; one a lane
-  const ComputeOf<S>* lane_beta;    // may be null
+  const ComputeOf<S>* line_gamma;  // may be null; one a line
+  const ComputeOf<S>* line_beta;   // may be null
+  const ComputeOf<S>* lane_gamma;  // may be null; one a lane
+  const ComputeOf<S>* lane_beta;   // may be null
   Lines lines;
   Index step;
   const StatisticOf<S>* c[4];

@@ -19,7 +19,8 @@ EVENKEEL_WORD void sum_tile(const S* x, const S* dy, Index stride, Index rows, c
   constexpr Index L = kLanes<C>;
   constexpr int k1 = kVectors > 1, k2 = kVectors > 2 ? 2 : 0, k3 = kVectors > 2 ? 3 : 0;
   const V zero = all(C(0));
-  const V c0 = load(center), c1 = load(center + k1 * L), c2 = load(center + k2 * L), c3 = load(center + k3 * L);
+  const V c0 = load(center), c1 = load(center + k1 * L), c2 = load(center + k2 * L),
+          c3 = load(center + k3 * L);
   V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
   const auto add = [&](Index i, const V& c, V& f, V& s) EVENKEEL_WORD_LAMBDA {
     add_terms<kGradients>(V(load(x + i) - c), kGradients ? load(dy + i) : zero, f, s);
@@ -78,7 +79,8 @@ inline constexpr Index kWideRow = 512, kMostShortSums = 2048;
 /// Sums of kRows rows over all lanes, which join those of the rows before in short_sums [2][lanes]; `more`: there are
 /// some.
 template <int kRows, bool kGradients, typename S>
-EVENKEEL_WORD void sum_rows(const SumColumns<S>& a, const S* x, const S* dy, bool more, ComputeOf<S>* short_sums) {
+EVENKEEL_WORD void sum_rows(const SumColumns<S>& a, const S* x, const S* dy, bool more,
+                            ComputeOf<S>* short_sums) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
@@ -124,7 +126,8 @@ EVENKEEL_WORD void sum_columns_plainly(const SumColumns<S>& a) {
       for (; r + 4 <= rows; r += 4) {
         sum_rows<4, kGradients>(a, x + r * a.stride, dy + r * a.stride, r > 0, short_sums);
       }
-      for (; r < rows; ++r) sum_rows<1, kGradients>(a, x + r * a.stride, dy + r * a.stride, r > 0, short_sums);
+      for (; r < rows; ++r)
+        sum_rows<1, kGradients>(a, x + r * a.stride, dy + r * a.stride, r > 0, short_sums);
       for (Index l = 0; l < whole; l += L) {
         add_wide<C>(a.first + l, load(short_sums + l));
         add_wide<C>(a.second + l, load(short_sums + kMostShortSums + l));
@@ -151,7 +154,8 @@ void sum_columns(const SumColumns<S>& a) {
   }
   for (Index row = 0; row < a.rows; row += kShortRows<C>) {
     const Index rows = a.rows - row < kShortRows<C> ? a.rows - row : kShortRows<C>;
-    for (Index l = 0; l < a.lanes; l += L) sum_tile_with_options(a, row, rows, l, a.lanes - l < L ? a.lanes - l : L);
+    for (Index l = 0; l < a.lanes; l += L)
+      sum_tile_with_options(a, row, rows, l, a.lanes - l < L ? a.lanes - l : L);
   }
 }
 
@@ -176,11 +180,13 @@ EVENKEEL_CALL void map_row(const MapColumns<S>& a, Index row, Index from) {
   using V = Vec<ComputeOf<S>>;
   const Index at = row * a.stride + from, ahead = a.ahead;
   const S *x = a.x + at, *dy = kGradients ? a.dy + at : x;
-  const ComputeOf<S> *c0 = a.c[0] + from, *c1 = a.c[1] + from, *c2 = a.c[2] + from, *c3 = kGradients ? a.c[3] + from : c0;
+  const ComputeOf<S>*c0 = a.c[0] + from, *c1 = a.c[1] + from, *c2 = a.c[2] + from,
+        *c3 = kGradients ? a.c[3] + from : c0;
   write_line(
       a.out + at, a.lanes - from, a.stream,
       [&](Index l, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        V v = fma(as_computed(V(load(x + l, lanes...) - load(c0 + l, lanes...))), load(c1 + l, lanes...), load(c2 + l, lanes...));
+        V v = fma(as_computed(V(load(x + l, lanes...) - load(c0 + l, lanes...))), load(c1 + l, lanes...),
+                  load(c2 + l, lanes...));
         if (kGradients) v = fma(load(dy + l, lanes...), load(c3 + l, lanes...), v);
         return v;
       },
@@ -195,12 +201,13 @@ EVENKEEL_CALL void map_row_with_options(const MapColumns<S>& a, Index row) {
   using V = Vec<C>;
   const Index at = row * a.stride;
   const bool has_gamma = a.gamma != nullptr;
-  const V gamma = all(has_gamma ? C(a.gamma[row]) : C(1)), beta = all(has_gamma && a.beta != nullptr ? C(a.beta[row]) : C(0));
+  const V gamma = all(has_gamma ? C(a.gamma[row]) : C(1)),
+          beta = all(has_gamma && a.beta != nullptr ? C(a.beta[row]) : C(0));
   write_line(
       a.out + at, a.lanes, a.stream,
       [&](Index l, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        V v = fma(as_computed(V(load(a.x + at + l, lanes...) - load(a.c[0] + l, lanes...))), load(a.c[1] + l, lanes...),
-                  load(a.c[2] + l, lanes...));
+        V v = fma(as_computed(V(load(a.x + at + l, lanes...) - load(a.c[0] + l, lanes...))),
+                  load(a.c[1] + l, lanes...), load(a.c[2] + l, lanes...));
         if (a.dy != nullptr) {
           const V dy = load(a.dy + at + l, lanes...);
           v = fma(has_gamma ? V(dy * gamma) : dy, load(a.c[3] + l, lanes...), v);
@@ -221,12 +228,14 @@ EVENKEEL_CALL void map_four_rows(const MapColumns<S>& a, Index row) {
   constexpr Index L = kLanes<C>;
   const Index stride = a.stride, lanes = a.lanes;
   const S *x0 = a.x + row * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
-  const S *dy0 = kGradients ? a.dy + row * stride : x0, *dy1 = dy0 + stride, *dy2 = dy1 + stride, *dy3 = dy2 + stride;
+  const S *dy0 = kGradients ? a.dy + row * stride : x0, *dy1 = dy0 + stride, *dy2 = dy1 + stride,
+          *dy3 = dy2 + stride;
   S *out0 = a.out + row * stride, *out1 = out0 + stride, *out2 = out1 + stride, *out3 = out2 + stride;
   const C *c0 = a.c[0], *c1 = a.c[1], *c2 = a.c[2], *c3 = kGradients ? a.c[3] : c0;
   Index l = 0;
   for (; l + L <= lanes; l += L) {
-    const V mean = load(c0 + l), scale = load(c1 + l), shift = load(c2 + l), of_dy = kGradients ? load(c3 + l) : mean;
+    const V mean = load(c0 + l), scale = load(c1 + l), shift = load(c2 + l),
+            of_dy = kGradients ? load(c3 + l) : mean;
     const auto value = [&](const S* x, const S* dy) EVENKEEL_WORD_LAMBDA {
       V v = fma(as_computed(V(load(x + l) - mean)), scale, shift);
       if constexpr (kGradients) v = fma(load(dy + l), of_dy, v);
@@ -273,7 +282,8 @@ void sum_params(const SumParams<S>& a) {
     for (Index l = 0; l < a.lanes; l += L) {
       const Index at = r * a.stride + l;
       const auto lanes = first_lanes<C>(a.lanes - l < L ? a.lanes - l : L);
-      const V xhat = fma(as_computed(V(load(a.x + at, lanes) - load(a.c[0] + l, lanes))), load(a.c[1] + l, lanes), load(a.c[2] + l, lanes));
+      const V xhat = fma(as_computed(V(load(a.x + at, lanes) - load(a.c[0] + l, lanes))),
+                         load(a.c[1] + l, lanes), load(a.c[2] + l, lanes));
       const W dy = widen(load(a.dy + at, lanes));
       beta = W(beta + dy);
       gamma = fma(dy, widen(xhat), gamma);

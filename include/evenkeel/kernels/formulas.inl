@@ -49,8 +49,8 @@ struct GradientTerms {
   Wide<C> slope, level;
 };
 template <typename C>
-EVENKEEL_WORD GradientTerms<C> gradient_terms(const Wide<C>& inv_std, const Wide<C>& mean_dy, const Wide<C>& mean_dy_xhat,
-                                              const Wide<C>& low) {
+EVENKEEL_WORD GradientTerms<C> gradient_terms(const Wide<C>& inv_std, const Wide<C>& mean_dy,
+                                              const Wide<C>& mean_dy_xhat, const Wide<C>& low) {
   GradientTerms<C> t;
   const Wide<C> zero = wide_all<C>(0);
   t.slope = zero - as_computed(inv_std * inv_std) * mean_dy_xhat;
@@ -60,11 +60,13 @@ EVENKEEL_WORD GradientTerms<C> gradient_terms(const Wide<C>& inv_std, const Wide
 
 /// A bit for each lane whose gradients the passes of type C are not right for; see Range.
 template <typename C>
-EVENKEEL_WORD unsigned gradients_outside(const Wide<C>& inv_std, const Wide<C>& mean_dy, const Wide<C>& mean_dy_xhat) {
+EVENKEEL_WORD unsigned gradients_outside(const Wide<C>& inv_std, const Wide<C>& mean_dy,
+                                         const Wide<C>& mean_dy_xhat) {
   using R = Range<C>;
   const Wide<C> size = magnitude(mean_dy) + magnitude(mean_dy_xhat);
   const Wide<C> over_variance = Wide<C>(inv_std * inv_std) * size;
   const unsigned zero = zeros(size);
-  const unsigned out = outside(size, R::kLeastSize, R::kHighSize) | outside(over_variance, R::kLowSum, R::kHighSum);
+  const unsigned out =
+      outside(size, R::kLeastSize, R::kHighSize) | outside(over_variance, R::kLowSum, R::kHighSum);
   return (out & ~zero) | (zero & outside(inv_std, R::kLeastNumber, R::kMostInvStdOfZero));
 }

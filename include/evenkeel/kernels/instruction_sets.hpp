@@ -55,8 +55,13 @@
 #elif defined(__GNUC__)
 #pragma GCC push_options
 #pragma GCC optimize("no-fast-math", "fp-contract=off")
+#endif
+#if defined(__clang__) || defined(__GNUC__)
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpsabi"  // vectors cross no call: every function that takes one is inlined
+#pragma GCC diagnostic ignored "-Wpsabi"           // calls with vectors stay inside of an instruction set
+#pragma GCC diagnostic ignored "-Wold-style-cast"  // what vectors' bits are taken as
+#pragma GCC diagnostic ignored "-Wcast-align"      // vectors in memory are as aligned as their lanes
+#pragma GCC diagnostic ignored "-Wsign-conversion"
 #endif
 
 namespace evenkeel::detail {
@@ -107,9 +112,11 @@ EVENKEEL_END_TARGET
 EVENKEEL_END
 }  // namespace evenkeel::detail
 
+#if defined(__clang__) || defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 #if defined(__clang__)
 #pragma float_control(pop)
 #elif defined(__GNUC__)
-#pragma GCC diagnostic pop
 #pragma GCC pop_options
 #endif

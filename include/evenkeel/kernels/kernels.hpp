@@ -1,5 +1,8 @@
 #pragma once
 
+#include "evenkeel/base/config.hpp"
+#if EVENKEEL_IS_SUPPORTED
+
 #include "evenkeel/kernels/instruction_sets.hpp"
 
 // Kernels by name, in the code of the chosen instruction set.
@@ -11,24 +14,24 @@
 namespace evenkeel::detail {
 
 /// X(result, kernel, arguments) of each kernel.
-#define EVENKEEL_EACH_KERNEL(X)                             \
-  X(void, sum_lines, SumLines)                              \
-  X(void, map_lines, MapLines)                              \
-  X(void, pivot_lines, PivotLines)                          \
-  X(void, sum_columns, SumColumns)                          \
-  X(void, map_columns, MapColumns)                          \
-  X(void, pivot_columns, PivotColumns)                      \
-  X(void, sum_params, SumParams)                            \
-  X(Index, normalize_rows, NormalizeRows)                   \
-  X(Index, row_gradients, RowGradients)                     \
-  X(void, sum_wide, SumWide)                                \
-  X(void, map_wide, MapWide)                                \
-  X(unsigned, finish_sums, FinishSums)                      \
-  X(void, finish_gradients, FinishGradients)                \
-  X(void, coefficients, Coefficients)                       \
-  X(void, inference_coefficients, InferenceCoefficients)    \
-  X(void, spread, Spread)                                   \
-  X(void, sum_blocks, SumBlocks)                            \
+#define EVENKEEL_EACH_KERNEL(X)                          \
+  X(void, sum_lines, SumLines)                           \
+  X(void, map_lines, MapLines)                           \
+  X(void, pivot_lines, PivotLines)                       \
+  X(void, sum_columns, SumColumns)                       \
+  X(void, map_columns, MapColumns)                       \
+  X(void, pivot_columns, PivotColumns)                   \
+  X(void, sum_params, SumParams)                         \
+  X(Index, normalize_rows, NormalizeRows)                \
+  X(Index, row_gradients, RowGradients)                  \
+  X(void, sum_wide, SumWide)                             \
+  X(void, map_wide, MapWide)                             \
+  X(unsigned, finish_sums, FinishSums)                   \
+  X(void, finish_gradients, FinishGradients)             \
+  X(void, coefficients, Coefficients)                    \
+  X(void, inference_coefficients, InferenceCoefficients) \
+  X(void, spread, Spread)                                \
+  X(void, sum_blocks, SumBlocks)                         \
   X(void, fold, Fold)
 
 /// The kernels of one scalar type and one instruction set.
@@ -40,15 +43,17 @@ struct KernelTable {
 };
 
 template <typename S>
-inline constexpr bool kHasVectors = EVENKEEL_HAS_VECTORS &&
-                                    (std::is_same_v<ComputeOf<S>, float> || std::is_same_v<ComputeOf<S>, double>)&&(
-                                        std::is_same_v<S, ComputeOf<S>> || std::is_same_v<S, Eigen::half> ||
-                                        std::is_same_v<S, Eigen::bfloat16>);
+inline constexpr bool kHasVectors =
+    EVENKEEL_HAS_VECTORS && (std::is_same_v<ComputeOf<S>, float> ||
+                             std::is_same_v<ComputeOf<S>, double>)&&(std::is_same_v<S, ComputeOf<S>> ||
+                                                                     std::is_same_v<S, Eigen::half> ||
+                                                                     std::is_same_v<S, Eigen::bfloat16>);
 
 #if EVENKEEL_HAS_VECTORS && (defined(EVENKEEL_EXTERN_KERNELS) || defined(EVENKEEL_COMPILE_KERNELS))
 #define EVENKEEL_EACH_COMPILED_SCALAR(X) \
   X(float, float) X(double, double) X(Eigen::half, half) X(Eigen::bfloat16, bfloat16)
-#define EVENKEEL_X(Scalar, name) extern "C" const void* link_evenkeel_compiled_for_kernels_of_##name(int register_bytes);
+#define EVENKEEL_X(Scalar, name) \
+  extern "C" const void* link_evenkeel_compiled_for_kernels_of_##name(int register_bytes);
 EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X
 #endif
@@ -59,10 +64,12 @@ EVENKEEL_BEGIN
 
 template <typename S>
 struct CompiledKernels;
-#define EVENKEEL_X(Scalar, name)                                                                                \
-  template <>                                                                                                   \
-  struct CompiledKernels<Scalar> {                                                                              \
-    static const void* table(int register_bytes) { return link_evenkeel_compiled_for_kernels_of_##name(register_bytes); } \
+#define EVENKEEL_X(Scalar, name)                                  \
+  template <>                                                     \
+  struct CompiledKernels<Scalar> {                                \
+    static EVENKEEL_COLD const void* table(int bytes) {           \
+      return link_evenkeel_compiled_for_kernels_of_##name(bytes); \
+    }                                                             \
   };
 EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X
@@ -77,11 +84,11 @@ const KernelTable<S>& compiled_kernels() {
   return found;
 }
 
-#define EVENKEEL_X(Result, name, Arguments)                                    \
-  template <typename S>                                                        \
-  Result name(const Arguments<S>& a) {                                         \
-    if constexpr (kHasVectors<S>) return compiled_kernels<S>().name(a);        \
-    return one_by_one::name<S>(a);                                             \
+#define EVENKEEL_X(Result, name, Arguments)                             \
+  template <typename S>                                                 \
+  Result name(const Arguments<S>& a) {                                  \
+    if constexpr (kHasVectors<S>) return compiled_kernels<S>().name(a); \
+    return one_by_one::name<S>(a);                                      \
   }
 EVENKEEL_EACH_KERNEL(EVENKEEL_X)
 #undef EVENKEEL_X
@@ -89,25 +96,28 @@ EVENKEEL_EACH_KERNEL(EVENKEEL_X)
 #else
 
 #if EVENKEEL_HAS_CHOICE
-#define EVENKEEL_RUN(name, a)                       \
-  switch (register_bytes()) {                       \
-    case 64: return avx512::name<S>(a);             \
-    case 32: return avx2::name<S>(a);               \
-    default: return baseline::name<S>(a);           \
+#define EVENKEEL_RUN(name, a)      \
+  switch (register_bytes()) {      \
+    case 64:                       \
+      return avx512::name<S>(a);   \
+    case 32:                       \
+      return avx2::name<S>(a);     \
+    default:                       \
+      return baseline::name<S>(a); \
   }
 #elif EVENKEEL_HAS_VECTORS
 #define EVENKEEL_RUN(name, a) return baseline::name<S>(a);
 #else
 #define EVENKEEL_RUN(name, a) return one_by_one::name<S>(a);
 #endif
-#define EVENKEEL_X(Result, name, Arguments)       \
-  template <typename S>                           \
-  Result name(const Arguments<S>& a) {            \
-    if constexpr (kHasVectors<S>) {               \
-      EVENKEEL_RUN(name, a)                       \
-    } else {                                      \
-      return one_by_one::name<S>(a);              \
-    }                                             \
+#define EVENKEEL_X(Result, name, Arguments) \
+  template <typename S>                     \
+  Result name(const Arguments<S>& a) {      \
+    if constexpr (kHasVectors<S>) {         \
+      EVENKEEL_RUN(name, a)                 \
+    } else {                                \
+      return one_by_one::name<S>(a);        \
+    }                                       \
   }
 EVENKEEL_EACH_KERNEL(EVENKEEL_X)
 #undef EVENKEEL_X
@@ -139,11 +149,15 @@ const void* compiled_table([[maybe_unused]] int bytes) {
 }
 #undef EVENKEEL_X
 
-#define EVENKEEL_X(Scalar, name) \
-  const void* link_evenkeel_compiled_for_kernels_of_##name(int bytes) { return compiled_table<Scalar>(bytes); }
+#define EVENKEEL_X(Scalar, name)                                        \
+  const void* link_evenkeel_compiled_for_kernels_of_##name(int bytes) { \
+    return compiled_table<Scalar>(bytes);                               \
+  }
 EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X
 
 #endif
 
 }  // namespace evenkeel::detail
+
+#endif  // EVENKEEL_IS_SUPPORTED

@@ -1,4 +1,5 @@
-// All kernels, for the instruction set that instruction_sets.hpp includes this for.
+// All kernels, for the instruction set that instruction_sets.hpp includes this for: each file uses those above it.
+// clang-format off
 #include "evenkeel/kernels/words.inl"
 #include "evenkeel/kernels/formulas.inl"
 #include "evenkeel/kernels/lines.inl"

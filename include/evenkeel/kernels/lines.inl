@@ -46,8 +46,8 @@ EVENKEEL_WORD void add_terms(const V& deviation, const V& dy, V& first, V& secon
 }
 
 template <bool kGradients, typename S>
-EVENKEEL_WORD void sum_line(const S* x, const S* dy, Index n, const Vec<ComputeOf<S>>& center, Wide<ComputeOf<S>>& first,
-                            Wide<ComputeOf<S>>& second) {
+EVENKEEL_WORD void sum_line(const S* x, const S* dy, Index n, const Vec<ComputeOf<S>>& center,
+                            Wide<ComputeOf<S>>& first, Wide<ComputeOf<S>>& second) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
@@ -67,7 +67,8 @@ EVENKEEL_WORD void sum_line(const S* x, const S* dy, Index n, const Vec<ComputeO
     for (; i + L <= end; i += L) add(i, f1, s1);
     if (i < end) {
       const auto rest = first_lanes<C>(end - i);
-      add_terms<kGradients>(keep(V(load(x + i, rest) - center), rest), kGradients ? load(dy + i, rest) : zero, f2, s2);
+      add_terms<kGradients>(keep(V(load(x + i, rest) - center), rest), kGradients ? load(dy + i, rest) : zero,
+                            f2, s2);
       i = end;
     }
     first = Wide<C>(first + widen(V(V(f0 + f1) + V(f2 + f3))));
@@ -77,8 +78,8 @@ EVENKEEL_WORD void sum_line(const S* x, const S* dy, Index n, const Vec<ComputeO
 
 /// The same with all options, a vector at a time.
 template <typename S>
-EVENKEEL_CALL void sum_line_with_options(const SumLines<S>& a, Index k, Index from, Index n, Wide<ComputeOf<S>>& first,
-                                         Wide<ComputeOf<S>>& second) {
+EVENKEEL_CALL void sum_line_with_options(const SumLines<S>& a, Index k, Index from, Index n,
+                                         Wide<ComputeOf<S>>& first, Wide<ComputeOf<S>>& second) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
@@ -169,7 +170,7 @@ struct StreamedPart {
 };
 template <typename S>
 EVENKEEL_WORD StreamedPart streamed_part(const S* out, Index n) {
-  if constexpr (kLanes<ComputeOf<S>> > 1 && std::is_same_v<S, ComputeOf<S>>) {
+  if constexpr (kLanes < ComputeOf < S >>> 1 && std::is_same_v<S, ComputeOf<S>>) {
     const auto address = reinterpret_cast<std::uintptr_t>(out);
     const Index head = static_cast<Index>((64 - address % 64) % 64 / sizeof(S));
     if (address % sizeof(S) == 0 && head + kCacheLine<S> <= n) {
@@ -228,7 +229,8 @@ EVENKEEL_WORD void write_line(S* out, Index n, bool streams, const Value& value,
 
 template <bool kGradients, typename S>
 EVENKEEL_WORD void map_line(const MapLines<S>& a, Index from, Index n, const Vec<ComputeOf<S>>& c0,
-                            const Vec<ComputeOf<S>>& c1, const Vec<ComputeOf<S>>& c2, const Vec<ComputeOf<S>>& c3) {
+                            const Vec<ComputeOf<S>>& c1, const Vec<ComputeOf<S>>& c2,
+                            const Vec<ComputeOf<S>>& c3) {
   using V = Vec<ComputeOf<S>>;
   const S *x = a.x + from, *dy = kGradients ? a.dy + from : x;
   const Index ahead = a.ahead;

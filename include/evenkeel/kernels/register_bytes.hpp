@@ -36,8 +36,7 @@ EVENKEEL_COLD inline int max_register_bytes() {
 
 EVENKEEL_COLD inline int choose_register_bytes() {
   const int most = max_register_bytes();
-  const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
   return avx512 && most >= 64 ? 64 : avx2 && most >= 32 ? 32 : 16;

@@ -25,8 +25,9 @@ struct RowTerms {
 /// Means and 1 / standard deviations of m rows from `row` on, from their sums about centers; returns a bit for each row
 /// that is out of range.
 template <typename S>
-EVENKEEL_WORD std::uint64_t finish_rows(const NormalizeRows<S>& a, Index row, Index m, Index t, const Wide<ComputeOf<S>>& first,
-                                        const Wide<ComputeOf<S>>& second, RowTerms<ComputeOf<S>>& terms) {
+EVENKEEL_WORD std::uint64_t finish_rows(const NormalizeRows<S>& a, Index row, Index m, Index t,
+                                        const Wide<ComputeOf<S>>& first, const Wide<ComputeOf<S>>& second,
+                                        RowTerms<ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
   using W = Wide<C>;
@@ -44,8 +45,10 @@ EVENKEEL_WORD std::uint64_t finish_rows(const NormalizeRows<S>& a, Index row, In
   if (a.variance != nullptr) store_wide<C>(a.variance + at, f.variance, n);
   if (a.inv_std != nullptr) store_wide<C>(a.inv_std + at, inv_std, n);
   if constexpr (Range<C>::kBounded) {
-    const unsigned lanes = n < kLanes<C> ? (1u << static_cast<unsigned>(n)) - 1 : (1u << static_cast<unsigned>(kLanes<C>)) - 1;
-    return std::uint64_t{lanes & outside(inv_std, Range<C>::kLowInvStd, Range<C>::kHighInvStd)} << static_cast<unsigned>(t);
+    const unsigned lanes =
+        n < kLanes<C> ? (1u << static_cast<unsigned>(n)) - 1 : (1u << static_cast<unsigned>(kLanes<C>)) - 1;
+    return std::uint64_t{lanes & outside(inv_std, Range<C>::kLowInvStd, Range<C>::kHighInvStd)}
+           << static_cast<unsigned>(t);
   }
   return 0;
 }
@@ -74,9 +77,12 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
   // are fewer.
   const auto sum_all = [&](bool squares_too) EVENKEEL_WORD_LAMBDA {
     for (Index r = 0; r < m; r += 4) {
-      const Index last = m - 1, r1 = r + 1 < m ? r + 1 : last, r2 = r + 2 < m ? r + 2 : last, r3 = r + 3 < m ? r + 3 : last;
-      const S *p0 = x + r * a.stride, *p1 = x + r1 * a.stride, *p2 = x + r2 * a.stride, *p3 = x + r3 * a.stride;
-      const V c0 = all(C(terms.center[r])), c1 = all(C(terms.center[r1])), c2 = all(C(terms.center[r2])), c3 = all(C(terms.center[r3]));
+      const Index last = m - 1, r1 = r + 1 < m ? r + 1 : last, r2 = r + 2 < m ? r + 2 : last,
+                  r3 = r + 3 < m ? r + 3 : last;
+      const S *p0 = x + r * a.stride, *p1 = x + r1 * a.stride, *p2 = x + r2 * a.stride,
+              *p3 = x + r3 * a.stride;
+      const V c0 = all(C(terms.center[r])), c1 = all(C(terms.center[r1])), c2 = all(C(terms.center[r2])),
+              c3 = all(C(terms.center[r3]));
       V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
       const auto step = [&](Index i) EVENKEEL_WORD_LAMBDA {
         add(V(load(p0 + i) - c0), f0, s0);
@@ -122,7 +128,8 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
   }
   std::uint64_t out = 0;
   for (Index t = 0; t < m; t += L) {
-    out |= finish_rows(a, row, m, t, widen(transposed_totals(sums + t)), widen(transposed_totals(squares + t)), terms);
+    out |= finish_rows(a, row, m, t, widen(transposed_totals(sums + t)),
+                       widen(transposed_totals(squares + t)), terms);
   }
   return out;
 }
@@ -157,14 +164,15 @@ EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x,
     terms.center[t] = C(0);
   }
   std::uint64_t out = 0;
-  for (Index t = 0; t < m; t += L) out |= finish_rows(a, row, m, t, load_wide<C>(first + t), load_wide<C>(second + t), terms);
+  for (Index t = 0; t < m; t += L)
+    out |= finish_rows(a, row, m, t, load_wide<C>(first + t), load_wide<C>(second + t), terms);
   return out;
 }
 
 /// Rows [begin, end) of those whose terms are known; x and y begin with the first of them.
 template <int kVectors, typename S>
-EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index begin, Index end, Index ahead,
-                              const RowTerms<ComputeOf<S>>& terms) {
+EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index begin, Index end,
+                              Index ahead, const RowTerms<ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
@@ -173,7 +181,9 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
   const bool stream_it = a.stream && fills_lines(a.y, n, stride);
   const V one = all(C(1)), zero = all(C(0));
   const auto value = [&](const V& v, Index r, const V& g, const V& b) EVENKEEL_WORD_LAMBDA {
-    return fma(fma(as_computed(V(v - all(C(terms.center[r])))), all(C(terms.scale[r])), all(C(terms.shift[r]))), g, b);
+    return fma(
+        fma(as_computed(V(v - all(C(terms.center[r])))), all(C(terms.scale[r])), all(C(terms.shift[r]))), g,
+        b);
   };
   if constexpr (kVectors > 0) {
     V g[kVectors > 0 ? kVectors : 1], b[kVectors > 0 ? kVectors : 1];
@@ -201,13 +211,18 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
   const auto rest = first_lanes<C>(n - whole);
   const Index step = stream_it ? 1 : 2;  // what is streamed side by side waits for each other
   for (Index r = begin; r < end; r += step) {
-    const Index s = step == 2 && r + 1 < end ? r + 1 : r;  // where there is no second one, the same again: loads come before stores
+    const Index s = step == 2 && r + 1 < end
+                        ? r + 1
+                        : r;  // where there is no second one, the same again: loads come before stores
     const S *p = x + r * stride, *o = x + s * stride;
     S *q = y + r * stride, *w = y + s * stride;
-    const V center0 = all(C(terms.center[r])), scale0 = all(C(terms.scale[r])), shift0 = all(C(terms.shift[r]));
-    const V center1 = all(C(terms.center[s])), scale1 = all(C(terms.scale[s])), shift1 = all(C(terms.shift[s]));
+    const V center0 = all(C(terms.center[r])), scale0 = all(C(terms.scale[r])),
+            shift0 = all(C(terms.shift[r]));
+    const V center1 = all(C(terms.center[s])), scale1 = all(C(terms.scale[s])),
+            shift1 = all(C(terms.shift[s]));
     const auto both = [&](Index i, V& v0, V& v1, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-      const V g = gamma == nullptr ? one : load(gamma + i, lanes...), b = beta == nullptr ? zero : load(beta + i, lanes...);
+      const V g = gamma == nullptr ? one : load(gamma + i, lanes...),
+              b = beta == nullptr ? zero : load(beta + i, lanes...);
       v0 = fma(fma(as_computed(V(load(p + i, lanes...) - center0)), scale0, shift0), g, b);
       v1 = fma(fma(as_computed(V(load(o + i, lanes...) - center1)), scale1, shift1), g, b);
     };
@@ -235,8 +250,8 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
 
 /// The same with all options, and of rows that are streamed but do not begin with a line of the cache.
 template <typename S>
-EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x, Index row, Index r, Index ahead,
-                                          const RowTerms<ComputeOf<S>>& terms) {
+EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x, Index row, Index r,
+                                          Index ahead, const RowTerms<ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   const V center = all(C(terms.center[r])), scale = all(C(terms.scale[r])), shift = all(C(terms.shift[r]));
@@ -278,8 +293,9 @@ Index normalize_rows(const NormalizeRows<S>& a) {
   constexpr int kLineVectors = static_cast<int>(kLine / L);
   const bool streams = streams_rows(a.stream, a.y, a.n, a.stride);
   const bool is_line = L > 1 && a.n == kLine, is_short = a.n <= kShortRow * L;
-  const bool has_options = a.skip != nullptr || a.epilogue.residual != nullptr || a.epilogue.activation.active ||
-                           !(a.gamma_offset == C(0)) || (streams && !fills_lines(a.y, a.n, a.stride));
+  const bool has_options = a.skip != nullptr || a.epilogue.residual != nullptr ||
+                           a.epilogue.activation.active || !(a.gamma_offset == C(0)) ||
+                           (streams && !fills_lines(a.y, a.n, a.stride));
   const Index near = 2048 / a.n / L * L;
   const Index at_once = near > kMostRows<C> ? kMostRows<C> : near > L ? near : L;
   RowTerms<C> terms;
@@ -324,8 +340,8 @@ struct CentredRow {
   V mean, scale, shift;
 };
 template <typename V>
-EVENKEEL_WORD void add_gradients(const V& x, const V& dy, const V& gamma, const CentredRow<V>& c, V& sum, V& sum_xhat,
-                                 V& of_gamma, V& of_beta) {
+EVENKEEL_WORD void add_gradients(const V& x, const V& dy, const V& gamma, const CentredRow<V>& c, V& sum,
+                                 V& sum_xhat, V& of_gamma, V& of_beta) {
   const V product = V(dy * fma(as_computed(V(x - c.mean)), c.scale, c.shift));
   of_beta = V(of_beta + dy);
   of_gamma = V(of_gamma + as_computed(product));
@@ -353,7 +369,8 @@ EVENKEEL_CALL bool param_sums_in_range(const RowGradients<S>& a, const ComputeOf
     };
     Index i = 0;
     for (; i + L <= a.n; i += L) check(load(sums + i), load(sums + a.n + i));
-    if (i < a.n) check(load(sums + i, first_lanes<C>(a.n - i)), load(sums + a.n + i, first_lanes<C>(a.n - i)));
+    if (i < a.n)
+      check(load(sums + i, first_lanes<C>(a.n - i)), load(sums + a.n + i, first_lanes<C>(a.n - i)));
     return !any(out);
   }
   return true;
@@ -386,9 +403,11 @@ EVENKEEL_CALL void add_params_widely(const RowGradients<S>& a, Index begin, Inde
     for (Index i = 0; i < a.n; i += L) {
       const Index n = a.n - i < L ? a.n - i : L, at = r * a.stride + i;
       const auto lanes = first_lanes<C>(n);
-      const W centred = W(as_computed(W(widen(load(a.x + at, lanes)) - wide_all<C>(mean))) - wide_all<C>(low));
+      const W centred =
+          W(as_computed(W(widen(load(a.x + at, lanes)) - wide_all<C>(mean))) - wide_all<C>(low));
       const W dy = widen(load(a.dy + at, lanes));
-      store_wide<C>(a.grad_gamma + i, fma(dy, W(centred * wide_all<C>(inv_std)), load_wide<C>(a.grad_gamma + i, n)), n);
+      store_wide<C>(a.grad_gamma + i,
+                    fma(dy, W(centred * wide_all<C>(inv_std)), load_wide<C>(a.grad_gamma + i, n)), n);
       store_wide<C>(a.grad_beta + i, W(load_wide<C>(a.grad_beta + i, n) + dy), n);
     }
   }
@@ -398,8 +417,9 @@ EVENKEEL_CALL void add_params_widely(const RowGradients<S>& a, Index begin, Inde
 /// those of the parameters before these rows, null if there are none, and new_sums those with them; summed() is called
 /// before anything is written. kVectors as above.
 template <int kVectors, typename S, typename Summed>
-EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index m, const ComputeOf<S>* sums_before,
-                                      ComputeOf<S>* new_sums, Index ahead, const Summed& summed) {
+EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index m,
+                                      const ComputeOf<S>* sums_before, ComputeOf<S>* new_sums, Index ahead,
+                                      const Summed& summed) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
   using V = Vec<C>;
@@ -460,8 +480,10 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
       constexpr int kRows = decltype(count)::value;
       constexpr int r1 = kRows > 1, r2 = kRows > 2 ? 2 : 0, r3 = kRows > 2 ? 3 : 0;
       const S *x0 = x + r * stride, *x1 = x0 + r1 * stride, *x2 = x0 + r2 * stride, *x3 = x0 + r3 * stride;
-      const S *dy0 = dy + r * stride, *dy1 = dy0 + r1 * stride, *dy2 = dy0 + r2 * stride, *dy3 = dy0 + r3 * stride;
-      const CentredRow<V> row0 = centred(r), row1 = centred(r + r1), row2 = centred(r + r2), row3 = centred(r + r3);
+      const S *dy0 = dy + r * stride, *dy1 = dy0 + r1 * stride, *dy2 = dy0 + r2 * stride,
+              *dy3 = dy0 + r3 * stride;
+      const CentredRow<V> row0 = centred(r), row1 = centred(r + r1), row2 = centred(r + r2),
+                          row3 = centred(r + r3);
       const C* before = r == 0 ? sums_before : new_sums;
       V s0 = zero, s1 = zero, s2 = zero, s3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero;
       const auto step = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
@@ -480,7 +502,8 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
         store(new_sums + i, g, lanes...);
         store(new_sums + n + i, b, lanes...);
       };
-      V sum0 = zero, sum1 = zero, sum2 = zero, sum3 = zero, xhat0 = zero, xhat1 = zero, xhat2 = zero, xhat3 = zero;
+      V sum0 = zero, sum1 = zero, sum2 = zero, sum3 = zero, xhat0 = zero, xhat1 = zero, xhat2 = zero,
+        xhat3 = zero;
       const auto join = [&](V& all_s, V& s, V& all_t, V& t) EVENKEEL_WORD_LAMBDA {
         all_s = V(all_s + s);
         all_t = V(all_t + t);
@@ -488,7 +511,8 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
       };
       const Index end = strip_end < whole ? strip_end : whole;
       for (Index i = strip; i < strip_end;) {
-        for (const Index stop = end - i < kShortParamSum * L ? end : i + kShortParamSum * L; i < stop; i += L) step(i);
+        for (const Index stop = end - i < kShortParamSum * L ? end : i + kShortParamSum * L; i < stop; i += L)
+          step(i);
         if (i == whole && whole < n) {
           step(whole, rest);
           i = n;
@@ -532,7 +556,8 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   store(terms.level, narrow<C>(t.level));
   unsigned out = 0;
   if constexpr (Range<C>::kBounded) {
-    out = gradients_outside<C>(inv_std, W(sum_dy * share), mean_dy_xhat) & ((1u << static_cast<unsigned>(m)) - 1);
+    out = gradients_outside<C>(inv_std, W(sum_dy * share), mean_dy_xhat) &
+          ((1u << static_cast<unsigned>(m)) - 1);
   }
 
   summed();
@@ -545,11 +570,13 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
       ++outside_count;
       continue;
     }
-    const V c0 = all(C(terms.mean[r])), c1 = all(C(terms.slope[r])), c2 = all(C(terms.level[r])), c3 = all(C(terms.scale[r]));
+    const V c0 = all(C(terms.mean[r])), c1 = all(C(terms.slope[r])), c2 = all(C(terms.level[r])),
+            c3 = all(C(terms.scale[r]));
     const S *p = x + r * stride, *d = dy + r * stride;
     S* q = a.dx + (row + r) * stride;
     const auto value = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-      const V weighted = gamma == nullptr ? load(d + i, lanes...) : V(load(d + i, lanes...) * load(gamma + i, lanes...));
+      const V weighted =
+          gamma == nullptr ? load(d + i, lanes...) : V(load(d + i, lanes...) * load(gamma + i, lanes...));
       return fma(weighted, c3, fma(as_computed(V(load(p + i, lanes...) - c0)), c1, c2));
     };
     write_line(q, n, streams, value, [&](Index i) EVENKEEL_WORD_LAMBDA {
@@ -564,7 +591,10 @@ template <int kVectors, typename S>
 EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
-  const Index near = 3072 / a.n / 4 * 4, few = L < 4 ? L : 4, at_once = near > L ? L : near > few ? near : few;
+  const Index near = 3072 / a.n / 4 * 4, few = L < 4 ? L : 4,
+              at_once = near > L     ? L
+                        : near > few ? near
+                                     : few;
   const bool wanted = a.grad_gamma != nullptr, in_place = a.dx == a.dy;
   C *sums = a.scratch, *next = a.scratch + 2 * a.n;
   Index outside_count = 0, sum_begin = 0;  // sums are those of rows from sum_begin on
@@ -582,7 +612,8 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
     Index m = a.rows - row < at_once ? a.rows - row : at_once;
     if constexpr (Range<C>::kBounded) {
       Index inside = 0;
-      while (inside < m && is_between(a.inv_std[row + inside], Range<C>::kLowInvStd, Range<C>::kHighInvStd)) ++inside;
+      while (inside < m && is_between(a.inv_std[row + inside], Range<C>::kLowInvStd, Range<C>::kHighInvStd))
+        ++inside;
       if (inside == 0) {
         join_sums(row);
         a.outside[row] = kStatisticsOutside;
@@ -593,18 +624,19 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
       m = inside;
     }
     if (row + m - sum_begin > kShortParamSum) join_sums(row);
-    outside_count += gradients_of_rows<kVectors>(a, row, m, row == sum_begin ? nullptr : sums, next, at_once * a.stride, [&] {
-      // Over dy, what is out of range has to be summed again before dx is written.
-      if (!in_place || !wanted || param_sums_in_range(a, next)) {
-        C* const before = sums;
-        sums = next;
-        next = before;
-        return;
-      }
-      join_sums(row);
-      add_params_widely(a, row, row + m);
-      sum_begin = row + m;
-    });
+    outside_count += gradients_of_rows<kVectors>(a, row, m, row == sum_begin ? nullptr : sums, next,
+                                                 at_once * a.stride, [&] {
+                                                   // Over dy, what is out of range has to be summed again before dx is written.
+                                                   if (!in_place || !wanted || param_sums_in_range(a, next)) {
+                                                     C* const before = sums;
+                                                     sums = next;
+                                                     next = before;
+                                                     return;
+                                                   }
+                                                   join_sums(row);
+                                                   add_params_widely(a, row, row + m);
+                                                   sum_begin = row + m;
+                                                 });
     row += m;
   }
   join_sums(a.rows);
@@ -615,6 +647,7 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
 template <typename S>
 Index row_gradients(const RowGradients<S>& a) {
   constexpr Index L = kLanes<ComputeOf<S>>;
-  if (L > 1 && a.n == kCacheLine<ComputeOf<S>>) return row_gradients_of<static_cast<int>(kCacheLine<ComputeOf<S>> / L)>(a);
+  if (L > 1 && a.n == kCacheLine<ComputeOf<S>>)
+    return row_gradients_of<static_cast<int>(kCacheLine<ComputeOf<S>> / L)>(a);
   return row_gradients_of<0>(a);
 }

@@ -90,7 +90,8 @@ void map_wide(const MapWide<S>& a) {
   for (Index l = 0; l < a.lines.length; l += L) {
     const Index n = a.lines.length - l < L ? a.lines.length - l : L;
     const auto lanes = first_lanes<C>(n);
-    const auto of = [&](const StatisticOf<C>* values) EVENKEEL_WORD_LAMBDA { return of_lanes<C>(values, a.step, l, n); };
+    const auto of = [&](const StatisticOf<C>* values)
+                        EVENKEEL_WORD_LAMBDA { return of_lanes<C>(values, a.step, l, n); };
     const W c0 = of(a.c[0]), c1 = of(a.c[1]), c2 = of(a.c[2]), x_scale = of(a.x_scale);
     const W c3 = a.dy == nullptr ? c2 : of(a.c[3]), dy_scale = a.dy == nullptr ? c2 : of(a.dy_scale);
     const W result = a.dy == nullptr ? c2 : of(a.result);

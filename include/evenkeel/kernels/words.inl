@@ -241,17 +241,21 @@ EVENKEEL_WORD void store(float* p, F v, Mask<float> m) {
 EVENKEEL_WORD void store(double* p, D v, Mask<double> m) {
   __builtin_ia32_storeupd512_mask(p, v, static_cast<unsigned char>(m.bits));
 }
+EVENKEEL_WORD F fma(F a, F b, F c) {
+  return __builtin_ia32_vfmaddps512_mask(a, b, c, static_cast<unsigned short>(-1), 4);
+}
+EVENKEEL_WORD D fma(D a, D b, D c) {
+  return __builtin_ia32_vfmaddpd512_mask(a, b, c, static_cast<unsigned char>(-1), 4);
+}
 #ifdef __clang__
-EVENKEEL_WORD F fma(F a, F b, F c) { return __builtin_ia32_vfmaddps512(a, b, c, 4); }
-EVENKEEL_WORD D fma(D a, D b, D c) { return __builtin_ia32_vfmaddpd512(a, b, c, 4); }
 EVENKEEL_WORD D square_root(D a) { return __builtin_ia32_sqrtpd512(a, 4); }
 EVENKEEL_WORD D wide_half(HalfF v) { return __builtin_convertvector(v, D); }
 EVENKEEL_WORD HalfF narrow_half(D v) { return __builtin_convertvector(v, HalfF); }
 #else
-EVENKEEL_WORD F fma(F a, F b, F c) { return __builtin_ia32_vfmaddps512_mask(a, b, c, static_cast<short>(-1), 4); }
-EVENKEEL_WORD D fma(D a, D b, D c) { return __builtin_ia32_vfmaddpd512_mask(a, b, c, static_cast<char>(-1), 4); }
 EVENKEEL_WORD D square_root(D a) { return __builtin_ia32_sqrtpd512_mask(a, a, static_cast<char>(-1), 4); }
-EVENKEEL_WORD D wide_half(HalfF v) { return __builtin_ia32_cvtps2pd512_mask(v, D{}, static_cast<char>(-1), 4); }
+EVENKEEL_WORD D wide_half(HalfF v) {
+  return __builtin_ia32_cvtps2pd512_mask(v, D{}, static_cast<char>(-1), 4);
+}
 EVENKEEL_WORD HalfF narrow_half(D v) {
   return __builtin_ia32_cvtpd2ps512_mask(v, HalfF{}, static_cast<char>(-1), 4);
 }
@@ -319,13 +323,15 @@ EVENKEEL_WORD Mask<C> first_lanes(Index n) {
   return {static_cast<int>(n)};
 }
 EVENKEEL_CALL F load(const float* p, Mask<float> m) {
-  return m.n > 3   ? load(p)
+  return m.n > 3 ? load(p)
          : m.n > 2 ? F{p[0], p[1], p[2], 0}
          : m.n > 1 ? F{p[0], p[1], 0, 0}
          : m.n > 0 ? F{p[0], 0, 0, 0}
                    : F{};
 }
-EVENKEEL_CALL D load(const double* p, Mask<double> m) { return m.n > 1 ? load(p) : m.n > 0 ? D{p[0], 0} : D{}; }
+EVENKEEL_CALL D load(const double* p, Mask<double> m) {
+  return m.n > 1 ? load(p) : m.n > 0 ? D{p[0], 0} : D{};
+}
 EVENKEEL_CALL void store(float* p, F v, Mask<float> m) {
   if (m.n > 3) return store(p, v);
   if (m.n > 0) p[0] = v[0];
@@ -366,7 +372,9 @@ EVENKEEL_WORD D wide_low(F v) { return __builtin_ia32_cvtps2pd(v); }
 EVENKEEL_WORD F narrow_low(D v) { return __builtin_ia32_cvtpd2ps(v); }
 #endif
 EVENKEEL_WORD D wide_high(F v) { return wide_low(EVENKEEL_SHUFFLE(IntF, v, v, 2, 3, 2, 3)); }
-EVENKEEL_WORD F narrow_both(D a, D b) { return EVENKEEL_SHUFFLE(IntF, narrow_low(a), narrow_low(b), 0, 1, 4, 5); }
+EVENKEEL_WORD F narrow_both(D a, D b) {
+  return EVENKEEL_SHUFFLE(IntF, narrow_low(a), narrow_low(b), 0, 1, 4, 5);
+}
 #endif
 #endif
 
@@ -553,7 +561,9 @@ EVENKEEL_WORD unsigned zeros(D a) { return bits_of_lanes((IntD)a == 0); }
 EVENKEEL_WORD unsigned zeros(const FF& a) { return zeros(a.low) | zeros(a.high) << kLanes<double>; }
 /// A bit for each lane where a < b.
 EVENKEEL_WORD unsigned less(D a, D b) { return bits_of_lanes(a < b); }
-EVENKEEL_WORD unsigned less(const FF& a, const FF& b) { return less(a.low, b.low) | less(a.high, b.high) << kLanes<double>; }
+EVENKEEL_WORD unsigned less(const FF& a, const FF& b) {
+  return less(a.low, b.low) | less(a.high, b.high) << kLanes<double>;
+}
 
 /// Set where |a| + |b| is neither 0 nor between low and high.
 template <typename C>
@@ -561,7 +571,8 @@ using Flags = typename Registers<C>::Int;
 EVENKEEL_WORD F magnitude(F a) { return (F)((IntF)a & (std::numeric_limits<std::int32_t>::max)()); }
 EVENKEEL_WORD IntF sizes_outside(F a, F b, double low, double high) {
   const IntF bits = (IntF)(magnitude(a) + magnitude(b));
-  return (bits != 0) & ~(((IntF)all(static_cast<float>(low)) < bits) & (bits < (IntF)all(static_cast<float>(high))));
+  return (bits != 0) &
+         ~(((IntF)all(static_cast<float>(low)) < bits) & (bits < (IntF)all(static_cast<float>(high))));
 }
 EVENKEEL_WORD IntD sizes_outside(D a, D b, double low, double high) {
   const IntD bits = (IntD)(magnitude(a) + magnitude(b));
@@ -640,8 +651,10 @@ EVENKEEL_WORD D transposed_totals(const D* v) {
 }
 #else
 EVENKEEL_WORD F transposed_totals(const F* v) {
-  const F ab = EVENKEEL_SHUFFLE(IntF, v[0], v[1], 0, 1, 6, 7) + EVENKEEL_SHUFFLE(IntF, v[0], v[1], 2, 3, 4, 5);
-  const F cd = EVENKEEL_SHUFFLE(IntF, v[2], v[3], 0, 1, 6, 7) + EVENKEEL_SHUFFLE(IntF, v[2], v[3], 2, 3, 4, 5);
+  const F ab =
+      EVENKEEL_SHUFFLE(IntF, v[0], v[1], 0, 1, 6, 7) + EVENKEEL_SHUFFLE(IntF, v[0], v[1], 2, 3, 4, 5);
+  const F cd =
+      EVENKEEL_SHUFFLE(IntF, v[2], v[3], 0, 1, 6, 7) + EVENKEEL_SHUFFLE(IntF, v[2], v[3], 2, 3, 4, 5);
   return EVENKEEL_SHUFFLE(IntF, ab, cd, 0, 2, 4, 6) + EVENKEEL_SHUFFLE(IntF, ab, cd, 1, 3, 5, 7);
 }
 EVENKEEL_WORD D transposed_totals(const D* v) {

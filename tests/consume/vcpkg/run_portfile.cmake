@@ -1,4 +1,4 @@
-# Runs PORTFILE without vcpkg: each function that it calls does here what its documentation says, as far as our port
+# Runs PORTFILE with FEATURES without vcpkg: each function that it calls does here what its documentation says, as far as our port
 # asks it to. Then PACKAGE must be what vcpkg takes without a warning, but for its own manifests.
 cmake_minimum_required(VERSION 3.21)
 
@@ -32,6 +32,24 @@ function(vcpkg_from_github)
     message(FATAL_ERROR "REF ${arg_REF}, expected v${EXPECTED_VERSION}")
   endif()
   set(${arg_OUT_SOURCE_PATH} ${SOURCE} PARENT_SCOPE)
+endfunction()
+
+function(vcpkg_check_features)
+  parse(OUT_FEATURE_OPTIONS FEATURES)
+  if(NOT arg_FEATURES STREQUAL "compiled;EVENKEEL_COMPILED")
+    message(FATAL_ERROR "the port's features are ${arg_FEATURES}")
+  endif()
+  set(chosen OFF)
+  if(compiled IN_LIST FEATURES)
+    set(chosen ON)
+  endif()
+  set(${arg_OUT_FEATURE_OPTIONS} -DEVENKEEL_COMPILED=${chosen} PARENT_SCOPE)
+endfunction()
+
+function(vcpkg_check_linkage)
+  if(NOT ARGN STREQUAL ONLY_STATIC_LIBRARY)
+    message(FATAL_ERROR "vcpkg_check_linkage: ${ARGN}")
+  endif()
 endfunction()
 
 function(vcpkg_cmake_configure)
@@ -75,13 +93,16 @@ endfunction()
 
 include(${PORTFILE})
 
-if(NOT VCPKG_BUILD_TYPE STREQUAL release)
+set(expected share/evenkeel/copyright share/evenkeel/evenkeelConfig.cmake share/evenkeel/evenkeelConfigVersion.cmake
+  share/evenkeel/evenkeelTargets.cmake share/pkgconfig/evenkeel.pc)
+if(FEATURES)
+  list(APPEND expected lib/libevenkeel_compiled.a share/evenkeel/evenkeelTargets-release.cmake)
+  list(SORT expected)
+elseif(NOT VCPKG_BUILD_TYPE STREQUAL release)
   message(FATAL_ERROR "VCPKG_BUILD_TYPE is '${VCPKG_BUILD_TYPE}', expected release: there is nothing to debug")
 endif()
 file(GLOB_RECURSE installed LIST_DIRECTORIES false RELATIVE ${PACKAGE} ${PACKAGE}/*)
 list(FILTER installed EXCLUDE REGEX "^include/evenkeel/.*[.]hpp$")
-set(expected share/evenkeel/copyright share/evenkeel/evenkeelConfig.cmake share/evenkeel/evenkeelConfigVersion.cmake
-  share/evenkeel/evenkeelTargets.cmake share/pkgconfig/evenkeel.pc)
 if(NOT installed STREQUAL expected)
   message(FATAL_ERROR "besides headers there are ${installed}, expected ${expected}")
 endif()

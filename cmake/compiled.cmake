@@ -1,0 +1,13 @@
+# evenkeel::compiled: the kernels, compiled once, for programs of many files. It is built where it is linked to, and
+# installed with EVENKEEL_COMPILED.
+add_library(evenkeel_compiled cmake/kernels.cpp)
+add_library(evenkeel::compiled ALIAS evenkeel_compiled)
+set_target_properties(evenkeel_compiled PROPERTIES EXPORT_NAME compiled WINDOWS_EXPORT_ALL_SYMBOLS ON)
+if(NOT EVENKEEL_COMPILED)
+  set_target_properties(evenkeel_compiled PROPERTIES EXCLUDE_FROM_ALL ON)
+endif()
+target_compile_definitions(evenkeel_compiled INTERFACE EVENKEEL_EXTERN_KERNELS)
+target_link_libraries(evenkeel_compiled PUBLIC evenkeel)
+if(NOT MSVC)
+  target_compile_options(evenkeel_compiled PRIVATE $<$<CONFIG:Release>:-O2>)  # as it is tested
+endif()

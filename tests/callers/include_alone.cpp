@@ -1,0 +1,1 @@
+#include <evenkeel/evenkeel.hpp>
