@@ -219,7 +219,7 @@ void expect_few_allocations(const Layer& layer, const ek_test::Shape& shape) {
   Eigen::ThreadPool pool(kThreads);
   const Eigen::ThreadPoolDevice device(&pool, kThreads);
   // A crew and its stretches, and for each thread a task: the function and what the pool keeps of it.
-  const bool on_one_thread = ek::team_size(ek_test::size_of(shape), kThreads) == 1;
+  const bool on_one_thread = ek::detail::team_size(ek_test::size_of(shape), kThreads) == 1;
   expect_few_allocations_on(Eigen::DefaultDevice(), layer, shape, 0);
   expect_few_allocations_on(device, layer, shape, on_one_thread ? 0 : 2 + 2 * kThreads);
 }

@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <evenkeel/evenkeel.hpp>
-#include <evenkeel/simd/dispatch.hpp>
+#include <evenkeel/kernels/register_bytes.hpp>
 #include <random>
 #include <string>
 #include <vector>
@@ -67,7 +67,7 @@ std::vector<typename C::Scalar> compute_with(const InstructionSet& set) {
   if (child == 0) {
     setenv("EVENKEEL_MAX_ISA", set.name.c_str(), 1);
     const std::vector<Scalar> results = compute<C>();
-    const bool done = ek::simd::register_bytes() == set.register_bytes &&
+    const bool done = ek::detail::register_bytes() == set.register_bytes &&
                       std::fwrite(results.data(), sizeof(Scalar), results.size(), file) == results.size() &&
                       std::fflush(file) == 0;
     _exit(done ? 0 : 1);
@@ -86,7 +86,7 @@ std::vector<typename C::Scalar> compute_with(const InstructionSet& set) {
 std::vector<InstructionSet> instruction_sets() {
   std::vector<InstructionSet> sets = {{"sse2", 16}};
   for (const InstructionSet& larger : {InstructionSet{"avx2", 32}, InstructionSet{"avx512", 64}})
-    if (larger.register_bytes <= ek::simd::choose_register_bytes()) sets.push_back(larger);
+    if (larger.register_bytes <= ek::detail::choose_register_bytes()) sets.push_back(larger);
   return sets;
 }
 

@@ -125,7 +125,7 @@ TYPED_TEST(Threads, RandomShapes) {
   std::iota(counts.begin(), counts.end(), 1);
   std::mt19937 generator(std::is_same_v<Scalar, double> ? 1 : 2);
   for (int repeat = 0; repeat < 4; ++repeat) {
-    const Drawn drawn(generator, ek::kWorthThreads, 18);
+    const Drawn drawn(generator, ek::detail::kWorthThreads, 18);
     drawn.for_each_norm<Scalar>(
         [&](const auto& layer, auto) { this->expect_same_on_every_device(layer, drawn.shape, counts); });
   }

@@ -15,25 +15,25 @@ namespace ek = evenkeel;
 
 TEST(Fail, ThrowsTheCallerAndTheRule) {
   EXPECT_EQ(refusal([] {
-              ek::fail({"BatchNorm::", "forward"}, {"3 is not ", 4});
+              ek::detail::fail({"BatchNorm::", "forward"}, {"3 is not ", 4});
             }),
             "evenkeel::BatchNorm::forward: 3 is not 4");
-  EXPECT_EQ(refusal([] { ek::fail({"", "view"}, {"no"}); }), "evenkeel::view: no");
+  EXPECT_EQ(refusal([] { ek::detail::fail({"", "view"}, {"no"}); }), "evenkeel::view: no");
 }
 
 TEST(Counted, KnowsThePlural) {
-  EXPECT_EQ(ek::counted(1, "channel"), "1 channel");
-  EXPECT_EQ(ek::counted(0, "channel"), "0 channels");
-  EXPECT_EQ(ek::counted(64, "channel"), "64 channels");
+  EXPECT_EQ(ek::detail::counted(1, "channel"), "1 channel");
+  EXPECT_EQ(ek::detail::counted(0, "channel"), "0 channels");
+  EXPECT_EQ(ek::detail::counted(64, "channel"), "64 channels");
 }
 
 template <typename T>
 void expect_is_finite() {
   using Limits = std::numeric_limits<T>;
   for (T value : {T(0), T(-1), Limits::max(), Limits::lowest(), Limits::denorm_min()})
-    EXPECT_TRUE(ek::is_finite(value)) << value;
+    EXPECT_TRUE(ek::detail::is_finite(value)) << value;
   for (T value : {Limits::infinity(), T(-Limits::infinity()), Limits::quiet_NaN(), T(-Limits::quiet_NaN())})
-    EXPECT_FALSE(ek::is_finite(value)) << value;
+    EXPECT_FALSE(ek::detail::is_finite(value)) << value;
 }
 
 TEST(IsFinite, OfEveryFloatingType) {

@@ -1,5 +1,5 @@
-// Moments of blocks, merged, against the oracle.
-#include "evenkeel/core/moments.hpp"
+// Moments of blocks, merged, and of whole sets, against the oracle.
+#include "evenkeel/core/normalize.hpp"
 
 #include <gtest/gtest.h>
 
@@ -14,14 +14,15 @@ namespace ek_test {
 namespace {
 
 namespace ek = evenkeel;
-using Moments = ek::BlockMoments<double>;
+namespace detail = ek::detail;
+using Moments = detail::BlockMoments<double>;
 
 TEST(TwoSum, LosesNothing) {
   double high = 0, low = 0;
-  ek::kernels::two_sum(1e16, 1.0, high, low);
+  detail::one_by_one::two_sum(1e16, 1.0, high, low);
   EXPECT_EQ(high, 1e16);
   EXPECT_EQ(low, 1);
-  ek::kernels::two_sum(1.0, 1e16, high, low);
+  detail::one_by_one::two_sum(1.0, 1e16, high, low);
   EXPECT_EQ(low, 1);
 }
 
@@ -50,14 +51,58 @@ TEST(BlockMoments, MergeWithNothing) {
   }
 }
 
-/// One set of n values `stride` apart, through both walks, in one block and merged from three.
+/// Moments of values [begin, end), as blocks are summed: about a pivot, and again about the mean if that was far off.
+template <typename Scalar>
+auto moments_of(const std::vector<Scalar>& x, Index begin, Index end) {
+  using T = ek::StatisticOf<Scalar>;
+  using Block = detail::BlockMoments<T>;
+  if (begin == end) return Block::none();
+  const detail::Lines line{1, 0, 1, 0, static_cast<Index>(x.size())};
+  const Index offset = 0, n = end - begin;
+  ek::ComputeOf<Scalar> pivot;
+  T first, second;
+  detail::pivot_lines(detail::PivotLines<Scalar>{x.data(), &begin, 1, n, &pivot});
+  const auto sum = [&] {
+    detail::sum_lines(detail::SumLines<Scalar>{x.data(), nullptr, nullptr, &offset, 1, line, begin, end, &pivot, &first,
+                                               &second});
+  };
+  sum();
+  if (detail::is_poor_pivot(static_cast<T>(n), first, second)) {
+    pivot = static_cast<ek::ComputeOf<Scalar>>(pivot + first / static_cast<T>(n));
+    sum();
+  }
+  return Block::about(T(pivot), n, first, second);
+}
+
+/// What forward saves of set 0, whose n values are `stride` apart: with other sets beside it, or alone.
+template <typename Scalar>
+auto saved_moments(const std::vector<Scalar>& x, Index stride) {
+  using T = ek::StatisticOf<Scalar>;
+  const Index n = static_cast<Index>(x.size());
+  std::vector<Scalar> memory(at(n * stride), Scalar(1)), y(memory.size());
+  for (Index i = 0; i < n; ++i) memory[at(i * stride)] = x[at(i)];
+  const detail::Partition p =
+      detail::partition_channels(detail::MemoryShape(ek::Shape({n, stride}), ek::row_major), 1);
+  ek::Moments<T> moments(p.sets());
+  detail::Pass<Scalar> pass;
+  pass.x = memory.data();
+  pass.out = y.data();
+  pass.epsilon = 1;
+  pass.moments = &moments;
+  detail::normalize<detail::Sets::channels>(p, pass, detail::ParallelFor());
+  return detail::BlockMoments<T>{static_cast<T>(n), moments.mean[0], moments.mean_low[0],
+                                 T(moments.variance[0] * static_cast<T>(n))};
+}
+
+/// One set of n values: in one block, merged from three, and of both walks.
 template <typename Scalar>
 void expect_moments(const std::vector<Scalar>& x) {
-  using Block = ek::BlockMoments<ek::StatisticOf<Scalar>>;
+  using Block = detail::BlockMoments<ek::StatisticOf<Scalar>>;
   const Index n = static_cast<Index>(x.size());
   const IndexMap map = batch_norm_map({n, 1}, Eigen::RowMajor);
   const Reference reference(map, x, 0);
-  const auto expect = [&](const Block& m) {
+  const auto expect = [&](const char* name, const Block& m) {
+    SCOPED_TRACE(name);
     // y's error is the mean's error over the std plus half the variance's relative error, each within 1e-14
     // or 5e-7.
     const Real bound = std::is_same_v<Scalar, float> ? 2.5e-7L : 5e-15L;
@@ -70,18 +115,14 @@ void expect_moments(const std::vector<Scalar>& x) {
               2 * bound * reference.variance[0])
         << n;
   };
-  ek::kernels::Lines line;
-  line.length = n;
-  const Index offset = 0, a = n / 3, b = 2 * n / 3;
-  Block whole, part;
-  ek::run_moments(x.data(), line, &offset, 1, 0, n, &whole);
-  expect(whole);
+  expect("one block", moments_of(x, 0, n));
+  const Index a = n / 3, b = 2 * n / 3;
   Block merged = Block::none();
-  for (auto piece : {std::make_pair(Index{0}, a), std::make_pair(a, b), std::make_pair(b, n)}) {
-    ek::run_moments(x.data(), line, &offset, 1, piece.first, piece.second, &part);
-    merged.merge(part);
-  }
-  expect(merged);
+  for (auto piece : {std::make_pair(Index{0}, a), std::make_pair(a, b), std::make_pair(b, n)})
+    merged.merge(moments_of(x, piece.first, piece.second));
+  expect("three blocks", merged);
+  expect("lines", saved_moments(x, 1));
+  expect("columns", saved_moments(x, 3));
 }
 
 template <typename Scalar>
@@ -96,26 +137,23 @@ void expect_moments_of_all_widths() {
   expect_moments(constant_with_outliers<Scalar>(batch_norm_map({50001, 1}, Eigen::RowMajor), 1234, 1));
 }
 
-TEST(RunMoments, OfFloat) { expect_moments_of_all_widths<float>(); }
-TEST(RunMoments, OfDouble) { expect_moments_of_all_widths<double>(); }
+TEST(SavedMoments, OfFloat) { expect_moments_of_all_widths<float>(); }
+TEST(SavedMoments, OfDouble) { expect_moments_of_all_widths<double>(); }
 
-TEST(RunMoments, OfEqualValuesAreExact) {
+TEST(SavedMoments, OfEqualValuesAreExact) {
   for (float value : {0.1f, 1234.567f, -1e6f, 1e-30f})
     for (Index n : {1, 7, 99, 8193, 100003}) {
       const std::vector<float> x(at(n), value);
-      ek::kernels::Lines line;
-      line.length = n;
-      const Index offset = 0;
-      Moments m;
-      ek::run_moments(x.data(), line, &offset, 1, 0, n, &m);
-      EXPECT_EQ(m.mean, static_cast<double>(value));
-      EXPECT_EQ(m.mean_low, 0);
-      EXPECT_EQ(m.m2, 0);
+      for (const Moments& m : {moments_of(x, 0, n), saved_moments(x, 1), saved_moments(x, 3)}) {
+        EXPECT_EQ(m.mean, static_cast<double>(value)) << n;
+        EXPECT_EQ(m.mean_low, 0) << n;
+        EXPECT_EQ(m.m2, 0) << n;
+      }
     }
 }
 
 TEST(Finish, DividesByTheNumberOfValues) {
-  const auto s = ek::finish(Moments::about(3.0, 4, 0.0, 14.0), 0.5);
+  const auto s = detail::finish(Moments::about(3.0, 4, 0.0, 14.0), 0.5);
   EXPECT_EQ(s.variance, 3.5);
   EXPECT_EQ(s.inv_std, 0.5);
 }

@@ -8,7 +8,6 @@
 #include <atomic>
 #include <future>
 #include <thread>
-#include <type_traits>
 #include <vector>
 
 #include "support/shape.hpp"
@@ -16,14 +15,14 @@
 namespace ek_test {
 namespace {
 
-namespace ek = evenkeel;
+namespace detail = evenkeel::detail;
 
 TEST(Pieces, CoverAllStepsOnce) {
   for (Index steps : {1, 63, 64, 65, 32767, 32768, 32769, 100003, 5000011})
     for (Index size : {1, 3, 64, 100000}) {
-      const ek::Pieces pieces(steps, size);
+      const detail::Pieces pieces(steps, size);
       ASSERT_GE(pieces.count, 1);
-      ASSERT_LE(pieces.count, ek::Pieces::kMax);
+      ASSERT_LE(pieces.count, detail::Pieces::kMax);
       for (Index i = 0; i < pieces.count; ++i) {
         EXPECT_LT(pieces.begin(i), pieces.end(i));
         EXPECT_EQ(pieces.begin(i), i == 0 ? 0 : pieces.end(i - 1));
@@ -32,23 +31,23 @@ TEST(Pieces, CoverAllStepsOnce) {
     }
 }
 
-TEST(Pieces, LargeWorkIsCut) { EXPECT_GT(ek::Pieces(1000000, 1).count, 1); }
+TEST(Pieces, LargeWorkIsCut) { EXPECT_GT(detail::Pieces(1000000, 1).count, 1); }
 
-constexpr Index kLarge = 1 << 22;  // elements enough for a team
+constexpr Index kLarge = 1 << 22;  // elements enough for several threads
 
 /// Two loops, for helpers stay from one to the next.
 template <typename Device>
 void expect_each_called_once(const Device& device, Index count) {
   std::vector<std::atomic<int>> calls(at(count));
   for (auto& call : calls) call = 0;
-  const ek::Team<Device> team(device, kLarge);
+  const detail::ParallelFor loops(device, kLarge);
   for (int loop = 1; loop <= 2; ++loop) {
-    team.for_each(count, kLarge, [&](Index i) { ++calls[at(i)]; });
+    loops.for_each(count, kLarge, [&](Index i) { ++calls[at(i)]; });
     for (auto& call : calls) EXPECT_EQ(call, loop);
   }
 }
 
-TEST(Team, CallsEachOnce) {
+TEST(ParallelFor, CallsEachOnce) {
   for (Index count : {0, 1, 2, 17, 1000}) {
     expect_each_called_once(Eigen::DefaultDevice(), count);
     for (int threads : {1, 2, 5}) {
@@ -59,20 +58,19 @@ TEST(Team, CallsEachOnce) {
   }
 }
 
-TEST(Team, IsAsLargeAsTheWork) {
+TEST(ParallelFor, HasThreadsForTheWork) {
   Eigen::ThreadPool pool(3);
   const Eigen::ThreadPoolDevice device(&pool, 3);
-  using Pooled = ek::Team<Eigen::ThreadPoolDevice>;
-  EXPECT_EQ(Pooled().threads(), 1);
-  EXPECT_EQ(Pooled(device, 1000).threads(), 1);
-  EXPECT_EQ(Pooled(device, kLarge).threads(), 3);
-  EXPECT_EQ(ek::Team<Eigen::DefaultDevice>(Eigen::DefaultDevice(), kLarge).threads(), 1);
+  EXPECT_EQ(detail::ParallelFor().threads(), 1);
+  EXPECT_EQ(detail::ParallelFor(device, 1000).threads(), 1);
+  EXPECT_EQ(detail::ParallelFor(device, kLarge).threads(), 3);
+  EXPECT_EQ(detail::ParallelFor(Eigen::DefaultDevice(), kLarge).threads(), 1);
   // std::thread::hardware_concurrency() may be 0.
-  EXPECT_EQ(Pooled(Eigen::ThreadPoolDevice(&pool, 0), kLarge).threads(), 1);
+  EXPECT_EQ(detail::ParallelFor(Eigen::ThreadPoolDevice(&pool, 0), kLarge).threads(), 1);
 }
 
 // The caller does all the work then, and those who come late do not touch what is gone.
-TEST(Team, DoesNotWaitForAPoolThatIsBusy) {
+TEST(ParallelFor, DoesNotWaitForAPoolThatIsBusy) {
   std::promise<void> end;
   const std::shared_future<void> ended = end.get_future().share();
   Eigen::ThreadPool pool(3);
@@ -83,7 +81,7 @@ TEST(Team, DoesNotWaitForAPoolThatIsBusy) {
   end.set_value();
 }
 
-TEST(Team, HasSeveralCallersAtOnce) {
+TEST(ParallelFor, HasSeveralCallersAtOnce) {
   Eigen::ThreadPool pool(2);
   std::vector<std::thread> callers;
   for (int t = 0; t < 3; ++t)
@@ -98,13 +96,12 @@ TEST(Team, HasSeveralCallersAtOnce) {
 TEST(Blocks, CoverAllItemsAlikeOnEveryDevice) {
   for (Index items : {1, 2, 5, 64, 1000, 100003})
     for (Index size : {1, 7, 1000, 50000}) {
-      const ek::Blocks blocks(items, size, 8);
+      const detail::Blocks blocks(items, size, 8);
       EXPECT_LE(blocks.count, 8);
       const auto owners_on = [&](const auto& device) {
         std::vector<Index> owner(at(items), -1);
-        using Device = std::decay_t<decltype(device)>;
-        blocks.for_each(ek::Team<Device>(device, kLarge),
-                        [&](Index block, Index first, Index last, const auto&) {
+        blocks.for_each(detail::ParallelFor(device, kLarge), false,
+                        [&](Index block, Index first, Index last, const detail::ParallelFor&) {
                           for (Index i = first; i < last; ++i) owner[at(i)] = block;
                         });
         return owner;

@@ -13,11 +13,12 @@ namespace ek_test {
 namespace {
 
 namespace ek = evenkeel;
+namespace detail = ek::detail;
 
-ek::MemoryShape memory_shape(const Shape& shape) { return ek::MemoryShape(ek::Shape(shape), ek::row_major); }
+detail::MemoryShape memory_shape(const Shape& shape) { return detail::MemoryShape(ek::Shape(shape), ek::row_major); }
 
 /// Every element is met once, in the set and with the parameter that the map says.
-void expect_partition(const ek::Partition& p, const IndexMap& map) {
+void expect_partition(const detail::Partition& p, const IndexMap& map) {
   EXPECT_EQ(p.sets(), map.sets);
   EXPECT_EQ(p.params(), map.parameters);
   ASSERT_EQ(p.size(), map.size());
@@ -28,11 +29,15 @@ void expect_partition(const ek::Partition& p, const IndexMap& map) {
     ++met[at(where)];
     wrong += map.set[at(where)] != set || map.parameter[at(where)] != param;
   };
-  const ek::kernels::Lines cell = p.cell_lines();
+  const detail::Lines cell = p.cell_lines();
   for (Index set = 0; set < p.sets(); ++set)
     for (Index channel = 0; channel < p.channel.extent; ++channel)
-      for (Index i = 0; i < p.cell_size(); ++i)
-        meet(p.offset(set) + channel * p.channel.stride + cell.offset(i), set, p.first_param(set) + channel);
+      for (Index outer = 0; outer < cell.outer; ++outer)
+        for (Index inner = 0; inner < cell.inner; ++inner)
+          for (Index i = 0; i < cell.length; ++i)
+            meet(p.offset(set) + channel * p.channel.stride + outer * cell.outer_stride +
+                     inner * cell.inner_stride + i,
+                 set, p.first_param(set) + channel);
   EXPECT_EQ(wrong, 0) << "elements with another set or parameter than they should have";
   EXPECT_EQ(met, std::vector<int>(met.size(), 1));
 }
@@ -41,7 +46,7 @@ TEST(Partition, OfChannels) {
   for (const Shape& shape : small_shapes())
     for (Index axis = 0; axis < rank_of(shape); ++axis) {
       SCOPED_TRACE(to_string(shape) + " axis " + std::to_string(axis));
-      expect_partition(ek::partition_channels(memory_shape(shape), static_cast<int>(axis)),
+      expect_partition(detail::partition_channels(memory_shape(shape), static_cast<int>(axis)),
                        batch_norm_map(shape, Eigen::RowMajor, axis));
     }
 }
@@ -52,7 +57,7 @@ TEST(Partition, OfFeatures) {
       for (Index count = 1; axis + count <= rank_of(shape); ++count) {
         SCOPED_TRACE(to_string(shape) + " axis " + std::to_string(axis) + ", " + std::to_string(count) +
                      " axes");
-        expect_partition(ek::partition_features(memory_shape(shape), static_cast<int>(axis),
+        expect_partition(detail::partition_features(memory_shape(shape), static_cast<int>(axis),
                                                 static_cast<int>(axis + count)),
                          layer_norm_map(shape, Eigen::RowMajor, axis, count));
       }
@@ -66,7 +71,7 @@ TEST(Partition, OfGroups) {
           if (shape[at(axis)] % groups != 0) continue;
           SCOPED_TRACE(to_string(shape) + " axis " + std::to_string(axis) + ", batch " +
                        std::to_string(batch) + ", " + std::to_string(groups) + " groups");
-          expect_partition(ek::partition_groups(memory_shape(shape), static_cast<int>(batch),
+          expect_partition(detail::partition_groups(memory_shape(shape), static_cast<int>(batch),
                                                 static_cast<int>(axis), groups),
                            group_norm_map(shape, Eigen::RowMajor, groups, axis, batch));
         }

@@ -1,5 +1,5 @@
-// The choice of the instruction set, and that it is obeyed.
-#include "evenkeel/simd/dispatch.hpp"
+// The choice of the instruction set. That kernels run with it is seen in kernels_test.cpp.
+#include "evenkeel/kernels/register_bytes.hpp"
 
 #include <gtest/gtest.h>
 
@@ -11,34 +11,11 @@
 namespace ek_test {
 namespace {
 
-namespace simd = evenkeel::simd;
-
-struct TellWidth {
-  int* bytes;
-  template <int kBytes>
-  EVENKEEL_INLINE void operator()() const {
-    *bytes = kBytes;
-  }
-};
-
-TEST(Dispatch, RunsTheKernelOfTheChosenWidth) {
-  int bytes = -1;
-  simd::run<float>(TellWidth{&bytes});
-  EXPECT_EQ(bytes, simd::register_bytes());
-  bytes = -1;
-  simd::run<double>(TellWidth{&bytes});
-  EXPECT_EQ(bytes, simd::register_bytes());
-}
-
-TEST(Dispatch, OtherTypesGoOneByOne) {
-  int bytes = -1;
-  simd::run<long double>(TellWidth{&bytes});
-  EXPECT_EQ(bytes, 0);
-}
+namespace detail = evenkeel::detail;
 
 #ifdef EVENKEEL_NO_SIMD
 
-TEST(Dispatch, WithoutSimdThereAreNoRegisters) { EXPECT_EQ(simd::register_bytes(), 0); }
+TEST(RegisterBytes, WithoutSimdThereAreNone) { EXPECT_EQ(detail::register_bytes(), 0); }
 
 #elif EVENKEEL_HAS_CHOICE
 
@@ -47,12 +24,12 @@ void setenv(const char* name, const char* value, int) { _putenv_s(name, value); 
 void unsetenv(const char* name) { _putenv_s(name, ""); }
 #endif
 
-TEST(Dispatch, ObeysTheEnvironment) {
+TEST(RegisterBytes, ObeysTheEnvironment) {
   const char* before = std::getenv("EVENKEEL_MAX_ISA");
   const std::string kept = before == nullptr ? "" : before;
   const auto chosen_for = [](const char* cap) {
     setenv("EVENKEEL_MAX_ISA", cap, 1);
-    return simd::choose_register_bytes();
+    return detail::choose_register_bytes();
   };
   EXPECT_EQ(chosen_for("sse2"), 16);
   EXPECT_EQ(chosen_for("avx2"), __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 32 : 16);
@@ -61,16 +38,16 @@ TEST(Dispatch, ObeysTheEnvironment) {
       says(refusal([&] { chosen_for("mmx"); }), {"EVENKEEL_MAX_ISA", "mmx", "sse2", "avx2", "avx512"}));
   EXPECT_EQ(chosen_for(""), widest);
   unsetenv("EVENKEEL_MAX_ISA");
-  EXPECT_EQ(simd::choose_register_bytes(), widest);
+  EXPECT_EQ(detail::choose_register_bytes(), widest);
   if (before != nullptr) setenv("EVENKEEL_MAX_ISA", kept.c_str(), 1);
 }
 
 // ctest runs this program once for each cap.
-TEST(Dispatch, ThisProcessKeepsToItsCap) {
+TEST(RegisterBytes, ThisProcessKeepsToItsCap) {
   const char* cap = std::getenv("EVENKEEL_MAX_ISA");
   const std::string isa = cap == nullptr ? "" : cap;
-  EXPECT_LE(simd::register_bytes(), isa == "sse2" ? 16 : isa == "avx2" ? 32 : 64);
-  EXPECT_GE(simd::register_bytes(), 16);
+  EXPECT_LE(detail::register_bytes(), isa == "sse2" ? 16 : isa == "avx2" ? 32 : 64);
+  EXPECT_GE(detail::register_bytes(), 16);
 }
 
 #endif
