@@ -5,7 +5,7 @@ set(package_dir ${CMAKE_INSTALL_DATADIR}/cmake/evenkeel)
 if(CMAKE_VERSION VERSION_LESS 3.23)
   install(DIRECTORY include/evenkeel DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 else()
-  set(headers FILE_SET HEADERS)
+  set(headers FILE_SET HEADERS FILE_SET kernel_text)
 endif()
 # INCLUDES: those who build with a CMake that has no file sets find the headers by it.
 install(TARGETS evenkeel EXPORT evenkeelTargets ${headers} INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
