@@ -31,12 +31,14 @@
 #define EVENKEEL_INLINE_LAMBDA __attribute__((always_inline))
 #define EVENKEEL_COLD __attribute__((cold, noinline))
 #define EVENKEEL_OUTLINE inline __attribute__((noinline))
+#define EVENKEEL_OUTLINE_MEMBER __attribute__((noinline))
 #define EVENKEEL_FLATTEN __attribute__((flatten))
 #else
 #define EVENKEEL_INLINE inline
 #define EVENKEEL_INLINE_LAMBDA
 #define EVENKEEL_COLD
 #define EVENKEEL_OUTLINE inline
+#define EVENKEEL_OUTLINE_MEMBER
 #define EVENKEEL_FLATTEN
 #endif
 

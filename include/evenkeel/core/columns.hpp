@@ -175,30 +175,7 @@ class ColumnPasses {
   void infer(Index begin, Index end, const C* mean, const C* variance, const ParallelFor& loops) const {
     for (Index i = begin; i < end; ++i) {
       const Columns item = items_.at(i);
-      const auto map = [&](const Columns& some, Index) {
-        Lanes c[4];
-        const Index param = some.first_param;
-        C* to[3] = {c[0].data(), c[1].data(), c[2].data()};
-        Scratch<C, kRoom> narrow[3];
-        if (p_.inner > 1) {
-          for (int j = 0; j < 3; ++j) to[j] = narrow[j].data();
-        }
-        inference_coefficients(
-            InferenceCoefficients<S>{some.sets,
-                                     from_double<T>(pass_.epsilon),
-                                     mean + some.first_set,
-                                     variance + some.first_set,
-                                     pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
-                                     pass_.beta == nullptr ? nullptr : pass_.beta + param,
-                                     {to[0], to[1], to[2]}});
-        if (p_.inner > 1) {
-          for (int j = 0; j < 3; ++j) spread(Spread<S>{to[j], some.sets, p_.inner, c[j].data()});
-        }
-        const WideRows rows = wide_rows(some.lanes, kMapped);
-        for (int j = 0; j < 3; ++j) rows.repeat(c[j].data());
-        map_rows(some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
-                 p_.inner > 1 ? rows.width() : kFewLines);
-      };
+      const auto map = [&](const Columns& some, Index) { infer_part(some, mean, variance, loops); };
       const C* means = mean + item.first_set;
       if (!is_any_far(means, item.sets)) {
         map(item, 0);
@@ -275,6 +252,30 @@ class ColumnPasses {
     static constexpr Index kMost = 2 * kLanes;
     Scratch<T, kMost + kPadding> first, second;
   };
+
+  void infer_part(const Columns& some, const C* mean, const C* variance, const ParallelFor& loops) const {
+    Lanes c[4];
+    const Index param = some.first_param;
+    C* to[3] = {c[0].data(), c[1].data(), c[2].data()};
+    Scratch<C, kRoom> narrow[3];
+    if (p_.inner > 1) {
+      for (int j = 0; j < 3; ++j) to[j] = narrow[j].data();
+    }
+    inference_coefficients(InferenceCoefficients<S>{some.sets,
+                                                    from_double<T>(pass_.epsilon),
+                                                    mean + some.first_set,
+                                                    variance + some.first_set,
+                                                    pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
+                                                    pass_.beta == nullptr ? nullptr : pass_.beta + param,
+                                                    {to[0], to[1], to[2]}});
+    if (p_.inner > 1) {
+      for (int j = 0; j < 3; ++j) spread(Spread<S>{to[j], some.sets, p_.inner, c[j].data()});
+    }
+    const WideRows rows = wide_rows(some.lanes, kMapped);
+    for (int j = 0; j < 3; ++j) rows.repeat(c[j].data());
+    map_rows(some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
+             p_.inner > 1 ? rows.width() : kFewLines);
+  }
 
   /// Calls pass(part of the item, its first set) for neighbouring sets that are in range, and rescue(set) for the others.
   template <typename InRange, typename Map, typename Rescue>

@@ -39,9 +39,7 @@ class LinePasses {
         if (!is_in_range<S>(s.inv_std[k])) {
           forward_wide(p_, pass_, first + k);
         } else {
-          StatisticArrays<T, 1> alone;
-          alone.set(0, s[k]);
-          normalize(first + k, 1, alone, loops);
+          normalize(first + k, 1, s, loops, k);
         }
       }
     });
@@ -230,9 +228,9 @@ class LinePasses {
     return all;
   }
 
-  /// y of sets from `first_set` on, by their statistics.
-  template <typename Statistics>
-  void normalize(Index first_set, Index sets, const Statistics& s, const ParallelFor& loops) const {
+  /// y of sets from `first_set` on, by their statistics, which begin at `from`.
+  void normalize(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s, const ParallelFor& loops,
+                 Index from = 0) const {
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch> gamma, beta;
@@ -240,7 +238,7 @@ class LinePasses {
       for_each_cell(range, [&](Index k, Index set, Index channel) {
         const Index param = p_.first_param(first_set + set) + channel;
         offsets[k] = offset_of_cell(first_set + set, channel);
-        of_cells.set(k, s[set]);
+        of_cells.set(k, s[from + set]);
         if (pass_.gamma != nullptr) gamma[k] = pass_.gamma[param];
         if (pass_.beta != nullptr) beta[k] = pass_.beta[param];
       });

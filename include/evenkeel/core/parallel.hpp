@@ -55,15 +55,18 @@ class ParallelFor {
   /// threads f may not throw.
   template <typename F>
   void for_each(Index count, Index elements, const F& f) const {
-    if (threads_ > 1 && count > 1 && count * elements >= kWorthOneThread) {
-      const Call call = [](const void* g, Index i) { (*static_cast<const F*>(g))(i); };
-      if (run_(*this, count, call, &f)) return;
-    }
-    for (Index i = 0; i < count; ++i) f(i);
+    run(
+        count, elements, [](const void* g, Index i) { (*static_cast<const F*>(g))(i); }, &f);
   }
 
  private:
   friend struct ThreadPoolLoops;
+
+  EVENKEEL_OUTLINE_MEMBER void run(Index count, Index elements, Call call, const void* f) const {
+    if (threads_ > 1 && count > 1 && count * elements >= kWorthOneThread && run_(*this, count, call, f))
+      return;
+    for (Index i = 0; i < count; ++i) call(f, i);
+  }
 
   int threads_ = 1;
   void* pool_ = nullptr;
@@ -107,24 +110,33 @@ struct Blocks {
     count = (items + bundle - 1) / bundle;
   }
 
+  using Call = void (*)(const void* f, Index block, Index begin, Index end, const ParallelFor& loops);
+
   /// Calls f(block, first item, end of items, loops). What f streamed past the caches is there for all threads on
   /// return.
   template <typename F>
   void for_each(const ParallelFor& loops, bool streams, const F& f) const {
+    const Call call = [](const void* g, Index block, Index begin, Index end, const ParallelFor& its_loops) {
+      (*static_cast<const F*>(g))(block, begin, end, its_loops);
+    };
+    run(loops, call, &f);
+    if (streams) store_fence();
+  }
+
+ private:
+  EVENKEEL_OUTLINE_MEMBER void run(const ParallelFor& loops, Call call, const void* f) const {
     const auto block = [&](Index b, const ParallelFor& its_loops) {
-      f(b, b * bundle, std::min(items, (b + 1) * bundle), its_loops);
+      call(f, b, b * bundle, std::min(items, (b + 1) * bundle), its_loops);
     };
     // How many times as fast: count / rounds with a block a thread, pieces / piece_rounds with all on each.
     const Index threads = loops.threads(), pieces = std::clamp<Index>(item_size / kGrain, 1, Pieces::kMax);
     const Index rounds = (count + threads - 1) / threads, piece_rounds = (pieces + threads - 1) / threads;
-    if (threads == 1 ||
+    if (threads > 1 &&
         5 * count * piece_rounds >= 4 * pieces * rounds) {  // less often together is worth a fifth
-      const ParallelFor alone;
-      loops.for_each(count, bundle * item_size, [&](Index b) { block(b, alone); });
+      loops.for_each(count, bundle * item_size, [&](Index b) { block(b, ParallelFor()); });
     } else {
       for (Index b = 0; b < count; ++b) block(b, loops);
     }
-    if (streams) store_fence();
   }
 };
 

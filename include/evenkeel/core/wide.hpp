@@ -78,7 +78,8 @@ class WideSet {
     const auto t = one_by_one::gradient_terms<T>(s.inv_std, T(g.dy / n_), T(g.dy_xhat / n_), T(0));
     const T level = T(t.level - t.slope * s.mean_low), dy_scale = power_of_two(dy_exponent);
     const T result = power_of_two((x_exponent - dy_exponent) / 2);
-    for_each_part([&](const WidePart<S>& part, Index) {
+    for (Index k = 0; k < parts(); ++k) {
+      const WidePart<S> part = this->part(k);
       const T of_dy = T(s.inv_std * T(part.gamma));
       map_wide(MapWide<S>{pass_.x + part.offset,
                           pass_.dy + part.offset,
@@ -94,7 +95,7 @@ class WideSet {
                           &dy_scale,
                           &result,
                           Epilogue<S>{}});
-    });
+    }
   }
 
  private:
@@ -129,32 +130,29 @@ class WideSet {
     return size_of(g) < 1 ? kFar : -kFar;
   }
 
-  /// Calls f(part, channel) for parts that have one gamma, or one an element.
-  template <typename F>
-  void for_each_part(const F& f) const {
-    const Index first = p_.first_param(set_), offset = p_.offset(set_), channels = p_.channel.extent;
+  /// A set in parts that have one gamma, or one an element.
+  Index parts() const { return p_.elements_are_cells() ? 1 : p_.channel.extent; }
+  EVENKEEL_COLD WidePart<S> part(Index channel) const {
+    const Index first = p_.first_param(set_);
+    const C* gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + first;
+    const C* beta = pass_.beta == nullptr ? nullptr : pass_.beta + first;
     WidePart<S> part;
-    part.offset = offset;
-    const C *gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + first,
-            *beta = pass_.beta == nullptr ? nullptr : pass_.beta + first;
+    part.offset = p_.offset(set_);
     if (p_.order == MemoryOrder::rows) {
       part.lane_gamma = gamma;
       part.lane_beta = beta;
-      part.lines = {1, 0, 1, 0, channels};
-      return f(part, 0);
-    }
-    if (p_.elements_are_cells()) {
+      part.lines = {1, 0, 1, 0, p_.channel.extent};
+    } else if (p_.elements_are_cells()) {
       part.line_gamma = gamma;
       part.line_beta = beta;
-      part.lines = {1, 0, channels, p_.channel.stride, 1};
-      return f(part, 0);
-    }
-    part.lines = p_.cell_lines();
-    for (Index channel = 0; channel < channels; ++channel, part.offset += p_.channel.stride) {
+      part.lines = {1, 0, p_.channel.extent, p_.channel.stride, 1};
+    } else {
+      part.offset += channel * p_.channel.stride;
+      part.lines = p_.cell_lines();
       if (gamma != nullptr) part.gamma = gamma[channel];
       if (beta != nullptr) part.beta = beta[channel];
-      f(part, channel);
     }
+    return part;
   }
 
   /// Those of x scale and epsilon scale^2: the mean first, exact where values are equal, then squares about it.
@@ -162,13 +160,14 @@ class WideSet {
     T center(T(static_cast<C>(pass_.x[p_.offset(set_)])) * scale), first(0), second(0);
     const auto sum = [&] {
       first = second = T(0);
-      for_each_part([&](const WidePart<S>& part, Index) {
+      for (Index k = 0; k < parts(); ++k) {
+        const WidePart<S> part = this->part(k);
         T sums[2][1 + kPadding];
         sum_wide(SumWide<S>{pass_.x + part.offset, nullptr, nullptr, nullptr, nullptr, part.lines, 0, &center,
                             &scale, nullptr, sums[0], sums[1]});
         first += sums[0][0];
         second += sums[1][0];
-      });
+      }
     };
     sum();
     center += first / n_;
@@ -179,7 +178,8 @@ class WideSet {
   }
 
   void write_normalized(const SetStatistics<T>& s, const T& scale) const {
-    for_each_part([&](const WidePart<S>& part, Index) {
+    for (Index k = 0; k < parts(); ++k) {
+      const WidePart<S> part = this->part(k);
       const T slope = T(s.inv_std * T(part.gamma)), level = T(T(part.beta) - s.mean_low * slope);
       map_wide(MapWide<S>{pass_.x + part.offset,
                           nullptr,
@@ -195,7 +195,7 @@ class WideSet {
                           nullptr,
                           nullptr,
                           Epilogue<S>{}});
-    });
+    }
   }
 
   /// Sums of a part: of dy 2^exponent, and of that times xhat.
@@ -209,19 +209,21 @@ class WideSet {
 
   Gradients gradients(const SetStatistics<T>& s, const T& scale, int exponent) const {
     Gradients g{T(0), T(0)};
-    for_each_part([&](const WidePart<S>& part, Index) {
+    for (Index k = 0; k < parts(); ++k) {
+      const WidePart<S> part = this->part(k);
       const Gradients of_part = sums_of(part, s, scale, exponent);
-      if (part.gamma == C(0) && is_finite(of_part.dy_xhat)) return;
+      if (part.gamma == C(0) && is_finite(of_part.dy_xhat)) continue;
       g.dy += T(part.gamma) * of_part.dy;
       g.dy_xhat += T(part.gamma) * of_part.dy_xhat;
-    });
+    }
     return g;
   }
 
   void keep_cells(const SetStatistics<T>& s, const T& scale) const {
     const CellSums<T> cells(p_, pass_.sums);
     const T n = from_count<T>(p_.cell_size());
-    for_each_part([&](const WidePart<S>& part, Index channel) {
+    for (Index channel = 0; channel < parts(); ++channel) {
+      const WidePart<S> part = this->part(channel);
       Gradients g = sums_of(part, s, scale, 0);
       if (one_by_one::gradients_outside<T>(s.inv_std, T(g.dy / n), T(g.dy_xhat / n)) != 0) {
         const int own = size_of(g) < 1 ? kFar : -kFar;
@@ -232,7 +234,7 @@ class WideSet {
       }
       cells.dy[set_ * p_.channel.extent + channel] = g.dy;
       cells.dy_xhat[set_ * p_.channel.extent + channel] = g.dy_xhat;
-    });
+    }
   }
 
   void add_params(const SetStatistics<T>& s, const T& scale, T* grad_gamma, T* grad_beta) const {

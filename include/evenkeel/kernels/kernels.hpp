@@ -13,17 +13,19 @@
 
 namespace evenkeel::detail {
 
-/// X(result, kernel, arguments) of each kernel.
-#define EVENKEEL_EACH_KERNEL(X)                          \
-  X(void, sum_lines, SumLines)                           \
-  X(void, map_lines, MapLines)                           \
+/// X(result, kernel, arguments) of each kernel that walks the elements, and of those that need no wider registers than
+/// AVX2's.
+#define EVENKEEL_EACH_LARGE_KERNEL(X)     \
+  X(void, sum_lines, SumLines)            \
+  X(void, map_lines, MapLines)            \
+  X(void, sum_columns, SumColumns)        \
+  X(void, map_columns, MapColumns)        \
+  X(void, sum_params, SumParams)          \
+  X(Index, normalize_rows, NormalizeRows) \
+  X(Index, row_gradients, RowGradients)
+#define EVENKEEL_EACH_SMALL_KERNEL(X)                    \
   X(void, pivot_lines, PivotLines)                       \
-  X(void, sum_columns, SumColumns)                       \
-  X(void, map_columns, MapColumns)                       \
   X(void, pivot_columns, PivotColumns)                   \
-  X(void, sum_params, SumParams)                         \
-  X(Index, normalize_rows, NormalizeRows)                \
-  X(Index, row_gradients, RowGradients)                  \
   X(void, sum_wide, SumWide)                             \
   X(void, map_wide, MapWide)                             \
   X(unsigned, finish_sums, FinishSums)                   \
@@ -33,6 +35,7 @@ namespace evenkeel::detail {
   X(void, spread, Spread)                                \
   X(void, sum_blocks, SumBlocks)                         \
   X(void, fold, Fold)
+#define EVENKEEL_EACH_KERNEL(X) EVENKEEL_EACH_LARGE_KERNEL(X) EVENKEEL_EACH_SMALL_KERNEL(X)
 
 /// The kernels of one scalar type and one instruction set.
 template <typename S>
@@ -84,11 +87,14 @@ const KernelTable<S>& compiled_kernels() {
   return found;
 }
 
-#define EVENKEEL_X(Result, name, Arguments)                             \
-  template <typename S>                                                 \
-  Result name(const Arguments<S>& a) {                                  \
-    if constexpr (kHasVectors<S>) return compiled_kernels<S>().name(a); \
-    return one_by_one::name<S>(a);                                      \
+#define EVENKEEL_X(Result, name, Arguments) \
+  template <typename S>                     \
+  Result name(const Arguments<S>& a) {      \
+    if constexpr (kHasVectors<S>) {         \
+      return compiled_kernels<S>().name(a); \
+    } else {                                \
+      return one_by_one::name<S>(a);        \
+    }                                       \
   }
 EVENKEEL_EACH_KERNEL(EVENKEEL_X)
 #undef EVENKEEL_X
@@ -96,31 +102,31 @@ EVENKEEL_EACH_KERNEL(EVENKEEL_X)
 #else
 
 #if EVENKEEL_HAS_CHOICE
-#define EVENKEEL_RUN(name, a)      \
-  switch (register_bytes()) {      \
-    case 64:                       \
-      return avx512::name<S>(a);   \
-    case 32:                       \
-      return avx2::name<S>(a);     \
-    default:                       \
-      return baseline::name<S>(a); \
-  }
+#define EVENKEEL_RUN(widest, name)            \
+  const int bytes = register_bytes();         \
+  if (bytes == 64) return widest::name<S>(a); \
+  return bytes == 32 ? avx2::name<S>(a) : baseline::name<S>(a);
 #elif EVENKEEL_HAS_VECTORS
-#define EVENKEEL_RUN(name, a) return baseline::name<S>(a);
+#define EVENKEEL_RUN(widest, name) return baseline::name<S>(a);
 #else
-#define EVENKEEL_RUN(name, a) return one_by_one::name<S>(a);
+#define EVENKEEL_RUN(widest, name) return one_by_one::name<S>(a);
 #endif
-#define EVENKEEL_X(Result, name, Arguments) \
-  template <typename S>                     \
-  Result name(const Arguments<S>& a) {      \
-    if constexpr (kHasVectors<S>) {         \
-      EVENKEEL_RUN(name, a)                 \
-    } else {                                \
-      return one_by_one::name<S>(a);        \
-    }                                       \
+#define EVENKEEL_KERNEL(Result, name, Arguments, widest) \
+  template <typename S>                                  \
+  Result name(const Arguments<S>& a) {                   \
+    if constexpr (kHasVectors<S>) {                      \
+      EVENKEEL_RUN(widest, name)                         \
+    } else {                                             \
+      return one_by_one::name<S>(a);                     \
+    }                                                    \
   }
-EVENKEEL_EACH_KERNEL(EVENKEEL_X)
+#define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, avx512)
+EVENKEEL_EACH_LARGE_KERNEL(EVENKEEL_X)
 #undef EVENKEEL_X
+#define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, avx2)
+EVENKEEL_EACH_SMALL_KERNEL(EVENKEEL_X)
+#undef EVENKEEL_X
+#undef EVENKEEL_KERNEL
 #undef EVENKEEL_RUN
 
 #endif
@@ -129,25 +135,24 @@ EVENKEEL_END
 
 #if EVENKEEL_HAS_VECTORS && defined(EVENKEEL_COMPILE_KERNELS)
 
-#define EVENKEEL_X(Result, name, Arguments) EVENKEEL_NAMESPACE::name<S>,
 template <typename S>
 const void* compiled_table([[maybe_unused]] int bytes) {
 #if EVENKEEL_HAS_CHOICE
-#define EVENKEEL_NAMESPACE avx512
-  static constexpr KernelTable<S> with_avx512 = {EVENKEEL_EACH_KERNEL(EVENKEEL_X)};
-#undef EVENKEEL_NAMESPACE
-#define EVENKEEL_NAMESPACE avx2
-  static constexpr KernelTable<S> with_avx2 = {EVENKEEL_EACH_KERNEL(EVENKEEL_X)};
-#undef EVENKEEL_NAMESPACE
+#define EVENKEEL_WIDE(Result, name, Arguments) avx512::name<S>,
+#define EVENKEEL_MIDDLE(Result, name, Arguments) avx2::name<S>,
+  static constexpr KernelTable<S> with_avx512 = {EVENKEEL_EACH_LARGE_KERNEL(EVENKEEL_WIDE)
+                                                     EVENKEEL_EACH_SMALL_KERNEL(EVENKEEL_MIDDLE)};
+  static constexpr KernelTable<S> with_avx2 = {EVENKEEL_EACH_KERNEL(EVENKEEL_MIDDLE)};
+#undef EVENKEEL_WIDE
+#undef EVENKEEL_MIDDLE
   if (bytes == 64) return &with_avx512;
   if (bytes == 32) return &with_avx2;
 #endif
-#define EVENKEEL_NAMESPACE baseline
-  static constexpr KernelTable<S> with_baseline = {EVENKEEL_EACH_KERNEL(EVENKEEL_X)};
-#undef EVENKEEL_NAMESPACE
+#define EVENKEEL_NARROW(Result, name, Arguments) baseline::name<S>,
+  static constexpr KernelTable<S> with_baseline = {EVENKEEL_EACH_KERNEL(EVENKEEL_NARROW)};
+#undef EVENKEEL_NARROW
   return &with_baseline;
 }
-#undef EVENKEEL_X
 
 #define EVENKEEL_X(Scalar, name)                                        \
   const void* link_evenkeel_compiled_for_kernels_of_##name(int bytes) { \
