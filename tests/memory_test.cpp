@@ -18,6 +18,7 @@ namespace ek_test {
 namespace {
 
 namespace ek = evenkeel;
+namespace detail = ek::detail;
 
 enum class Norm { batch, layer, group };
 
@@ -60,7 +61,7 @@ std::vector<Case> whole_vector_cases() {
           {"rows", Norm::layer, {21, 64}}};
 }
 
-/// Sizes that are written past the caches, see simd::find_caches(). The last has so many sets that their statistics
+/// Sizes that are written past the caches, see find_caches() in core/pass.hpp. The last has so many sets that their statistics
 /// are, too.
 std::vector<Case> large_cases() {
   return {{"runs", Norm::batch, {2, 3, 140003}},
@@ -275,56 +276,88 @@ class Memory {
         << "wrote beside a parameter, " << now();
   }
 
+  /// Passes as calls run them, block by block, of which the library itself says only by size where they write to.
   Results run_past_caches(const Case& c, const Placing& placing) {
-    const ek::Caller caller{"", "expect_same_past_caches"};
     lay(c, placing, Beside::nan);
     now() += ", past the caches";
+    const detail::MemoryShape shape(ek::Shape(c.shape), ek::row_major);
+    const int axis = static_cast<int>(c.axis), batch_axis = static_cast<int>(c.batch_axis);
     Results r;
     if constexpr (kEveryNorm) {
       if (c.norm == Norm::batch)
-        run_past_caches(ek::internal::batch_norm_call(caller, x(c), -1, batch(c)).partition, placing, true,
-                        r);
+        run_past_caches<detail::Sets::channels>(detail::partition_channels(shape, axis), placing, r);
       if (c.norm == Norm::group)
-        run_past_caches(ek::internal::group_norm_partition(caller, x(c), c.groups, -1, group(c)), placing,
-                        false, r);
+        run_past_caches<detail::Sets::groups>(detail::partition_groups(shape, batch_axis, axis, c.groups), placing, r);
     }
     if (c.norm == Norm::layer)
-      run_past_caches(ek::internal::layer_norm_partition(caller, x(c), {c.params()}, layer(c)), placing,
-                      false, r);
+      run_past_caches<detail::Sets::features>(detail::partition_features(shape, axis, axis + 1), placing, r);
     expect_beside_intact();
     EXPECT_TRUE(sums_.beside_intact()) << now();
     return r;
   }
 
-  template <typename P>
-  void run_past_caches(const P& p, const Placing& placing, bool infers_from_given, Results& r) {
-    const ek::Team<Eigen::DefaultDevice> alone;
+  template <detail::Sets kSets>
+  void run_past_caches(const detail::Partition& p, const Placing& placing, Results& r) {
     ek::Moments<Statistic> moments(p.sets());
-    Statistic* sums = sums_.lay(ek::backward_sums<S>(p), Place::end(), Beside::number);
-    const auto with_blocks = [&](const auto& f) {
-      ek::with_walk<S>(p, [&](const auto& walk) {
-        walk.blocks().for_each(alone,
-                               [&](Index, Index begin, Index end, const auto&) { f(walk, begin, end); });
-      });
-    };
-    ek::ForwardTask<S> task{x_.data(), y_.data(), gamma_.data(), beta_.data(), ek::BatchNormOptions().epsilon,
-                            &moments,  nullptr,   nullptr,       true};
-    const auto forward = [&](const auto& walk, Index begin, Index end) {
-      walk.forward(task, begin, end, alone);
-    };
-    with_blocks(forward);
-    r.y = y_.values();
-    lay_output(y_, placing);
-    task.moments = nullptr;
-    if (infers_from_given) task.known_mean = mean_.data(), task.known_variance = variance_.data();
-    with_blocks(forward);
-    r.inferred = y_.values();
-    const ek::BackwardTask<S> gradient{x_.data(), dy_.data(), dx_.data(), gamma_.data(), nullptr,
-                                       moments,   nullptr,    nullptr,    sums,          true};
-    with_blocks([&](const auto& walk, Index begin, Index end) {
-      walk.backward(gradient, begin, end, alone, nullptr, nullptr);
+    detail::Pass<S> pass;
+    pass.x = x_.data();
+    pass.out = y_.data();
+    pass.gamma = gamma_.data();
+    pass.beta = beta_.data();
+    pass.epsilon = ek::BatchNormOptions().epsilon;
+    pass.moments = &moments;
+    pass.stream = true;
+    for_each_block<kSets>(p, pass, [](const auto& passes, Index, Index begin, Index end) {
+      passes.forward(begin, end, detail::ParallelFor());
     });
+    r.y = y_.values();
+
+    lay_output(y_, placing);
+    pass.moments = nullptr;
+    for_each_block<kSets>(p, pass, [&](const auto& passes, Index, Index begin, Index end) {
+      if constexpr (kSets == detail::Sets::channels) {
+        passes.infer(begin, end, mean_.data(), variance_.data(), detail::ParallelFor());
+      } else {
+        passes.forward(begin, end, detail::ParallelFor());
+      }
+    });
+    r.inferred = y_.values();
+
+    pass.dy = dy_.data();
+    pass.out = dx_.data();
+    pass.beta = nullptr;
+    pass.saved = &moments;
+    pass.grad_gamma = grad_gamma_.data();
+    pass.grad_beta = grad_beta_.data();
+    std::vector<Statistic> cached_sums;
+    for (const bool streams : {false, true}) {
+      lay_output(dx_, placing);
+      pass.stream = streams;
+      pass.sums = sums_.lay(detail::workspace_size<kSets, S>(p), Place::end(), Beside::number);
+      for_each_block<kSets>(p, pass, [&](const auto& passes, Index block, Index begin, Index end) {
+        const detail::Workspace<S> workspace(p, passes.blocks().count);
+        detail::BlockSums<S> sums{nullptr, nullptr, nullptr};
+        if (workspace.params > 0) {
+          sums = {workspace.gamma(pass.sums, block), workspace.beta(pass.sums, block),
+                  workspace.short_sums(pass.sums, block)};
+          std::fill_n(sums.gamma, 2 * workspace.params, Statistic(0));
+        }
+        passes.backward(begin, end, detail::ParallelFor(), sums);
+      });
+      if (!streams) cached_sums = sums_.values();
+    }
+    EXPECT_TRUE(same_bytes(sums_.values(), cached_sums)) << "gradients of parameters, " << now();
     r.dx = dx_.values();
+  }
+
+  template <detail::Sets kSets, typename F>
+  static void for_each_block(const detail::Partition& p, const detail::Pass<S>& pass, const F& f) {
+    detail::with_passes<kSets>(p, pass, [&](const auto& passes) {
+      passes.blocks().for_each(detail::ParallelFor(), pass.stream,
+                               [&](Index block, Index begin, Index end, const detail::ParallelFor&) {
+                                 f(passes, block, begin, end);
+                               });
+    });
   }
 
   void forward(const Case& c, S* y, ek::Moments<Statistic>& moments) {
