@@ -513,7 +513,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
       for (Index i = strip; i < strip_end;) {
         for (const Index stop = end - i < kShortParamSum * L ? end : i + kShortParamSum * L; i < stop; i += L)
           step(i);
-        if (i == whole && whole < n) {
+        if (i == whole && strip_end == n && whole < n) {
           step(whole, rest);
           i = n;
         }
