@@ -63,8 +63,8 @@ auto moments_of(const std::vector<Scalar>& x, Index begin, Index end) {
   T first, second;
   detail::pivot_lines(detail::PivotLines<Scalar>{x.data(), &begin, 1, n, &pivot});
   const auto sum = [&] {
-    detail::sum_lines(detail::SumLines<Scalar>{x.data(), nullptr, nullptr, &offset, 1, line, begin, end, &pivot, &first,
-                                               &second});
+    detail::sum_lines(detail::SumLines<Scalar>{x.data(), nullptr, nullptr, &offset, 1, line, begin, end,
+                                               &pivot, &first, &second});
   };
   sum();
   if (detail::is_poor_pivot(static_cast<T>(n), first, second)) {

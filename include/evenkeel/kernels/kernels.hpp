@@ -40,7 +40,8 @@ namespace evenkeel::detail {
 /// The kernels of one scalar type and one instruction set.
 template <typename S>
 struct KernelTable {
-#define EVENKEEL_X(Result, name, Arguments) Result (*name)(const Arguments<S>&);
+#define EVENKEEL_X(Result, name, Arguments) \
+  Result (*name)(const Arguments<S>&);  // NOLINT(bugprone-macro-parentheses)
   EVENKEEL_EACH_KERNEL(EVENKEEL_X)
 #undef EVENKEEL_X
 };
@@ -154,11 +155,13 @@ const void* compiled_table([[maybe_unused]] int bytes) {
   return &with_baseline;
 }
 
+// NOLINTBEGIN(misc-definitions-in-headers): in one translation unit, as its macro says.
 #define EVENKEEL_X(Scalar, name)                                        \
   const void* link_evenkeel_compiled_for_kernels_of_##name(int bytes) { \
     return compiled_table<Scalar>(bytes);                               \
   }
 EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
+// NOLINTEND(misc-definitions-in-headers)
 #undef EVENKEEL_X
 
 #endif

@@ -186,7 +186,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
         b);
   };
   if constexpr (kVectors > 0) {
-    V g[kVectors > 0 ? kVectors : 1], b[kVectors > 0 ? kVectors : 1];
+    V g[kVectors], b[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
       g[j] = gamma == nullptr ? one : load(gamma + j * L);
