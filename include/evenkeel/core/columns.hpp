@@ -206,10 +206,10 @@ class ColumnPasses {
         sum_sets_of_cells(item, sums, set_dy, set_dy_xhat);
       }
       bool all_in_range = true;
-      const T n = from_count<T>(p_.set_size());
+      const T share = T(T(1) / from_count<T>(p_.set_size()));
       for (Index k = 0; k < item.sets; ++k) {
         in_range[k] = is_in_range<S>(s.inv_std[k]) &&
-                      are_gradients_in_range<S>(s.inv_std[k], n, set_dy[k], set_dy_xhat[k]) &&
+                      are_gradients_in_range<S>(s.inv_std[k], share, set_dy[k], set_dy_xhat[k]) &&
                       are_cells_in_range(item.set(k), s.inv_std[k], sums);
         all_in_range = all_in_range && in_range[k];
       }
@@ -474,9 +474,9 @@ class ColumnPasses {
 
   bool are_cells_in_range(Index set, const T& inv_std, const CellSums<T>& sums) const {
     if (p_.elements_are_cells() || p_.channel.extent == 1) return true;
-    const T n = from_count<T>(p_.cell_size());
+    const T share = T(T(1) / from_count<T>(p_.cell_size()));
     for (Index cell = set * p_.channel.extent; cell < (set + 1) * p_.channel.extent; ++cell) {
-      if (!are_gradients_in_range<S>(inv_std, n, sums.dy[cell], sums.dy_xhat[cell])) return false;
+      if (!are_gradients_in_range<S>(inv_std, share, sums.dy[cell], sums.dy_xhat[cell])) return false;
     }
     return true;
   }

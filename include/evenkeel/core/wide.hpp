@@ -294,14 +294,15 @@ bool is_in_range(const StatisticOf<S>& inv_std) {
   if constexpr (R::kBounded) return is_between(inv_std, R::kLowInvStd, R::kHighInvStd);
   return true;
 }
-/// Whether they are right for gradients with these sums over n values, with this 1 / standard deviation.
+/// Whether they are right for gradients with these sums over 1 / share values, with this 1 / standard deviation.
 template <typename S>
-bool are_gradients_in_range(const StatisticOf<S>& inv_std, const StatisticOf<S>& n,
+bool are_gradients_in_range(const StatisticOf<S>& inv_std, const StatisticOf<S>& share,
                             const StatisticOf<S>& sum_dy, const StatisticOf<S>& sum_dy_xhat) {
+  using T = StatisticOf<S>;
   if constexpr (Range<ComputeOf<S>>::kBounded) {
     // The bounds are those of the compute type, the numbers of the statistic type.
-    return one_by_one::gradients_outside<ComputeOf<S>>(inv_std, StatisticOf<S>(sum_dy / n),
-                                                       StatisticOf<S>(sum_dy_xhat / n)) == 0;
+    return one_by_one::gradients_outside<ComputeOf<S>>(inv_std, T(sum_dy * share), T(sum_dy_xhat * share)) ==
+           0;
   }
   return true;
 }
