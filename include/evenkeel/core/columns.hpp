@@ -175,19 +175,13 @@ class ColumnPasses {
   void infer(Index begin, Index end, const C* mean, const C* variance, const ParallelFor& loops) const {
     for (Index i = begin; i < end; ++i) {
       const Columns item = items_.at(i);
-      const auto map = [&](const Columns& some, Index) { infer_part(some, mean, variance, loops); };
-      const C* means = mean + item.first_set;
-      if (!is_any_far(means, item.sets)) {
-        map(item, 0);
-      } else {
-        for_each_run(
-            item, [&](Index k) { return !is_far(means[k]); }, map,
-            [&](Index set) {
-              const T v(variance[set]);
-              infer_wide(p_, pass_, set,
-                         {T(mean[set]), T(0), v, one_by_one::inverse_std(v, from_double<T>(pass_.epsilon))});
-            });
-      }
+      if (infer_part(item, mean, variance, loops)) continue;
+      for_each_run(
+          item, [&](Index k) { return !is_far(mean[item.set(k)]); },
+          [&](const Columns& some, Index) { infer_part(some, mean, variance, loops); },
+          [&](Index set) {
+            infer_wide(p_, pass_, set, statistics_of(mean[set], variance[set], pass_.epsilon));
+          });
     }
   }
 
@@ -253,28 +247,30 @@ class ColumnPasses {
     Scratch<T, kMost + kPadding> first, second;
   };
 
-  void infer_part(const Columns& some, const C* mean, const C* variance, const ParallelFor& loops) const {
-    Lanes c[4];
+  /// Writes nothing, and returns false, where a mean is far away.
+  bool infer_part(const Columns& some, const C* mean, const C* variance, const ParallelFor& loops) const {
     const Index param = some.first_param;
-    C* to[3] = {c[0].data(), c[1].data(), c[2].data()};
+    Lanes c[4];
     Scratch<C, kRoom> narrow[3];
-    if (p_.inner > 1) {
-      for (int j = 0; j < 3; ++j) to[j] = narrow[j].data();
-    }
-    inference_coefficients(InferenceCoefficients<S>{some.sets,
-                                                    from_double<T>(pass_.epsilon),
-                                                    mean + some.first_set,
-                                                    variance + some.first_set,
-                                                    pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
-                                                    pass_.beta == nullptr ? nullptr : pass_.beta + param,
-                                                    {to[0], to[1], to[2]}});
-    if (p_.inner > 1) {
-      for (int j = 0; j < 3; ++j) spread(Spread<S>{to[j], some.sets, p_.inner, c[j].data()});
+    Scratch<C, kRoom>* to = p_.inner == 1 ? c : narrow;
+    if (inference_coefficients(
+            InferenceCoefficients<S>{some.sets,
+                                     from_double<T>(pass_.epsilon),
+                                     mean + some.first_set,
+                                     variance + some.first_set,
+                                     pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
+                                     pass_.beta == nullptr ? nullptr : pass_.beta + param,
+                                     {to[0].data(), to[1].data(), to[2].data()}}) != 0) {
+      return false;
     }
     const WideRows rows = wide_rows(some.lanes, kMapped);
-    for (int j = 0; j < 3; ++j) rows.repeat(c[j].data());
+    for (int j = 0; j < 3; ++j) {
+      if (p_.inner > 1) spread(Spread<S>{narrow[j].data(), some.sets, p_.inner, c[j].data()});
+      rows.repeat(c[j].data());
+    }
     map_rows(some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
              p_.inner > 1 ? rows.width() : kFewLines);
+    return true;
   }
 
   /// Calls pass(part of the item, its first set) for neighbouring sets that are in range, and rescue(set) for the others.

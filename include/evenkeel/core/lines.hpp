@@ -48,25 +48,27 @@ class LinePasses {
   }
 
   void infer(Index begin, Index end, const C* mean, const C* variance, const ParallelFor& loops) const {
+    Index most = kBatch;
     for (Index first = begin, sets; first < end; first += sets) {
-      sets = std::min(kBatch, end - first);
-      if (is_any_far(mean + first, sets)) {
-        sets = 1;
-        if (is_far(mean[first])) {
-          const T v(variance[first]);
-          infer_wide(p_, pass_, first,
-                     {T(mean[first]), T(0), v, one_by_one::inverse_std(v, from_double<T>(pass_.epsilon))});
+      sets = std::min(most, end - first);
+      Scratch<C, kBatch + kPadding> c[3];
+      const unsigned seen = inference_coefficients(
+          InferenceCoefficients<S>{sets,
+                                   from_double<T>(pass_.epsilon),
+                                   mean + first,
+                                   variance + first,
+                                   pass_.gamma == nullptr ? nullptr : pass_.gamma + first,
+                                   pass_.beta == nullptr ? nullptr : pass_.beta + first,
+                                   {c[0].data(), c[1].data(), c[2].data()}});
+      if (seen != 0) {
+        if (most > 1) {  // one by one from here on
+          most = 1;
+          sets = 0;
           continue;
         }
+        infer_wide(p_, pass_, first, statistics_of(mean[first], variance[first], pass_.epsilon));
+        continue;
       }
-      Scratch<C, kBatch + kPadding> c[3];
-      inference_coefficients(InferenceCoefficients<S>{sets,
-                                                      from_double<T>(pass_.epsilon),
-                                                      mean + first,
-                                                      variance + first,
-                                                      pass_.gamma == nullptr ? nullptr : pass_.gamma + first,
-                                                      pass_.beta == nullptr ? nullptr : pass_.beta + first,
-                                                      {c[0].data(), c[1].data(), c[2].data()}});
       for_each_range(0, sets, loops, [&](const CellRange& range) {
         Scratch<Index, kBatch> offsets;
         const Index k = range.first;

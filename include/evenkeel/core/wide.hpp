@@ -277,14 +277,12 @@ bool is_far(const C& mean) {
   if constexpr (Range<C>::kBounded) return !(mean < C(Range<C>::kFarMean) && C(-Range<C>::kFarMean) < mean);
   return false;
 }
+/// Those that are given for inference.
 template <typename C>
-bool is_any_far(const C* means, Index count) {
-  if constexpr (Range<C>::kBounded) {
-    for (Index k = 0; k < count; ++k) {
-      if (is_far(means[k])) return true;
-    }
-  }
-  return false;
+SetStatistics<StatisticOf<C>> statistics_of(const C& mean, const C& variance, double epsilon) {
+  using T = StatisticOf<C>;
+  const T v(variance);
+  return {T(mean), T(0), v, one_by_one::inverse_std(v, from_double<T>(epsilon))};
 }
 
 /// Whether the passes of the compute type are right for a set with this 1 / standard deviation; not if it is NaN.
