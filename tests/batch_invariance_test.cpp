@@ -28,7 +28,8 @@ struct Batch {
   Index samples, a, b;
   std::vector<Scalar> memory;
 
-  Batch(Index samples_, Index a_, Index b_) : samples(samples_), a(a_), b(b_), memory(at(samples_ * a_ * b_)) {}
+  Batch(Index samples_, Index a_, Index b_)
+      : samples(samples_), a(a_), b(b_), memory(at(samples_ * a_ * b_)) {}
 
   Shape shape() const { return {samples, a, b}; }
   Index place(Index sample, Index i) const {  // of element i of a sample that lies alone
@@ -100,8 +101,10 @@ class BatchInvariance : public ::testing::Test {
     for (Index s = 0; s < x.samples; ++s) {
       if (s == except) continue;
       const Result alone = train(Eigen::DefaultDevice(), layer, x.sample(s), dy.sample(s));
-      EXPECT_EQ(different(all.y.sample(s), alone.y), 0) << "y of sample " << s << " of " << to_string(x.shape());
-      EXPECT_EQ(different(all.dx.sample(s), alone.dx), 0) << "dx of sample " << s << " of " << to_string(x.shape());
+      EXPECT_EQ(different(all.y.sample(s), alone.y), 0)
+          << "y of sample " << s << " of " << to_string(x.shape());
+      EXPECT_EQ(different(all.dx.sample(s), alone.dx), 0)
+          << "dx of sample " << s << " of " << to_string(x.shape());
       if (::testing::Test::HasFailure()) return;
     }
   }
@@ -110,10 +113,12 @@ class BatchInvariance : public ::testing::Test {
   template <typename Device, typename Layer>
   static void expect_invariant(const Device& device, Layer layer, Index samples, Index a, Index b) {
     randomize_parameters(layer);
-    Tensor x = random_batch<S, kOrder>(samples, a, b, 3, 1), dy = random_batch<S, kOrder>(samples, a, b, 0.5, 1000);
+    Tensor x = random_batch<S, kOrder>(samples, a, b, 3, 1),
+           dy = random_batch<S, kOrder>(samples, a, b, 0.5, 1000);
     expect_same(device, layer, x, dy, -1);
     const Index bad = samples / 2;
-    for (const S value : {static_cast<S>(1e30), std::numeric_limits<S>::quiet_NaN(), std::numeric_limits<S>::infinity()}) {
+    for (const S value :
+         {static_cast<S>(1e30), std::numeric_limits<S>::quiet_NaN(), std::numeric_limits<S>::infinity()}) {
       SCOPED_TRACE(static_cast<double>(value));
       x.memory[at(x.place(bad, a * b / 2))] = value;
       expect_same(device, layer, x, dy, bad);
@@ -218,7 +223,8 @@ TYPED_TEST(BatchInvariance, OfBatchNormInference) {
       layer.running_mean()[c] = means[at(c)];
       layer.running_var()[c] = static_cast<Scalar>(1 + 0.01 * static_cast<double>(c % 7));
     }
-    layer.running_mean()[channels / 2] = static_cast<Scalar>(sizeof(Scalar) == 4 ? 2e30 : 1e305);  // x - mean may overflow
+    layer.running_mean()[channels / 2] =
+        static_cast<Scalar>(sizeof(Scalar) == 4 ? 2e30 : 1e305);  // x - mean may overflow
     Values x = random_batch<Scalar, TypeParam::kOrder>(samples, channels, inner, 3, 1);
     x.memory[at(x.place(samples / 2, channels * inner / 3))] = std::numeric_limits<Scalar>::quiet_NaN();
     const Values y = infer(Eigen::DefaultDevice(), layer, x), on_threads = infer(threads, layer, x);
@@ -230,7 +236,8 @@ TYPED_TEST(BatchInvariance, OfBatchNormInference) {
       for (Index i = 0; i < inner; ++i) {
         Values position(1, channels, 1), expected(1, channels, 1);
         for (Index c = 0; c < channels; ++c) {
-          const std::size_t from = at(TypeParam::kOrder == Eigen::RowMajor ? c * inner + i : c + channels * i);
+          const std::size_t from =
+              at(TypeParam::kOrder == Eigen::RowMajor ? c * inner + i : c + channels * i);
           position.memory[at(c)] = one.memory[from];
           expected.memory[at(c)] = alone.memory[from];
         }
