@@ -199,6 +199,37 @@ bool all_agree(const Way<T>& a, const Way<T>& b) {
   return agree;
 }
 
+/// FNV-1a of the bytes.
+template <typename T>
+std::string hash_of(const std::vector<T>& values) {
+  unsigned long long hash = 0xcbf29ce484222325u;
+  const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+  for (std::size_t i = 0; i < values.size() * sizeof(T); ++i) hash = (hash ^ bytes[i]) * 0x100000001b3u;
+  char text[24];
+  std::snprintf(text, sizeof text, "%016llx", hash);
+  return text;
+}
+
+template <typename T>
+std::vector<std::string> all_bits_of(const Way<T>& way) {
+  std::vector<std::string> lines;
+  for (const Problem& problem : problems(way.norm)) {
+    const Trial<T> trial(problem);
+    const Result<T> r = trial.taken(way.take);
+    const auto add = [&](const char* name, const std::vector<T>& values) {
+      lines.push_back(problem.text() + ", " + name + ": " + hash_of(values));
+    };
+    add("y", r.y);
+    add("dx", r.dx);
+    add("infer's y", r.inferred);
+    add("grad_gamma", r.grad_gamma);
+    add("grad_beta", r.grad_beta);
+    add("running_mean", r.running_mean);
+    add("running_var", r.running_var);
+  }
+  return lines;
+}
+
 }  // namespace
 }  // namespace ek_test
 
@@ -206,3 +237,5 @@ bool is_right(const char* name, const Way<float>& way) { return ek_test::all_rig
 bool is_right(const char* name, const Way<double>& way) { return ek_test::all_right(name, way); }
 bool agree(const Way<float>& a, const Way<float>& b) { return ek_test::all_agree(a, b); }
 bool agree(const Way<double>& a, const Way<double>& b) { return ek_test::all_agree(a, b); }
+
+std::vector<std::string> bits_of(const Way<float>& way) { return ek_test::all_bits_of(way); }
