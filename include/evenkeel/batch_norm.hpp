@@ -11,8 +11,7 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// What a BatchNorm is beside its channels. batch_norm_forward and its like take epsilon and axis; the rest is the
-/// layer's.
+/// Options of BatchNorm. batch_norm_forward, _backward and _infer read epsilon and axis alone.
 struct BatchNormOptions {
   double epsilon = 1e-5;                 // added to the variance, under the root
   std::optional<double> momentum = 0.1;  // the weight of the new batch; nullopt: the average of all batches
@@ -27,8 +26,8 @@ EVENKEEL_END
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// x's memory by channels; expected < 0 for any number of them. Where x's own statistics are taken, a channel has two
-/// values.
+/// The partition of x by channels. expected < 0 allows any number of them. If the call takes x's own statistics, a
+/// channel needs two values.
 EVENKEEL_OUTLINE Partition batch_norm_partition(const Caller& caller, const Argument& x, Index expected,
                                                 const BatchNormOptions& options, bool takes_statistics) {
   check_epsilon(caller, options.epsilon);
@@ -116,7 +115,7 @@ void batch_norm_backward(const Device& device, const X& x, const Dy& dy, const G
       caller, detail::ParallelFor(device, a.x.size), a, p, moments, workspace);
 }
 
-/// Normalizes each channel of x with statistics that are given.
+/// Normalizes each channel of x with given statistics.
 ///
 ///   y = (x - running_mean) / sqrt(running_var + epsilon) * gamma + beta
 ///
@@ -145,7 +144,7 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
 /// forward takes mean and variance from the batch and moves the running statistics; infer takes the running
-/// statistics, or the batch's own where the layer tracks none. A batch's own statistics take at least two values per
+/// statistics, or the batch's own if the layer tracks none. A batch's own statistics need at least two values per
 /// channel.
 ///
 /// Shapes       x: any of rank 1 to 8 with `channels` on options.axis. Empty batches are legal and leave the running
@@ -180,15 +179,15 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   Index channels() const { return channels_; }
   const BatchNormOptions& options() const { return options_; }
 
-  /// What infer takes and forward moves, one entry a channel; empty where the layer tracks none. May be assigned,
-  /// to load what was trained elsewhere.
+  /// The running statistics, one entry a channel: infer reads them, forward moves them. They are empty if the layer
+  /// tracks none. Assign them to load what was trained elsewhere.
   Vector<Param>& running_mean() { return running_.mean; }
   Vector<Param>& running_var() { return running_.variance; }
   const Vector<Param>& running_mean() const { return running_.mean; }
   const Vector<Param>& running_var() const { return running_.variance; }
 
-  /// Batches that moved the running statistics, and batches that a non-finite statistic kept from it. The first, which
-  /// is the weight of what is loaded where momentum is nullopt, may be assigned with it.
+  /// How many batches moved the running statistics, and how many were rejected for a statistic that is not finite. If
+  /// momentum is nullopt, the first is the weight of loaded statistics: assign it with them.
   Index& num_batches_tracked() { return running_.tracked; }
   Index num_batches_tracked() const { return running_.tracked; }
   Index rejected_batches() const { return running_.rejected; }

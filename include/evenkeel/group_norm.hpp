@@ -8,8 +8,7 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// What a GroupNorm is beside its groups and channels. group_norm_forward and its like take all but affine, which is
-/// the layer's.
+/// Options of GroupNorm. group_norm_forward, _backward and _infer read all but affine.
 struct GroupNormOptions {
   double epsilon = 1e-5;  // added to the variance, under the root
   Index axis = 1;         // of the channels; negative counts from the last
@@ -31,7 +30,7 @@ EVENKEEL_OUTLINE void check_groups(const Caller& caller, Index groups, Index cha
   }
 }
 
-/// x's memory as samples, groups and channels, once they are seen to fit; expected < 0 for any number of
+/// The partition of x into samples, groups and channels, which are checked first. expected < 0 allows any number of
 /// channels.
 EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argument& x, Index groups,
                                                 Index expected, const GroupNormOptions& options) {

@@ -12,8 +12,7 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// What a LayerNorm is beside its features. layer_norm_forward and its like take epsilon and axis; the rest is the
-/// layer's.
+/// Options of LayerNorm. layer_norm_forward, _backward and _infer read epsilon and axis alone.
 struct LayerNormOptions {
   double epsilon = 1e-5;                     // added to the variance, under the root
   std::optional<Index> axis = std::nullopt;  // the first one; negative from the last; nullopt: the last ones
@@ -27,7 +26,7 @@ EVENKEEL_END
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// x's memory as samples and features, once x is seen to have the normalized axes.
+/// The partition of x into samples and features, after a check that x has the normalized axes.
 EVENKEEL_OUTLINE Partition layer_norm_partition(const Caller& caller, const Argument& x,
                                                 const Shape& normalized_shape,
                                                 const LayerNormOptions& options) {

@@ -87,7 +87,7 @@ EVENKEEL_END
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// Refuses a shape of more elements of so many bytes than could be counted.
+/// Refuses a shape with more elements of so many bytes than an Index can count.
 inline void check_countable(const Caller& caller, const char* name, const Shape& shape, std::size_t element) {
   const Index most = std::numeric_limits<Index>::max() / static_cast<Index>(element);
   Index n = 1;
@@ -112,7 +112,7 @@ struct TensorView {
   Shape shape;                // of rank 1 to 8
   Layout layout = row_major;  // of a contiguous tensor, so that strides follow
 
-  /// How many elements; of a view of nothing, which has rank 0, none.
+  /// How many elements: 0 for a view of nothing, which has rank 0.
   Index size() const { return shape.rank() == 0 ? 0 : shape.size(); }
 };
 
@@ -182,7 +182,7 @@ struct ArgumentTraits<Eigen::Tensor<Scalar_, Rank, Options, TensorIndex>>
     for (int axis = 0; axis < Rank; ++axis) {
       dimensions[static_cast<std::size_t>(axis)] = static_cast<TensorIndex>(shape[axis]);
     }
-    tensor = Owning(dimensions);  // resize() would leave a broken tensor where there is no memory
+    tensor = Owning(dimensions);  // if allocation fails, resize() would leave a broken tensor
   }
 };
 
@@ -225,7 +225,7 @@ constexpr bool lies_in_memory() {
   }
 }
 
-/// Eigen::Matrix, Array, Map and Ref, and whatever else of theirs lies in memory as it is, like v.head(4).
+/// Eigen::Matrix, Array, Map and Ref, and other expressions that lie in memory as they are, like v.head(4).
 template <typename T>
 struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
   using Scalar = typename T::Scalar;
@@ -308,8 +308,8 @@ struct OutputType {
   void* (*data)(void* argument);
 };
 
-/// An argument of a call, whatever its type: its memory, and of an output what may be done with it. Types end here, so
-/// that checks are compiled once.
+/// An argument of a call without its type: its memory, and how to resize an output. Checks take it, so that they are
+/// compiled once.
 struct Argument {
   const char* name = "";
   const void* data = nullptr;
@@ -336,7 +336,7 @@ EVENKEEL_OUTLINE void check_not_null(const Caller& caller, const Argument& a) {
   if (a.data == nullptr && a.size > 0) fail(caller, {a.name, " has null data and shape ", a.shape.text()});
 }
 
-/// Of an input, only to be read.
+/// The argument of an input.
 template <typename T>
 Argument input_argument(const Caller& caller, const char* name, const T& value) {
   const Argument a = argument_from(name, ArgumentOf<T>::view(caller, name, value));
@@ -350,13 +350,13 @@ inline constexpr OutputType kOutputType = {
     [](void* argument, const Shape& shape) { ArgumentOf<T>::resize(*static_cast<T*>(argument), shape); },
     [](void* argument) -> void* { return ArgumentOf<T>::view({}, "", *static_cast<T*>(argument)).data; }};
 
-/// Of an output, which is not changed yet.
+/// The argument of an output, which does not change yet.
 template <typename T>
 Argument output_argument(const Caller& caller, const char* name, T& value) {
   const auto view = ArgumentOf<T>::view(caller, name, value);
   static_assert(!std::is_const_v<std::remove_pointer_t<decltype(view.data)>>,
                 "evenkeel: an output must not be const");
-  using Plain = std::remove_const_t<T>;  // a const view of memory that is not
+  using Plain = std::remove_const_t<T>;  // the view may be const, its memory is not
   Argument a = argument_from(name, view);
   a.output = const_cast<Plain*>(&value);
   a.type = &kOutputType<Plain>;
@@ -378,7 +378,7 @@ EVENKEEL_OUTLINE void check_layout(const Caller& caller, const Argument& a, cons
   }
 }
 
-/// An output must have the layout and shape of `same`, or be resizable to it, and be apart from it or `same` itself.
+/// Checks that an output has the layout of `same`, has its shape or can take it, and is `same` or does not overlap it.
 EVENKEEL_OUTLINE void check_output(const Caller& caller, const Argument& out, const Argument& same) {
   check_layout(caller, out, same);
   const bool has_shape = out.shape == same.shape;

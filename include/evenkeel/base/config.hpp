@@ -1,6 +1,8 @@
 #pragma once
 
-// One line where this cannot be compiled, and nothing after it.
+// For the library itself.
+
+// If this cannot be compiled, the caller sees one error and nothing after it.
 #if __cplusplus < 201703L && (!defined(_MSVC_LANG) || _MSVC_LANG < 201703L)
 #error "evenkeel needs C++17: compile with -std=c++17 or newer"
 #define EVENKEEL_IS_SUPPORTED 0
@@ -13,6 +15,8 @@
 #define EVENKEEL_IS_SUPPORTED 1
 #endif
 #endif
+
+// For callers again.
 
 /// The version, as in major.minor.patch; see https://semver.org.
 #define EVENKEEL_VERSION_MAJOR 0
@@ -53,10 +57,10 @@
 #define EVENKEEL_CATCH_ALL else
 #endif
 
-// One program may have translation units compiled for different instruction sets. Of an inline function that several
-// have, the linker keeps one for all: so those with AVX have names of their own, or a machine without it would run
-// into theirs. Nor can Eigen's types, whose alignment is another with AVX, be handed from one kind to the other: a
-// function that takes a layer is not found there when linking.
+// One program may have translation units compiled for different instruction sets. The linker keeps one copy of an
+// inline function for all. So units with AVX have names of their own: a machine without it never runs their code. A
+// function that takes a layer is not found when linking from one kind to the other. Eigen's types could not be handed
+// over anyway, since AVX changes their alignment.
 #if defined(__AVX512F__)
 #define EVENKEEL_BEGIN inline namespace with_avx512 {
 #define EVENKEEL_END }

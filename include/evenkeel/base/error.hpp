@@ -21,8 +21,8 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// Who reports: "evenkeel::" + scope + function, as in "evenkeel::BatchNorm::forward". Built only when it
-/// speaks.
+/// The function that reports: "evenkeel::" + scope + function, as in "evenkeel::BatchNorm::forward". The text is built
+/// only for an error.
 struct Caller {
   std::string_view scope;  // "BatchNorm::", or empty for a free function
   std::string_view function;
@@ -40,8 +40,8 @@ struct Piece {
   Piece(T value) : number(static_cast<long long>(value)), is_number(true) {}
 };
 
-/// Reports bad input, in pieces that are joined here, so that callers stay small: throws std::invalid_argument, or
-/// calls EVENKEEL_FAIL.
+/// Reports bad input: throws std::invalid_argument, or calls EVENKEEL_FAIL. It joins the pieces of the message, so that
+/// callers stay small.
 [[noreturn]] EVENKEEL_COLD inline void fail(const Caller& caller, std::initializer_list<Piece> rule) {
   std::string message = "evenkeel::";
   message.append(caller.scope).append(caller.function).append(": ");

@@ -4,9 +4,9 @@
 
 namespace evenkeel::detail {
 
-/// Where passes in the compute type C are right: neither overflow nor lost digits in the squares of deviations and in
-/// what backward makes of them. Outside of it a set is computed in the statistic type, scaled by powers of two. Types
-/// without bounds are taken as they are.
+/// The range of passes in the compute type C: squares of deviations and the terms of backward neither overflow nor
+/// lose digits. A set outside of it is computed in the statistic type, scaled by powers of two. Types without bounds
+/// have no range.
 template <typename C>
 struct Range {
   static constexpr bool kBounded = false;
@@ -19,7 +19,7 @@ struct Range<float> {
                           kHighSize = 0x1p100;  // |mean(gamma dy)| + |mean(gamma dy xhat)|
   static constexpr double kLowSum = 0x1p-100,
                           kHighSum = 0x1p100;  // that over the variance; sums of a parameter
-  // Sums of 0 may all have underflowed, which shows in no normal number while 1 / standard deviation is below this.
+  // If sums are 0, their terms may have underflowed. No normal number shows it if 1 / standard deviation is below this.
   static constexpr double kMostInvStdOfZero = 0x1p12, kLeastNumber = 0x1p-1000;
   static constexpr double kFarMean = 0x1p100;  // x - mean may overflow
 };

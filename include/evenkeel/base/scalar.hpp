@@ -15,14 +15,14 @@ EVENKEEL_BEGIN
 /// Signed, as Eigen's: std::ptrdiff_t unless EIGEN_DEFAULT_DENSE_INDEX_TYPE says otherwise.
 using Index = Eigen::Index;
 
-/// The types behind a storage type: what gamma and beta are kept in, what is computed in, what statistics are
-/// kept in. They are the storage type itself unless there is a specialization.
+/// The types that belong to a storage type: of parameters, of arithmetic and of statistics. They are the storage type
+/// itself unless there is a specialization.
 template <typename Scalar>
 struct ScalarTraits {
   static_assert(!Eigen::NumTraits<Scalar>::IsInteger && !Eigen::NumTraits<Scalar>::IsComplex,
                 "evenkeel: Scalar must be a real floating-point type, or compute like one");
   using Param = Scalar;      // of gamma and beta, their gradients and running statistics
-  using Compute = Scalar;    // of what is done element by element
+  using Compute = Scalar;    // of arithmetic on elements
   using Statistic = Scalar;  // of mean, variance and the sums behind gradients
 };
 
@@ -50,7 +50,7 @@ using ComputeOf = typename ScalarTraits<Scalar>::Compute;
 template <typename Scalar>
 using StatisticOf = typename ScalarTraits<Scalar>::Statistic;
 
-/// What parameters and statistics are handed out as.
+/// The array type of parameters and statistics.
 template <typename T>
 using Vector = Eigen::Array<T, Eigen::Dynamic, 1>;
 
@@ -60,9 +60,8 @@ EVENKEEL_END
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// A matrix or an array of Eigen's, not initialized. What allocates is inlined: of a function of Eigen's that several
-/// translation units have, the linker keeps one for all, and with AVX it lays memory out in another way than without,
-/// where it is freed.
+/// A matrix or an array of Eigen's, not initialized. The allocation is inlined. Otherwise the linker could keep Eigen's
+/// function from a unit with AVX, whose memory a unit without AVX frees in another way.
 template <typename Dense>
 EVENKEEL_FLATTEN Dense dense_of(Index rows, Index cols) {
   Dense dense;
@@ -82,7 +81,7 @@ Vector<T> vector_of(Index n, const T& value) {
   return values;
 }
 
-/// A double as a T, by way of what Eigen says such types are made of.
+/// A double as a T, through the literal type that Eigen names for it.
 template <typename T>
 T from_double(double value) {
   return T(static_cast<typename Eigen::NumTraits<T>::Literal>(value));
@@ -98,8 +97,7 @@ T from_count(Index n) {
   }
 }
 
-// A caller's -ffast-math takes every number for finite, and a comparison for either answer where one is not. What
-// must know is asked of the bits.
+// A caller's -ffast-math lets the compiler assume that every number is finite. The functions below look at the bits.
 
 inline std::uint64_t bits_of(double value) {
   std::uint64_t bits;
@@ -107,8 +105,7 @@ inline std::uint64_t bits_of(double value) {
   return bits;
 }
 
-/// The bits, as a signed number, of minus infinity: those of smaller numbers are of negative values, finite ones, and
-/// NaNs have larger ones.
+/// The bits of minus infinity as a signed number. Negative finite values have smaller ones, NaNs larger ones.
 constexpr std::int64_t kMinusInfinityBits = static_cast<std::int64_t>(0xfff0000000000000u);
 
 /// value, or 0 where it is negative and finite; NaN stays what it is.
@@ -133,8 +130,8 @@ inline bool is_between(double value, double low, double high) {
   return bits_of(low) < bits_of(value) && bits_of(value) < bits_of(high);
 }
 
-/// Neither NaN nor infinite, asked of the bits where the type is known, so that -ffast-math cannot answer for
-/// it.
+/// Whether value is neither NaN nor infinite. It looks at the bits of known types, so that -ffast-math cannot assume
+/// the answer.
 template <typename T>
 bool is_finite(const T& value) {
   if constexpr (std::is_same_v<T, float>) {
@@ -148,8 +145,8 @@ bool is_finite(const T& value) {
   }
 }
 
-/// A result, rounded to its type. A caller's -ffast-math may not take it apart: (a - b) c as a c - b c loses what is
-/// small in a - b. Nor may the x87 unit of 32-bit x86 keep more digits of it than it has.
+/// A result, rounded to its type. A caller's -ffast-math may not rewrite it: (a - b) c as a c - b c would lose the
+/// small digits of a - b. The x87 unit of 32-bit x86 may not keep more digits than the type has.
 template <typename T>
 EVENKEEL_INLINE T as_computed(const T& result) {
   if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {

@@ -9,8 +9,8 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// N values to work with: not initialized; on the stack for small plain types, from a cache line's beginning on, else
-/// on the heap.
+/// N values to work with, not initialized. Small plain types lie on the stack, aligned to a cache line; others on the
+/// heap.
 template <typename T, std::ptrdiff_t N, bool kOnStack = std::is_trivially_copyable_v<T> && sizeof(T) <= 64>
 class Scratch {
  public:

@@ -9,7 +9,7 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-// What every norm's calls have in common, once the norm has said how its tensor is partitioned. Checks know no types.
+// What the calls of all norms share, after the norm has made its Partition. Checks do not depend on types.
 
 /// "3 channels on axis 1 of [2, 3, 4]"
 EVENKEEL_COLD inline std::string on_axis(const Shape& shape, int axis, const char* noun) {
@@ -52,7 +52,7 @@ EVENKEEL_OUTLINE void check_channels(const Caller& caller, const Shape& shape, i
   }
 }
 
-/// gamma, beta or a running statistic: an argument of the type Param, of no elements where there is none.
+/// The argument of gamma, beta or a running statistic, of type Param. It has no elements if there is none.
 template <typename Param, typename T>
 Argument param_argument(const Caller& caller, const char* name, const T& values) {
   static_assert(std::is_same_v<ScalarOf<T>, Param>,
@@ -69,7 +69,7 @@ const Param* data_of(const Argument& a) {
   return a.size == 0 ? nullptr : static_cast<const Param*>(a.data);
 }
 
-/// What a forward call is given.
+/// The arguments of a forward call.
 struct ForwardArguments {
   Argument x, gamma, beta, y;
 };
@@ -112,7 +112,7 @@ EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loop
   normalize<kSets, S>(p, pass, loops);
 }
 
-/// Normalizes with statistics that are given, one a set.
+/// Normalizes with given statistics, one a set.
 template <typename S>
 EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                                  const Argument& mean, const Argument& variance, const Partition& p,
@@ -126,7 +126,7 @@ EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops,
   normalize_by<S>(p, pass, static_cast<const C*>(mean.data), static_cast<const C*>(variance.data), loops);
 }
 
-/// What a backward call is given; a gradient that nobody wants has no output.
+/// The arguments of a backward call. A gradient that is not wanted has no output.
 struct BackwardArguments {
   Argument x, dy, gamma, dx, grad_gamma, grad_beta;
 };
@@ -164,7 +164,7 @@ EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const Backw
   check_apart(caller, a.grad_gamma, a.grad_beta);
 }
 
-/// Moments are those of a forward call with so many sets.
+/// Checks that moments come from a forward call with so many sets.
 template <typename T>
 EVENKEEL_OUTLINE void check_moments(const Caller& caller, const Moments<T>& moments, Index sets) {
   if (moments.size() != sets)

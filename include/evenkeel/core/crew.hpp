@@ -15,11 +15,11 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// A caller's loops, shared out to it and to those threads that come in time to help.
+/// Runs a caller's loops on the caller and on the threads that come in time to help.
 ///
 /// The caller waits for calls that have begun, never for a thread to come: all others may be busy for long, or
-/// wait for the caller. Helpers stay from loop to loop until they are dismissed, for waking up takes longer
-/// than many a loop. A crew has to outlive what its helpers do, not what the loops work on.
+/// wait for the caller. Helpers stay from loop to loop until they are dismissed, since waking up takes longer
+/// than many loops. A crew has to outlive its helpers, not the data of the loops.
 class Crew {
  public:
   explicit Crew(int threads) : stretches_(static_cast<std::size_t>(threads)) {}
@@ -69,7 +69,7 @@ class Crew {
 
   bool is_dismissed() const { return dismissed(state_.load(std::memory_order_relaxed)); }
 
-  /// Sends all helpers away, those too that have not come yet.
+  /// Sends all helpers away, also those that have not come yet.
   void dismiss() {
     const std::shared_ptr<Crew> self = std::move(self_);
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -92,7 +92,7 @@ class Crew {
     }
   }
 
-  /// Each has a stretch of neighbours, and takes from the others' when its own is done.
+  /// Each thread has a stretch of neighbours. When its own is done, it takes from the others'.
   void work(std::size_t own) {
     for (std::size_t t = 0; t < stretches_.size(); ++t) {
       Stretch& stretch = stretches_[(own + t) % stretches_.size()];

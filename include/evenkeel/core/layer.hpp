@@ -20,7 +20,7 @@ struct Parameter {
 template <typename Param>
 class ParameterRange {
  public:
-  /// For the layer: at most two.
+  /// Adds a parameter, for the layer; there are at most two.
   void add(const Parameter<Param>& p) { items_[count_++].emplace(p); }
 
   /// A place in the range.
@@ -61,13 +61,13 @@ class ParameterRange {
 template <typename Derived, typename Scalar_>
 class Layer {
  public:
-  /// What x is stored in, what gamma and beta are, and what statistics are kept in; see ScalarTraits.
+  /// The types of elements, of gamma and beta, and of statistics; see ScalarTraits.
   using Scalar = Scalar_;
   using Param = ParamOf<Scalar>;
   using Statistic = StatisticOf<Scalar>;
 
-  /// Trains: normalizes x into y by x's own statistics, and keeps them for backward. On Eigen::DefaultDevice where no
-  /// device is given; without y the result is returned as a tensor of x's kind, which a TensorView has none of.
+  /// Trains: normalizes x into y by x's own statistics, and keeps them for backward. Without a device it runs on
+  /// Eigen::DefaultDevice. Without y it returns a tensor of x's kind; x may not be a TensorView then.
   template <typename X, typename Y, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
   void forward(const X& x, Y&& y) {
     run_forward(Eigen::DefaultDevice(), x, y);
@@ -88,8 +88,8 @@ class Layer {
     return y;
   }
 
-  /// From the x that forward last took and the loss's gradient by its y: dx, grad_gamma() and grad_beta(), which are
-  /// overwritten. Devices and results as in forward.
+  /// Computes dx from the x that forward last took and dy, the loss's gradient by its y. Overwrites grad_gamma() and
+  /// grad_beta(). Devices and results as in forward.
   template <typename X, typename Dy, typename Dx, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
   void backward(const X& x, const Dy& dy, Dx&& dx) {
     run_backward(Eigen::DefaultDevice(), x, dy, dx);
@@ -150,7 +150,7 @@ class Layer {
     return {moments_.inv_std.data(), moments_.size()};
   }
 
-  /// {name, value, grad} of gamma and beta, as far as the layer has them.
+  /// {name, value, grad} of gamma and beta, if the layer has them.
   ParameterRange<Param> parameters() {
     ParameterRange<Param> range;
     const auto add = [&](const char* name, Vector<Param>& value, Vector<Param>& grad) {
@@ -175,7 +175,7 @@ class Layer {
     moments_.keeps_room = true;
   }
 
-  /// Forward has seen x: what backward will be checked against.
+  /// Keeps the shape and layout of forward's x, which check_x compares.
   void remember(const detail::Argument& x) {
     shape_ = x.shape;
     layout_ = x.layout;

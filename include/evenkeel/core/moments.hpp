@@ -10,15 +10,15 @@ EVENKEEL_BEGIN
 template <typename Statistic>
 struct Moments {
   Vector<Statistic> mean;      // the nearest Statistic to the mean
-  Vector<Statistic> mean_low;  // and what it lacks
+  Vector<Statistic> mean_low;  // the rest of the mean
   Vector<Statistic> variance;  // biased: the divisor is the number of values
   Vector<Statistic> inv_std;   // 1 / sqrt(variance + epsilon)
   bool keeps_mean_low = true;  // what is not kept stays empty
-  bool keeps_variance = true;  // of which running statistics are made
-  bool keeps_room = false;     // of more sets than the last forward had; the first `used` count then
+  bool keeps_variance = true;  // running statistics need it
+  bool keeps_room = false;     // for more sets than the last forward had; the first `used` count then
   Index used = 0;              // the sets of the last forward
 
-  /// Of no set, or with room for so many.
+  /// Moments of no set, or with room for so many.
   Moments() = default;
   explicit Moments(Index sets) { resize(sets); }
 
@@ -30,7 +30,7 @@ struct Moments {
     if (keeps_variance) variance = detail::vector_of<Statistic>(sets);
     used = sets;
   }
-  /// Others for so many sets, which keep the same.
+  /// New moments for so many sets, which keep the same arrays.
   Moments like(Index sets) const {
     Moments m;
     m.keeps_mean_low = keeps_mean_low;
@@ -43,7 +43,7 @@ struct Moments {
   bool has_room(const Vector<Statistic>& array, Index sets) const {
     return keeps_room ? array.size() >= sets : array.size() == sets;
   }
-  /// Whether all that is kept has, and the others are empty.
+  /// Whether all kept arrays have room for so many sets, and the others are empty.
   bool fits(Index sets) const {
     const auto is_right = [&](const Vector<Statistic>& array, bool kept) {
       return kept ? has_room(array, sets) : array.size() == 0;
@@ -120,7 +120,7 @@ SetStatistics<T> finish(const BlockMoments<T>& m, const T& epsilon) {
   return {m.mean, m.mean_low, variance, one_by_one::inverse_std(variance, epsilon)};
 }
 
-/// Those of n sets, an array for each number, with room for whole vectors.
+/// Statistics of several sets, an array for each number, with room for whole vectors.
 template <typename T, Index kSets>
 struct StatisticArrays {
   Scratch<T, kSets + kPadding> mean, mean_low, variance, inv_std;

@@ -7,11 +7,11 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-// The way of a call from here on: blocks of sets, one a thread; in a block, batches of sets that stay in a cache; of
-// each batch, one kernel that reduces and one that maps.
+// A call cuts the sets into blocks, one a thread. A block is cut into batches that stay in a cache. Of each batch one
+// kernel reduces and one maps.
 
-/// Which orders of memory a norm meets, so that it compiles no others: of channels lines and channel_columns, of
-/// features rows and sample_columns, of groups all.
+/// The sets of a norm. A norm compiles only their orders of memory: for channels lines and channel_columns, for
+/// features rows and sample_columns, for groups all.
 enum class Sets { channels, features, groups };
 
 /// Calls f(passes) with LinePasses, RowPasses or ColumnPasses.
@@ -38,7 +38,7 @@ void normalize(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
   });
 }
 
-/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta over channels whose statistics are given.
+/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta with given statistics of each channel.
 template <typename S>
 void normalize_by(const Partition& p, Pass<S> pass, const ComputeOf<S>* mean, const ComputeOf<S>* variance,
                   const ParallelFor& loops) {
@@ -51,7 +51,7 @@ void normalize_by(const Partition& p, Pass<S> pass, const ComputeOf<S>* mean, co
   });
 }
 
-/// Where the sums of a backward call are in its workspace.
+/// Where the sums of a backward call lie in its workspace.
 template <typename S>
 struct Workspace {
   using T = StatisticOf<S>;
@@ -74,7 +74,7 @@ struct Workspace {
   }
 };
 
-/// How many statistics `differentiate` needs to work in.
+/// The size of the workspace of `differentiate`, in statistics.
 template <Sets kSets, typename S>
 Index workspace_size(const Partition& p) {
   Index size = 0;

@@ -9,7 +9,7 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// Orders what was streamed past the caches before what is stored after.
+/// Makes streamed stores visible before later stores.
 EVENKEEL_INLINE void store_fence() {
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
   __builtin_ia32_sfence();
@@ -23,10 +23,10 @@ struct IsDevice<Eigen::DefaultDevice> : std::true_type {};
 template <>
 struct IsDevice<Eigen::ThreadPoolDevice> : std::true_type {};
 
-/// Elements that are worth waking up threads that sleep, which takes about 15 us, and each one's part.
+/// From how many elements on it pays to wake up sleeping threads, and the least that each of them works on.
 constexpr Index kWorthThreads = 262144, kWorthOneThread = 65536;
 
-/// How many of a device's threads work on so many elements; of a device without any, the present one.
+/// How many of a device's threads work on so many elements.
 inline int team_size(Index elements, int threads) {
   return elements < kWorthThreads
              ? 1
@@ -77,7 +77,7 @@ class ParallelFor {
 
 // Work is cut by its size alone, so that what is added to what does not depend on the number of threads.
 
-/// Elements that are worth a thread's while.
+/// The least elements that are a thread's part.
 constexpr Index kGrain = 32768;
 
 /// Blocks enough for many threads, and few enough that each may keep sums of its own.
@@ -112,8 +112,7 @@ struct Blocks {
 
   using Call = void (*)(const void* f, Index block, Index begin, Index end, const ParallelFor& loops);
 
-  /// Calls f(block, first item, end of items, loops). What f streamed past the caches is there for all threads on
-  /// return.
+  /// Calls f(block, first item, end of items, loops). On return all threads see what f streamed past the caches.
   template <typename F>
   void for_each(const ParallelFor& loops, bool streams, const F& f) const {
     const Call call = [](const void* g, Index block, Index begin, Index end, const ParallelFor& its_loops) {

@@ -6,7 +6,7 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// One loop over memory: so many steps, so many elements apart.
+/// One loop over memory: `extent` steps, `stride` elements apart.
 struct Loop {
   Index extent = 1;
   Index stride = 0;

@@ -27,7 +27,7 @@ struct Pass {
   const Moments<T>* saved = nullptr;  // backward: what forward wrote
   C* grad_gamma = nullptr;            // backward, may be null
   C* grad_beta = nullptr;             // backward, may be null
-  T* sums = nullptr;                  // backward: where what the parameters' gradients are made of is kept
+  T* sums = nullptr;                  // backward: workspace for the sums behind the parameters' gradients
   bool stream = false;                // the output goes past the caches
 
   bool wants_params() const { return grad_gamma != nullptr || grad_beta != nullptr; }
@@ -44,7 +44,7 @@ struct Pass {
   }
 };
 
-/// What is known of this machine's caches, in bytes. It decides only what does not show in a result.
+/// Sizes that follow from this machine's caches, in bytes. They never change a result.
 struct Caches {
   Index second_level;  // of one core
   Index streaming,
@@ -58,7 +58,7 @@ EVENKEEL_COLD inline Caches find_caches() {
   if (__get_cpuid(0x80000006, &eax, &ebx, &ecx, &edx) != 0 && ecx >> 16 >= 128) {  // KiB; some tell nothing
     caches.second_level = Index(ecx >> 16) << 10;
   }
-  // An AMD's third level is nearer; what goes past it does not grow with threads.
+  // AMD's third level is close to its cores, and several threads do not store faster past it.
   if (__builtin_cpu_is("amd")) {
     caches.streaming = Index(6) << 20;
     caches.threads_streaming = Index(16) << 20;
@@ -71,8 +71,8 @@ inline const Caches& caches() {
   return found;
 }
 
-/// Whether the output had better go past the caches: it would not be found there later, and is not written over an
-/// input, whose lines are there already.
+/// Whether the output goes past the caches: it is too large to be found there later, and does not lie over an input,
+/// whose lines are there already.
 template <typename S>
 bool goes_past_caches(const Partition& p, const Pass<S>& pass, int threads) {
   const Index bytes = p.size() * (pass.dy == nullptr ? 2 : 3) * static_cast<Index>(sizeof(S));
@@ -80,7 +80,7 @@ bool goes_past_caches(const Partition& p, const Pass<S>& pass, int threads) {
   return bytes >= (threads > 1 ? caches().threads_streaming : caches().streaming);
 }
 
-/// Elements that a map asks for beforehand if it reads on and on: a few lines of the cache.
+/// How many elements ahead a map prefetches if it reads straight on: a few cache lines.
 constexpr Index kFewLines = 256;
 
 /// Where the sums over each cell are, cell = set * channels + channel: of dy, and of dy xhat. Sets' sums and
@@ -96,7 +96,7 @@ struct CellSums {
         dy_xhat(dy == nullptr ? nullptr : sums + p.sets() * p.channel.extent) {}
 };
 
-/// What the cells of a parameter add up to.
+/// Adds the sums of a parameter's cells.
 template <typename T>
 void sum_cells_of_param(const Partition& p, const CellSums<T>& sums, Index param, T& gamma, T& beta) {
   const Index channels = p.channel.extent;

@@ -23,10 +23,9 @@ struct ThreadPoolLoops {
   }
 
  private:
-  /// One more than will work. A pool wakes up a thread for each task, even if another that was awake takes it, and the
-  /// one without a task would look for one on a core that has better things to do; it sleeps on in the crew. And of
-  /// those that have slept, the first to find a core are the ones that work. If there is no memory to call them,
-  /// whoever is there does all.
+  /// Calls one helper more than will work. A pool wakes up a thread for each task, even if a thread that is awake takes
+  /// it. The thread without a task would then look for one, on a core that others need; so it sleeps in the crew. The
+  /// first helpers that get a core are the ones that work. If allocation fails, the threads that are there do all.
   static void call_in(const ParallelFor& loops) {
     std::shared_ptr<Crew> crew;
     EVENKEEL_TRY { crew = std::make_shared<Crew>(loops.threads_); }
@@ -36,7 +35,7 @@ struct ThreadPoolLoops {
     call_in(static_cast<Eigen::ThreadPoolInterface*>(loops.pool_), crew, loops.threads_);
   }
 
-  /// Each calls in half of those that are left, since to wake up a thread takes longer than to start it.
+  /// Each helper calls half of the rest, since waking up a thread takes long.
   static void call_in(Eigen::ThreadPoolInterface* pool, const std::shared_ptr<Crew>& crew, int count) {
     EVENKEEL_TRY {
       for (const int part : {count / 2, count - count / 2}) {

@@ -7,8 +7,8 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-// Sets that are out of range of the compute type, one at a time, by the wide kernels: in the statistic type, scaled by
-// powers of two where that has no room either.
+// Computes sets that are out of range of the compute type, one at a time, with the wide kernels: in the statistic type,
+// scaled by powers of two if that has no room either.
 
 /// A set, or one channel of it, as the wide kernels take it.
 template <typename S>
@@ -46,7 +46,7 @@ class WideSet {
     write_normalized(s, scale);
   }
 
-  /// y by statistics that are given.
+  /// y from given statistics.
   void infer(const SetStatistics<T>& given) const {
     const T scale(0.5);  // so that x - mean does not overflow
     write_normalized({T(given.mean * scale), T(0), T(0), T(given.inv_std / scale)}, scale);
@@ -64,7 +64,7 @@ class WideSet {
     const int next = next_dy_exponent(s.inv_std, g);
     if (next != 0) {
       const Gradients again = gradients(s, scale, next);
-      // Where what is scaled up leaves the range, values were not small: their sums cancelled.
+      // If scaled up sums leave the range, the values were not small: their sums cancelled.
       if (next < 0 || size_of(again) < Range<T>::kHighSize) {
         g = again;
         dy_exponent = next;
@@ -103,7 +103,7 @@ class WideSet {
     T dy, dy_xhat;  // weighted by gamma
   };
 
-  static constexpr int kFar = 700;  // exponents by which what is far off is brought near 1
+  static constexpr int kFar = 700;  // the exponent that brings far values near 1
 
   static bool is_outside(const T& inv_std) {
     return !is_between(inv_std, Range<T>::kLowInvStd, Range<T>::kHighInvStd);
@@ -254,7 +254,7 @@ class WideSet {
   T n_;
 };
 
-// Types without bounds have no other passes.
+// Types without bounds have no wide passes.
 
 template <typename S>
 EVENKEEL_COLD void forward_wide(const Partition& p, const Pass<S>& pass, Index set) {
@@ -271,13 +271,13 @@ EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, Index 
   if constexpr (Range<ComputeOf<S>>::kBounded) WideSet<S>(p, pass, set).backward(grad_gamma, grad_beta);
 }
 
-/// Whether a mean that is given is so far away that x - mean may overflow.
+/// Whether a given mean is so far away that x - mean may overflow.
 template <typename C>
 bool is_far(const C& mean) {
   if constexpr (Range<C>::kBounded) return !(mean < C(Range<C>::kFarMean) && C(-Range<C>::kFarMean) < mean);
   return false;
 }
-/// Those that are given for inference.
+/// The given statistics of inference.
 template <typename C>
 SetStatistics<StatisticOf<C>> statistics_of(const C& mean, const C& variance, double epsilon) {
   using T = StatisticOf<C>;

@@ -2,8 +2,8 @@
 
 #include "evenkeel/base/scalar.hpp"
 
-// What kernels are called with, one struct a kernel. S is how elements are stored, C = ComputeOf<S> what is computed
-// in, T = StatisticOf<S> what sums and statistics are kept in. A pointer that may be null says so.
+// The arguments of kernels, one struct a kernel. S is the type of stored elements, C = ComputeOf<S> that of arithmetic,
+// T = StatisticOf<S> that of sums and statistics. A pointer that may be null says so.
 //
 // These are plain data and the same in every translation unit, so that kernels may be compiled elsewhere.
 
@@ -58,7 +58,7 @@ struct MapLines {
   Lines lines;
   Index begin, end;
   const ComputeOf<S>* c[4];  // [cells]
-  Index ahead;               // elements that are asked for beforehand; 0: none
+  Index ahead;               // how many elements ahead to prefetch; 0: none
   bool stream;               // past the caches
   Epilogue<S> epilogue;
 };
@@ -78,7 +78,7 @@ struct SumColumns {
   const S* x;
   const S* dy;                  // may be null
   const S* mask;                // may be null
-  const ComputeOf<S>* weights;  // may be null; [rows], times which dy counts
+  const ComputeOf<S>* weights;  // may be null; [rows], factors of dy
   Index rows, stride, lanes;
   const ComputeOf<S>* center;  // [lanes]
   StatisticOf<S>* first;       // [lanes]
@@ -174,11 +174,11 @@ struct RowGradients {
 enum RowOutside : unsigned char {
   kInside = 0,
   kGradientsOutside = 1,   // dx is not written
-  kStatisticsOutside = 2,  // nor is the row part of grad_gamma and grad_beta
+  kStatisticsOutside = 2,  // nor is the row added to grad_gamma and grad_beta
 };
 
 /// The sums of SumLines and SumColumns in the statistic type, of x x_scale and of dy dy_scale times its weights: for
-/// values whose squares the compute type has no room for. step 1: a center, scales and sums a lane; 0: one of each.
+/// values whose squares the compute type cannot hold. step 1: a center, scales and sums a lane; 0: one of each.
 template <typename S>
 struct SumWide {
   const S* x;
@@ -221,7 +221,7 @@ struct MapWide {
 
 inline constexpr Index kPadding = 16;
 
-/// What sums about a pivot tell of sets of n values each:
+/// The statistics of sets of n values each, from sums about a pivot:
 ///
 ///   mean + mean_low = pivot + first / n,  variance = (second - first^2 / n) / n
 ///   inv_std = 1 / sqrt(variance + epsilon), 0 where both are 0
@@ -277,8 +277,8 @@ struct Coefficients {
   ComputeOf<S>* c[4];
 };
 
-/// The coefficients of inference: c0 = mean, c1 = gamma / sqrt(variance + epsilon), c2 = beta. Only what is written has
-/// room for more.
+/// The coefficients of inference: c0 = mean, c1 = gamma / sqrt(variance + epsilon), c2 = beta. Only the output has room
+/// for more.
 template <typename S>
 struct InferenceCoefficients {
   Index cells;
@@ -290,7 +290,7 @@ struct InferenceCoefficients {
   ComputeOf<S>* c[3];
 };
 
-/// to[i] = the sum over b of from[b stride + i], for i in [0, count). Nothing has room for more.
+/// to[i] = the sum over b of from[b stride + i], for i in [0, count). No array has room for more.
 template <typename S>
 struct SumBlocks {
   const StatisticOf<S>* from;

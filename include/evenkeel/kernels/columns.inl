@@ -1,7 +1,7 @@
 // Passes over rows of lanes: one center and one of each coefficient a lane. Included beside words.inl.
 
-/// Rows that are summed in the compute type before they join a sum in the statistic type. Where that is no wider, the
-/// sums are long enough that neither has many terms.
+/// Rows that are summed in the compute type before they join a sum in the statistic type. If that is no wider, short
+/// sums are longer, so that they and the sum of them have few terms each.
 template <typename C>
 inline constexpr Index kShortRows = std::is_same_v<C, StatisticOf<C>> ? 128 : 16;
 

@@ -1,6 +1,6 @@
 // The formulas, for as many sets as a Wide has lanes. Included beside words.inl.
 
-/// What is lost of a mean when it is rounded to C, plus its low part.
+/// What a mean loses when it is rounded to C, plus its low part.
 template <typename C>
 EVENKEEL_WORD Wide<C> rest_of_mean(const Wide<C>& mean, const Wide<C>& mean_low, const Vec<C>& rounded) {
   const Wide<C> rest = as_computed(mean - widen(rounded));
@@ -58,7 +58,7 @@ EVENKEEL_WORD GradientTerms<C> gradient_terms(const Wide<C>& inv_std, const Wide
   return t;
 }
 
-/// A bit for each lane whose gradients the passes of type C are not right for; see Range.
+/// A bit for each lane whose gradients are out of the range of C; see Range.
 template <typename C>
 EVENKEEL_WORD unsigned gradients_outside(const Wide<C>& inv_std, const Wide<C>& mean_dy,
                                          const Wide<C>& mean_dy_xhat) {

@@ -59,7 +59,7 @@
 #if defined(__clang__) || defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpsabi"           // calls with vectors stay inside of an instruction set
-#pragma GCC diagnostic ignored "-Wold-style-cast"  // what vectors' bits are taken as
+#pragma GCC diagnostic ignored "-Wold-style-cast"  // vectors' bits as integers
 #pragma GCC diagnostic ignored "-Wcast-align"      // vectors in memory are as aligned as their lanes
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 #endif

@@ -9,7 +9,7 @@
 //
 // With EVENKEEL_EXTERN_KERNELS, defined for the whole program, those of float, double, half and bfloat16 are compiled
 // elsewhere: link evenkeel::compiled, or compile this header in one more translation unit with
-// EVENKEEL_COMPILE_KERNELS defined. They are found by one symbol a scalar type, whose name says so.
+// EVENKEEL_COMPILE_KERNELS defined. Each scalar type has one symbol, whose name says what to link.
 
 namespace evenkeel::detail {
 

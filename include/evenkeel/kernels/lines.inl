@@ -86,7 +86,7 @@ EVENKEEL_WORD void sum_line(const S* x, const S* dy, Index n, const Vec<ComputeO
   }
 }
 
-/// The sums of cells that are one short line each: as many at once as a vector has lanes are folded together.
+/// The sums of cells that are one short line each. The lanes of as many cells as a vector has lanes are added at once.
 template <bool kGradients, typename S>
 EVENKEEL_CALL void sum_short_lines(const SumLines<S>& a) {
   using C = ComputeOf<S>;
@@ -192,7 +192,7 @@ EVENKEEL_WORD Vec<C> activated(const Vec<C>& v, const Activation<C>& a) {
   return clamp(leaky, all(C(a.low)), all(C(a.high)));
 }
 
-/// The elements of a line of the cache.
+/// The elements of a cache line.
 template <typename S>
 inline constexpr Index kCacheLine = sizeof(S) < 64 ? 64 / static_cast<Index>(sizeof(S)) : 1;
 
@@ -219,7 +219,7 @@ EVENKEEL_WORD bool fills_lines(const S* out, Index n, Index stride) {
   return part.begin == 0 && part.end == n && stride % kCacheLine<S> == 0;
 }
 
-/// Asks for what is `ahead` elements on, into the second-level cache. Without such memory nothing happens.
+/// Prefetches what lies `ahead` elements on into the second-level cache. The address need not be memory.
 template <typename S>
 EVENKEEL_WORD void prefetch(const S* p, Index ahead) {
 #if defined(__GNUC__) || defined(__clang__)

@@ -12,8 +12,8 @@
 #define EVENKEEL_HAS_VECTORS 0
 #endif
 
-// One program has kernels for several instruction sets. Not by g++ for Windows, which spills wide registers to a stack
-// that is aligned for narrow ones (GCC's bug 54412).
+// One program has kernels for several instruction sets, unless g++ for Windows compiles it: that spills wide registers
+// to a stack that is aligned for narrow ones (GCC's bug 54412).
 #if EVENKEEL_HAS_VECTORS && defined(__x86_64__) && (!defined(_WIN32) || defined(__clang__))
 #define EVENKEEL_HAS_CHOICE 1
 #else
@@ -48,7 +48,7 @@ constexpr int choose_register_bytes() { return EVENKEEL_HAS_VECTORS ? 16 : 0; }
 
 #endif
 
-/// The registers that kernels are run with, in bytes; 0: one element at a time. Chosen once.
+/// The bytes of the registers that kernels use; 0: one element at a time. Chosen once.
 inline int register_bytes() {
   static const int chosen = choose_register_bytes();
   return chosen;

@@ -35,7 +35,7 @@ void finish_gradients(const FinishGradients<S>& a) {
   }
 }
 
-/// gamma or beta of cells, of which n are there; `fill` where there are none.
+/// gamma or beta of the cells from k on; `fill` if there are no parameters.
 template <typename C>
 EVENKEEL_WORD Wide<C> params(const C* values, Index k, Index cells, const C& fill) {
   if (values == nullptr) return widen(all(fill));

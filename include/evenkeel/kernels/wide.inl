@@ -1,7 +1,7 @@
 // Passes in the statistic type with scaled values, for sets whose squares leave the range of the compute type (after
 // Blue 1978, whose accumulators for large and small numbers are scaled by constants). Included beside words.inl.
 
-/// scale v, at most the largest number where v is finite, so that a weight of 0 hides it.
+/// scale v, limited to the largest number if v is finite, so that a weight of 0 makes it 0.
 template <typename C>
 EVENKEEL_WORD Wide<C> scaled(const Vec<C>& v, const Wide<C>& scale) {
   constexpr auto most = (std::numeric_limits<StatisticOf<C>>::max)();

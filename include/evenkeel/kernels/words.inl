@@ -70,7 +70,7 @@ template <typename C>
 EVENKEEL_WORD C clamp(const C& v, const C& low, const C& high) {
   return v < low ? low : high < v ? high : v;
 }
-/// v where sign is not negative, else other.
+/// v where sign is positive, else other.
 template <typename C>
 EVENKEEL_WORD C where_positive(const C& sign, const C& v, const C& other) {
   return C(0) < sign ? v : other;
@@ -215,7 +215,7 @@ EVENKEEL_WORD void store(float* p, F v) { *reinterpret_cast<InMemoryF*>(p) = v; 
 EVENKEEL_WORD void store(double* p, D v) { *reinterpret_cast<InMemoryD*>(p) = v; }
 
 // What an instruction set has of its own: masks, fused multiply-add, roots, conversions, and stores past the caches.
-// These are the compiler's builtins, since <immintrin.h> alone takes g++ 0.7 s.
+// These are the compiler's builtins, since <immintrin.h> takes long to compile.
 
 #if EVENKEEL_REGISTER == 64
 
@@ -493,7 +493,7 @@ EVENKEEL_WORD void store_wide(double* p, const Wide<C>& w) {
     store(p, w);
   }
 }
-/// Of n values, the others 0; to n values.
+/// Loads n values, and 0 in the other lanes; stores n values.
 template <typename C>
 EVENKEEL_CALL Wide<C> load_wide(const double* p, Index n) {
   if (n >= kLanes<C>) return load_wide<C>(p);
