@@ -57,20 +57,41 @@
 #define EVENKEEL_CATCH_ALL else
 #endif
 
+// A caller's -ffast-math, and a compiler that fuses products and sums as it likes, are switched off inside of the library:
+// it gives the same bits for all of a caller's options.
+#if defined(__clang__) && defined(__FAST_MATH__)
+#define EVENKEEL_BEGIN_PRECISE _Pragma("float_control(precise, on, push)")
+#define EVENKEEL_END_PRECISE _Pragma("float_control(pop)")
+#elif defined(__GNUC__) && !defined(__clang__) && \
+    (defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__FMA__) || defined(__aarch64__))
+#define EVENKEEL_BEGIN_PRECISE \
+  _Pragma("GCC push_options") _Pragma("GCC optimize(\"no-fast-math\", \"fp-contract=off\")")
+#define EVENKEEL_END_PRECISE _Pragma("GCC pop_options")
+#else
+#define EVENKEEL_BEGIN_PRECISE
+#define EVENKEEL_END_PRECISE
+#endif
+
 // One program may have translation units compiled for different instruction sets. The linker keeps one copy of an
 // inline function for all. So units with AVX have names of their own: a machine without it never runs their code. A
 // function that takes a layer is not found when linking from one kind to the other. Eigen's types could not be handed
 // over anyway, since AVX changes their alignment.
 #if defined(__AVX512F__)
-#define EVENKEEL_BEGIN inline namespace with_avx512 {
-#define EVENKEEL_END }
+#define EVENKEEL_BEGIN EVENKEEL_BEGIN_PRECISE inline namespace with_avx512 {
+#define EVENKEEL_END \
+  }                  \
+  EVENKEEL_END_PRECISE
 #elif defined(__AVX2__) || defined(__FMA__)
-#define EVENKEEL_BEGIN inline namespace with_avx2 {
-#define EVENKEEL_END }
+#define EVENKEEL_BEGIN EVENKEEL_BEGIN_PRECISE inline namespace with_avx2 {
+#define EVENKEEL_END \
+  }                  \
+  EVENKEEL_END_PRECISE
 #elif defined(__AVX__)
-#define EVENKEEL_BEGIN inline namespace with_avx {
-#define EVENKEEL_END }
+#define EVENKEEL_BEGIN EVENKEEL_BEGIN_PRECISE inline namespace with_avx {
+#define EVENKEEL_END \
+  }                  \
+  EVENKEEL_END_PRECISE
 #else
-#define EVENKEEL_BEGIN
-#define EVENKEEL_END
+#define EVENKEEL_BEGIN EVENKEEL_BEGIN_PRECISE
+#define EVENKEEL_END EVENKEEL_END_PRECISE
 #endif
