@@ -100,11 +100,11 @@ class BatchInvariance : public ::testing::Test {
     return y_dx;
   }
 
-  /// Every sample of x but `except` alone, and as one of the batch.
+  /// Samples of x but `except` alone, and as ones of the batch: all, or some of many.
   template <typename Device, typename Layer, typename Values>
   static void expect_same(const Device& device, const Layer& layer, const Values& x, const Values& dy, Index except) {
     const auto all = train(device, layer, x, dy);
-    for (Index s = 0; s < x.samples; ++s) {
+    for (Index s = 0; s < x.samples; s += std::max<Index>(1, x.samples / 37)) {
       if (s == except) continue;
       const auto alone = train(Eigen::DefaultDevice(), layer, x.sample(s), dy.sample(s));
       EXPECT_EQ(different(all.first.sample(s), alone.first), 0) << "y of sample " << s << " of " << to_string(x.shape());
@@ -207,7 +207,7 @@ TYPED_TEST(BatchInvariance, OfGroupNormSamples) {
     for (const Index n : this->features()) {
       if (n > 130 && channels > 4) continue;
       for (const Index samples : {2, 5, 19}) {
-        if (channels * n * samples > 20000 && samples > 5) continue;
+        if (samples > 5 && (channels > 2 || n > 70)) continue;
         for (const bool is_last : {false, true}) {
           this->expect_invariant(Eigen::DefaultDevice(), ek::GroupNorm<Scalar>(2, channels, is_last ? last : first),
                                  samples, is_last ? n : channels, is_last ? channels : n);
