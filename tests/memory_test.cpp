@@ -287,7 +287,8 @@ class Memory {
       if (c.norm == Norm::batch)
         run_past_caches<detail::Sets::channels>(detail::partition_channels(shape, axis), placing, r);
       if (c.norm == Norm::group)
-        run_past_caches<detail::Sets::groups>(detail::partition_groups(shape, batch_axis, axis, c.groups), placing, r);
+        run_past_caches<detail::Sets::groups>(detail::partition_groups(shape, batch_axis, axis, c.groups),
+                                              placing, r);
     }
     if (c.norm == Norm::layer)
       run_past_caches<detail::Sets::features>(detail::partition_features(shape, axis, axis + 1), placing, r);

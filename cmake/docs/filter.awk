@@ -6,6 +6,11 @@
 #   double epsilon = 1e-5;  // ...   of a field
 #   // For the library itself.    hidden from here on, till "// For callers again." or the end
 #
+# and a page that is read elsewhere too:
+#
+#   # Title <!-- {#label} -->     a label
+#   [page](../docs/page.md)       a page of that label, in small letters
+#
 # Usage: awk -f filter.awk FILE
 
 BEGIN {
@@ -80,6 +85,18 @@ function comment(text) {
 }
 
 function count_of(text, what) { return gsub(what, "", text) }
+
+FILENAME ~ /\.md$/ {
+  sub(/ <!-- \{#/, " {#")
+  sub(/\} -->$/, "}")
+  while (match($0, /\]\([A-Za-z_.\/]+\.md\)/)) {
+    page = tolower(substr($0, RSTART + 2, RLENGTH - 6))
+    sub(/.*\//, "", page)
+    $0 = substr($0, 1, RSTART) "(@ref " page ")" substr($0, RSTART + RLENGTH)
+  }
+  print
+  next
+}
 
 FNR == 1 {
   name = FILENAME

@@ -21,7 +21,11 @@ struct BatchNormOptions {
   bool track_running_stats = true;       // false: infer takes the batch's own statistics, as forward does
 };
 
-namespace detail {
+EVENKEEL_END
+}  // namespace evenkeel
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
 
 /// x's memory by channels; expected < 0 for any number of them. Where x's own statistics are taken, a channel has two
 /// values.
@@ -30,7 +34,7 @@ EVENKEEL_OUTLINE Partition batch_norm_partition(const Caller& caller, const Argu
   check_epsilon(caller, options.epsilon);
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   check_channels(caller, x.shape, axis, expected);
-  if (takes_statistics && x.shape[axis] > 0 && x.size() == x.shape[axis]) {
+  if (takes_statistics && x.shape[axis] > 0 && x.size == x.shape[axis]) {
     fail(caller, {"x has 1 value per channel in ", x.shape.text(), ", its own statistics need at least 2"});
   }
   const MemoryShape shape(x.shape, x.layout);
@@ -52,13 +56,17 @@ void batch_norm_infer(const Caller& caller, const ParallelFor& loops, const Forw
   const Index channels = p.params();
   check_param(caller, mean, channels);
   check_param(caller, variance, channels);
-  if (channels > 0 && (mean.size() == 0 || variance.size() == 0)) {
+  if (channels > 0 && (mean.size == 0 || variance.size == 0)) {
     fail(caller, {"running_mean and running_var have 0 values, expected ", channels});
   }
   call_infer<S>(caller, loops, a, mean, variance, p, options.epsilon);
 }
 
-}  // namespace detail
+EVENKEEL_END
+}  // namespace evenkeel::detail
+
+namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// Normalizes each channel of x over all its values.
 ///
@@ -79,7 +87,7 @@ void batch_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
                         Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
   const detail::Caller caller{"", "batch_norm_forward"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::batch_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, -1,
+  detail::batch_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a, -1,
                                                   options, &moments);
 }
 
@@ -105,7 +113,7 @@ void batch_norm_backward(const Device& device, const X& x, const Dy& dy, const G
   const auto p = detail::batch_norm_partition(caller, a.x, -1, options, false);
   Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
   detail::call_backward<detail::Sets::channels, detail::ScalarOf<X>>(
-      caller, detail::ParallelFor(device, a.x.size()), a, p, moments, workspace);
+      caller, detail::ParallelFor(device, a.x.size), a, p, moments, workspace);
 }
 
 /// Normalizes each channel of x with statistics that are given.
@@ -127,7 +135,7 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
   const detail::Caller caller{"", "batch_norm_infer"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
   detail::batch_norm_infer<detail::ScalarOf<X>>(
-      caller, detail::ParallelFor(device, a.x.size()), a,
+      caller, detail::ParallelFor(device, a.x.size), a,
       detail::param_argument<Param>(caller, "running_mean", running_mean),
       detail::param_argument<Param>(caller, "running_var", running_var), -1, options);
 }
@@ -202,8 +210,8 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
     }
     detail::batch_norm_forward<Scalar>(caller, loops, a, channels_, options_, &this->moments_);
     this->remember(a.x);
-    if (options_.track_running_stats && a.x.size() > 0) {
-      running_.update(this->moments_, a.x.size() / channels_, options_.momentum);
+    if (options_.track_running_stats && a.x.size > 0) {
+      running_.update(this->moments_, a.x.size / channels_, options_.momentum);
     }
   }
 

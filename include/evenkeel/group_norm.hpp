@@ -17,7 +17,11 @@ struct GroupNormOptions {
   bool affine = true;     // has gamma and beta
 };
 
-namespace detail {
+EVENKEEL_END
+}  // namespace evenkeel
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
 
 EVENKEEL_OUTLINE void check_groups(const Caller& caller, Index groups, Index channels) {
   check_positive(caller, "groups", groups);
@@ -60,7 +64,11 @@ void group_norm_backward(const Caller& caller, const ParallelFor& loops, const B
   call_backward<Sets::groups, S>(caller, loops, a, p, moments, workspace);
 }
 
-}  // namespace detail
+EVENKEEL_END
+}  // namespace evenkeel::detail
+
+namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// Normalizes each group of channels of each sample of x.
 ///
@@ -81,7 +89,7 @@ void group_norm_forward(const Device& device, const X& x, Index groups, const Ga
                         Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
   const detail::Caller caller{"", "group_norm_forward"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::group_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups,
+  detail::group_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a, groups,
                                                   -1, options, &moments);
 }
 
@@ -106,7 +114,7 @@ void group_norm_backward(const Device& device, const X& x, const Dy& dy, Index g
   const detail::Caller caller{"", "group_norm_backward"};
   const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
   Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
-  detail::group_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups,
+  detail::group_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a, groups,
                                                    options, moments, workspace);
 }
 
@@ -116,7 +124,7 @@ void group_norm_infer(const Device& device, const X& x, Index groups, const Gamm
                       const GroupNormOptions& options, Y&& y) {
   const detail::Caller caller{"", "group_norm_infer"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::group_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a, groups,
+  detail::group_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a, groups,
                                                   -1, options, nullptr);
 }
 

@@ -21,7 +21,11 @@ struct LayerNormOptions {
   bool bias = true;                          // and beta
 };
 
-namespace detail {
+EVENKEEL_END
+}  // namespace evenkeel
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
 
 /// x's memory as samples and features, once x is seen to have the normalized axes.
 EVENKEEL_OUTLINE Partition layer_norm_partition(const Caller& caller, const Argument& x,
@@ -65,7 +69,11 @@ void layer_norm_backward(const Caller& caller, const ParallelFor& loops, const B
   call_backward<Sets::features, S>(caller, loops, a, p, moments, workspace);
 }
 
-}  // namespace detail
+EVENKEEL_END
+}  // namespace evenkeel::detail
+
+namespace evenkeel {
+EVENKEEL_BEGIN
 
 /// Normalizes each sample of x over its features: over normalized_shape's axes, for each place on the other
 /// axes.
@@ -87,7 +95,7 @@ void layer_norm_forward(const Device& device, const X& x, const std::vector<Inde
                         Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
   const detail::Caller caller{"", "layer_norm_forward"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
                                                   normalized_shape, options, &moments);
 }
 
@@ -98,7 +106,7 @@ void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
                         Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
   const detail::Caller caller{"", "layer_norm_forward"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
                                                   Shape{gamma.size()}, options, &moments);
 }
 
@@ -124,7 +132,7 @@ void layer_norm_backward(const Device& device, const X& x, const Dy& dy,
   const detail::Caller caller{"", "layer_norm_backward"};
   const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
   Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
-  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
                                                    normalized_shape, options, moments, workspace);
 }
 
@@ -138,7 +146,7 @@ void layer_norm_backward(const Device& device, const X& x, const Dy& dy, const G
   const detail::Caller caller{"", "layer_norm_backward"};
   const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
   Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
-  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
                                                    Shape{gamma.size()}, options, moments, workspace);
 }
 
@@ -148,7 +156,7 @@ void layer_norm_infer(const Device& device, const X& x, const std::vector<Index>
                       const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y&& y) {
   const detail::Caller caller{"", "layer_norm_infer"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
                                                   normalized_shape, options, nullptr);
 }
 
@@ -158,7 +166,7 @@ void layer_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
                       const LayerNormOptions& options, Y&& y) {
   const detail::Caller caller{"", "layer_norm_infer"};
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size()), a,
+  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
                                                   Shape{gamma.size()}, options, nullptr);
 }
 

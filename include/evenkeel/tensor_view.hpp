@@ -315,12 +315,9 @@ struct Argument {
   const void* data = nullptr;
   Shape shape;
   Layout layout = row_major;
-  Index element = 0;       // bytes
+  Index size = 0, bytes = 0;
   void* output = nullptr;  // null for an input
   const OutputType* type = nullptr;
-
-  Index size() const { return shape.rank() == 0 ? 0 : shape.size(); }
-  Index bytes() const { return size() * element; }
 };
 
 template <typename View>
@@ -330,12 +327,13 @@ Argument argument_from(const char* name, const View& view) {
   a.data = view.data;
   a.shape = view.shape;
   a.layout = view.layout;
-  a.element = static_cast<Index>(sizeof(*view.data));
+  a.size = view.size();
+  a.bytes = a.size * static_cast<Index>(sizeof(*view.data));
   return a;
 }
 
 EVENKEEL_OUTLINE void check_not_null(const Caller& caller, const Argument& a) {
-  if (a.data == nullptr && a.size() > 0) fail(caller, {a.name, " has null data and shape ", a.shape.text()});
+  if (a.data == nullptr && a.size > 0) fail(caller, {a.name, " has null data and shape ", a.shape.text()});
 }
 
 /// Of an input, only to be read.
@@ -367,8 +365,8 @@ Argument output_argument(const Caller& caller, const char* name, T& value) {
 
 inline bool overlap(const Argument& a, const Argument& b) {
   const auto begin = [](const Argument& c) { return reinterpret_cast<std::uintptr_t>(c.data); };
-  const auto end = [&](const Argument& c) { return begin(c) + static_cast<std::uintptr_t>(c.bytes()); };
-  return a.bytes() > 0 && b.bytes() > 0 && begin(a) < end(b) && begin(b) < end(a);
+  const auto end = [&](const Argument& c) { return begin(c) + static_cast<std::uintptr_t>(c.bytes); };
+  return a.bytes > 0 && b.bytes > 0 && begin(a) < end(b) && begin(b) < end(a);
 }
 EVENKEEL_OUTLINE void check_apart(const Caller& caller, const Argument& a, const Argument& b) {
   if (overlap(a, b)) fail(caller, {a.name, " overlaps ", b.name});

@@ -15,7 +15,9 @@ namespace {
 namespace ek = evenkeel;
 namespace detail = ek::detail;
 
-detail::MemoryShape memory_shape(const Shape& shape) { return detail::MemoryShape(ek::Shape(shape), ek::row_major); }
+detail::MemoryShape memory_shape(const Shape& shape) {
+  return detail::MemoryShape(ek::Shape(shape), ek::row_major);
+}
 
 /// Every element is met once, in the set and with the parameter that the map says.
 void expect_partition(const detail::Partition& p, const IndexMap& map) {
@@ -58,7 +60,7 @@ TEST(Partition, OfFeatures) {
         SCOPED_TRACE(to_string(shape) + " axis " + std::to_string(axis) + ", " + std::to_string(count) +
                      " axes");
         expect_partition(detail::partition_features(memory_shape(shape), static_cast<int>(axis),
-                                                static_cast<int>(axis + count)),
+                                                    static_cast<int>(axis + count)),
                          layer_norm_map(shape, Eigen::RowMajor, axis, count));
       }
 }
@@ -72,7 +74,7 @@ TEST(Partition, OfGroups) {
           SCOPED_TRACE(to_string(shape) + " axis " + std::to_string(axis) + ", batch " +
                        std::to_string(batch) + ", " + std::to_string(groups) + " groups");
           expect_partition(detail::partition_groups(memory_shape(shape), static_cast<int>(batch),
-                                                static_cast<int>(axis), groups),
+                                                    static_cast<int>(axis), groups),
                            group_norm_map(shape, Eigen::RowMajor, groups, axis, batch));
         }
 }

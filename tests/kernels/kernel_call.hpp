@@ -81,7 +81,8 @@ class Call {
     for (std::size_t i = 0; i < used_.size(); ++i) {
       EXPECT_TRUE(used_[i]->array.beside_intact()) << "wrote beside array " << i << ", " << what();
       if (used_[i]->input.empty()) continue;
-      EXPECT_TRUE(same_bytes(used_[i]->array.values(), used_[i]->input)) << "wrote input " << i << ", " << what();
+      EXPECT_TRUE(same_bytes(used_[i]->array.values(), used_[i]->input))
+          << "wrote input " << i << ", " << what();
     }
   }
 
@@ -146,7 +147,8 @@ class Call {
     std::vector<unsigned char> bytes(values.size() * sizeof(T));
     if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
     Place place = place_;
-    if (place.offset > 0) place.offset = place.offset / static_cast<int>(sizeof(T)) * static_cast<int>(sizeof(T));
+    if (place.offset > 0)
+      place.offset = place.offset / static_cast<int>(sizeof(T)) * static_cast<int>(sizeof(T));
     void* data = array.array.lay(bytes, place, beside);
     array.input = is_input ? bytes : std::vector<unsigned char>();
     return static_cast<T*>(data);
@@ -182,9 +184,10 @@ void for_each_call(const char* kernel, const std::vector<Index>& sizes, const F&
                                                : n % 3 == 1 ? Place::begin().at(offset)
                                                             : Place::end().at(offset)}) {
         char text[160];
-        std::snprintf(text, sizeof text, "%s, %s, %d bytes an element, size %ld, %s a page%s", kernel, set.name,
-                      static_cast<int>(sizeof(S)), static_cast<long>(n),
-                      place.side == Place::Side::begin ? "after" : "before", place.offset < 0 ? "" : ", at an offset");
+        std::snprintf(text, sizeof text, "%s, %s, %d bytes an element, size %ld, %s a page%s", kernel,
+                      set.name, static_cast<int>(sizeof(S)), static_cast<long>(n),
+                      place.side == Place::Side::begin ? "after" : "before",
+                      place.offset < 0 ? "" : ", at an offset");
         f(set, n, place, std::string(text));
         if (::testing::Test::HasFailure()) return;
       }
@@ -196,7 +199,8 @@ void for_each_call(const char* kernel, const std::vector<Index>& sizes, const F&
 inline std::vector<Index> sizes_to(Index most) {
   std::vector<Index> sizes;
   for (Index n = 1; n <= 70; ++n) sizes.push_back(n);
-  for (Index n : {95, 96, 97, 127, 128, 129, 255, 256, 257, 259, 300, 511, 512, 513, 530, 1025, 1030, 1100, 2100})
+  for (Index n :
+       {95, 96, 97, 127, 128, 129, 255, 256, 257, 259, 300, 511, 512, 513, 530, 1025, 1030, 1100, 2100})
     sizes.push_back(n);
   while (sizes.back() > most) sizes.pop_back();
   return sizes;

@@ -53,8 +53,19 @@ constexpr T kNan = std::numeric_limits<T>::quiet_NaN();
 template <typename T>
 std::vector<T> kinds(Index count, Index turn) {
   using Limits = std::numeric_limits<T>;
-  const T all[] = {T(1.5), T(-2.25), T(0), (Limits::max)(), Limits::lowest(), (Limits::min)(), Limits::denorm_min(),
-                   -Limits::denorm_min(), kInfinity<T>, -kInfinity<T>, kNan<T>, T(1) + Limits::epsilon(), T(-0.1)};
+  const T all[] = {T(1.5),
+                   T(-2.25),
+                   T(0),
+                   (Limits::max)(),
+                   Limits::lowest(),
+                   (Limits::min)(),
+                   Limits::denorm_min(),
+                   -Limits::denorm_min(),
+                   kInfinity<T>,
+                   -kInfinity<T>,
+                   kNan<T>,
+                   T(1) + Limits::epsilon(),
+                   T(-0.1)};
   std::vector<T> values;
   for (Index i = 0; i < count; ++i) values.push_back(all[at((turn + 5 * i) % 13)]);
   return values;
@@ -69,8 +80,8 @@ bool same(const T& a, const T& b) {
 template <typename T>
 void expect_lanes(const char* word, const T* got, const std::vector<T>& expected) {
   for (std::size_t i = 0; i < expected.size(); ++i)
-    EXPECT_TRUE(same(got[i], expected[i])) << word << ", lane " << i << ": " << got[i] << ", expected " << expected[i]
-                                           << ", " << Call::what();
+    EXPECT_TRUE(same(got[i], expected[i]))
+        << word << ", lane " << i << ": " << got[i] << ", expected " << expected[i] << ", " << Call::what();
 }
 template <typename T, typename F>
 std::vector<T> each(Index count, const F& f) {
@@ -116,7 +127,8 @@ void test_memory(const char* set) {
       if (n > 0) {
         W::wide_part(call.in(wide), n, some_wide);
         // Of one lane there is no part.
-        expect_lanes("load_wide", some_wide, each<T>(L, [&](std::size_t i) { return i < at(n) ? wide[i] : T(0); }));
+        expect_lanes("load_wide", some_wide,
+                     each<T>(L, [&](std::size_t i) { return i < at(n) ? wide[i] : T(0); }));
         W::to_wide_part(call.in(whole_wide), n, stored_wide);
         expect_lanes("store_wide", stored_wide, std::vector<T>(whole_wide.begin(), whole_wide.begin() + n));
       }
@@ -150,10 +162,12 @@ void test_values(const char* set, bool fuses) {
   constexpr Index L = W::kCount;
   for (Index turn = 0; turn < kKinds * kKinds; ++turn) {
     Call call(Place::end(), std::string(set) + ", turn " + std::to_string(turn));
-    const std::vector<C> v = kinds<C>(L, turn), other = kinds<C>(L, turn / kKinds + turn), a = numbers<C>(L, 1, 1, 1 + seed(turn)),
-                         b = numbers<C>(L, 1, 1, 2 + seed(turn)), c = numbers<C>(L, -1, 1, 3 + seed(turn));
-    const std::vector<T> w = kinds<T>(L, turn), other_w = kinds<T>(L, turn / kKinds + turn), aw = numbers<T>(L, 1, 1, 4 + seed(turn)),
-                         bw = numbers<T>(L, 1, 1, 5 + seed(turn)), cw = numbers<T>(L, -1, 1, 6 + seed(turn));
+    const std::vector<C> v = kinds<C>(L, turn), other = kinds<C>(L, turn / kKinds + turn),
+                         a = numbers<C>(L, 1, 1, 1 + seed(turn)), b = numbers<C>(L, 1, 1, 2 + seed(turn)),
+                         c = numbers<C>(L, -1, 1, 3 + seed(turn));
+    const std::vector<T> w = kinds<T>(L, turn), other_w = kinds<T>(L, turn / kKinds + turn),
+                         aw = numbers<T>(L, 1, 1, 4 + seed(turn)), bw = numbers<T>(L, 1, 1, 5 + seed(turn)),
+                         cw = numbers<T>(L, -1, 1, 6 + seed(turn));
     const C *in_v = call.in(v), *in_other = call.in(other);
     const T *in_w = call.in(w), *in_other_w = call.in(other_w);
     C* out = call.out<C>(L);
@@ -171,7 +185,9 @@ void test_values(const char* set, bool fuses) {
                    return fuses ? std::fma(aw[i], bw[i], cw[i]) : product + cw[i];
                  }));
 
-    const auto clamped = [](const auto& x, const auto& low, const auto& high) { return x < low ? low : high < x ? high : x; };
+    const auto clamped = [](const auto& x, const auto& low, const auto& high) {
+      return x < low ? low : high < x ? high : x;
+    };
     W::clamped(in_v, C(-1), C(1), out);
     expect_lanes("clamp", out, each<C>(L, [&](std::size_t i) { return clamped(v[i], C(-1), C(1)); }));
     W::clamped(in_v, -kInfinity<C>, kInfinity<C>, out);
@@ -179,7 +195,8 @@ void test_values(const char* set, bool fuses) {
     W::clamped_wide(in_w, T(-1), T(1), wide);
     expect_lanes("clamp", wide, each<T>(L, [&](std::size_t i) { return clamped(w[i], T(-1), T(1)); }));
     W::chosen(in_v, call.in(a), in_other, out);
-    expect_lanes("where_positive", out, each<C>(L, [&](std::size_t i) { return v[i] > C(0) ? a[i] : other[i]; }));
+    expect_lanes("where_positive", out,
+                 each<C>(L, [&](std::size_t i) { return v[i] > C(0) ? a[i] : other[i]; }));
 
     W::widened(in_v, wide);
     expect_lanes("widen", wide, each<T>(L, [&](std::size_t i) { return static_cast<T>(v[i]); }));
@@ -194,16 +211,20 @@ void test_values(const char* set, bool fuses) {
     expect_lanes("magnitude", wide, each<T>(L, [&](std::size_t i) { return std::fabs(w[i]); }));
     W::not_negatives(in_w, wide);
     expect_lanes("not_negative", wide, each<T>(L, [&](std::size_t i) {
-                   return w[i] < T(0) && (sizeof(T) > 8 || w[i] >= std::numeric_limits<T>::lowest()) ? T(0) : w[i];
+                   return w[i] < T(0) && (sizeof(T) > 8 || w[i] >= std::numeric_limits<T>::lowest()) ? T(0)
+                                                                                                     : w[i];
                  }));
     W::unless_zeros(in_w, in_other_w, wide);
-    expect_lanes("unless_zero", wide, each<T>(L, [&](std::size_t i) { return w[i] == T(0) ? T(0) : other_w[i]; }));
+    expect_lanes("unless_zero", wide,
+                 each<T>(L, [&](std::size_t i) { return w[i] == T(0) ? T(0) : other_w[i]; }));
     EXPECT_EQ(W::bits_zero(in_w), bits(L, [&](std::size_t i) { return w[i] == T(0); })) << Call::what();
-    EXPECT_EQ(W::bits_less(in_w, in_other_w), bits(L, [&](std::size_t i) { return w[i] < other_w[i]; })) << Call::what();
+    EXPECT_EQ(W::bits_less(in_w, in_other_w), bits(L, [&](std::size_t i) { return w[i] < other_w[i]; }))
+        << Call::what();
     if constexpr (sizeof(T) == 8) {  // others have no bounds
       for (const double low : {1e-300, 1.0, 1.5}) {
         const double high = low * 1.6;
-        EXPECT_EQ(W::bits_outside(in_w, low, high), bits(L, [&](std::size_t i) { return !(low < w[i] && w[i] < high); }))
+        EXPECT_EQ(W::bits_outside(in_w, low, high),
+                  bits(L, [&](std::size_t i) { return !(low < w[i] && w[i] < high); }))
             << Call::what();
       }
       // One lane decides: neither 0 nor between.
@@ -213,8 +234,10 @@ void test_values(const char* set, bool fuses) {
         some[at(i)] = v[0];
         const C size = std::fabs(v[0]);
         const bool expected = size != C(0) && !(C(0.5) < size && size < C(2));
-        EXPECT_EQ(W::any_outside(call.in(some), call.in(zero), 0.5, 2), expected) << v[0] << ", " << Call::what();
-        EXPECT_EQ(W::any_outside(call.in(zero), call.in(some), 0.5, 2), expected) << v[0] << ", " << Call::what();
+        EXPECT_EQ(W::any_outside(call.in(some), call.in(zero), 0.5, 2), expected)
+            << v[0] << ", " << Call::what();
+        EXPECT_EQ(W::any_outside(call.in(zero), call.in(some), 0.5, 2), expected)
+            << v[0] << ", " << Call::what();
       }
       EXPECT_FALSE(W::any_outside(call.in(zero), call.in(zero), 0.5, 2));
     }
@@ -241,7 +264,9 @@ void test_sums(const char* set) {
     one[at(i)] = T(3);
     EXPECT_EQ(W::total_of(call.in(one)), T(3)) << set;
   }
-  EXPECT_EQ(W::total_of(call.in(each<T>(L, [](std::size_t i) { return static_cast<T>(i + 1); }))), T(L * (L + 1) / 2)) << set;
+  EXPECT_EQ(W::total_of(call.in(each<T>(L, [](std::size_t i) { return static_cast<T>(i + 1); }))),
+            T(L * (L + 1) / 2))
+      << set;
   // A row's total does not depend on the rows beside it.
   std::vector<C> random = numbers<C>(L * L, 0, 1, 1);
   W::totals_of(call.in(random), totals);
@@ -259,7 +284,8 @@ void test_inverse_roots(const char* set) {
   using T = typename W::T;
   constexpr Index L = W::kCount;
   const T smallest = std::numeric_limits<T>::denorm_min(), largest = (std::numeric_limits<T>::max)();
-  std::vector<T> values = {smallest, 3 * smallest, T(1e-310), T(0x1p-900), T(1e-30), T(0.25), T(1), T(2), T(16), T(1e30), largest};
+  std::vector<T> values = {smallest, 3 * smallest, T(1e-310), T(0x1p-900), T(1e-30), T(0.25),
+                           T(1),     T(2),         T(16),     T(1e30),     largest};
   for (int i = 0; i < 1000; ++i) values.push_back(static_cast<T>(1 + 0.003 * i));
   for (const T& value : values) {
     Call call(Place::end(), set);
@@ -267,7 +293,8 @@ void test_inverse_roots(const char* set) {
     W::inverse_roots(call.in(std::vector<T>(at(L), value)), out);
     const Real expected = 1 / std::sqrt(static_cast<Real>(value));
     // A root and a quotient: two roundings, of half a unit each.
-    for (Index i = 0; i < L; ++i) expect_near("inverse_root", i, out[i], expected, 2 * kUnit<T> * expected * 1.01L);
+    for (Index i = 0; i < L; ++i)
+      expect_near("inverse_root", i, out[i], expected, 2 * kUnit<T> * expected * 1.01L);
   }
   for (const double root : {0.125, 0.5, 1.0, 2.0, 0x1p300}) {
     Call call(Place::end(), set);

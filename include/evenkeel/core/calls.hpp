@@ -60,13 +60,13 @@ Argument param_argument(const Caller& caller, const char* name, const T& values)
   return argument_from(name, ArgumentOf<T>::view(caller, name, values));
 }
 EVENKEEL_OUTLINE void check_param(const Caller& caller, const Argument& a, Index expected) {
-  if (a.size() == 0) return;
+  if (a.size == 0) return;
   check_not_null(caller, a);
-  check_size(caller, a.name, a.size(), expected);
+  check_size(caller, a.name, a.size, expected);
 }
 template <typename Param>
 const Param* data_of(const Argument& a) {
-  return a.size() == 0 ? nullptr : static_cast<const Param*>(a.data);
+  return a.size == 0 ? nullptr : static_cast<const Param*>(a.data);
 }
 
 /// What a forward call is given.
@@ -104,7 +104,7 @@ EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loop
   Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), epsilon);
   if (fresh) *moments = std::move(*fresh);
   if (moments != nullptr) moments->used = p.sets();
-  if (a.x.size() == 0) {
+  if (a.x.size == 0) {
     if (moments != nullptr) moments->clear();
     return;
   }
@@ -121,7 +121,7 @@ EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops,
   check_apart(caller, a.y, mean);
   check_apart(caller, a.y, variance);
   const Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), epsilon);
-  if (a.x.size() == 0) return;
+  if (a.x.size == 0) return;
   using C = ComputeOf<S>;
   normalize_by<S>(p, pass, static_cast<const C*>(mean.data), static_cast<const C*>(variance.data), loops);
 }
@@ -186,7 +186,7 @@ EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loo
   using C = ComputeOf<S>;
   check_moments(caller, moments, p.sets());
   check_backward_arguments(caller, a, p.params());
-  const bool is_empty = a.x.size() == 0;
+  const bool is_empty = a.x.size == 0;
   const Index needed = is_empty ? 0 : workspace_size<kSets, S>(p);
   if (workspace.size() < needed) workspace = vector_of<StatisticOf<S>>(needed);
   const auto prepare_gradient = [&](const Argument& gradient) {

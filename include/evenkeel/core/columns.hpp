@@ -175,19 +175,13 @@ class ColumnPasses {
   void infer(Index begin, Index end, const C* mean, const C* variance, const ParallelFor& loops) const {
     for (Index i = begin; i < end; ++i) {
       const Columns item = items_.at(i);
-      const auto map = [&](const Columns& some, Index) { infer_part(some, mean, variance, loops); };
-      const C* means = mean + item.first_set;
-      if (!is_any_far(means, item.sets)) {
-        map(item, 0);
-      } else {
-        for_each_run(
-            item, [&](Index k) { return !is_far(means[k]); }, map,
-            [&](Index set) {
-              const T v(variance[set]);
-              infer_wide(p_, pass_, set,
-                         {T(mean[set]), T(0), v, one_by_one::inverse_std(v, from_double<T>(pass_.epsilon))});
-            });
-      }
+      if (infer_part(item, mean, variance, loops)) continue;
+      for_each_run(
+          item, [&](Index k) { return !is_far(mean[item.set(k)]); },
+          [&](const Columns& some, Index) { infer_part(some, mean, variance, loops); },
+          [&](Index set) {
+            infer_wide(p_, pass_, set, statistics_of(mean[set], variance[set], pass_.epsilon));
+          });
     }
   }
 
@@ -206,10 +200,10 @@ class ColumnPasses {
         sum_sets_of_cells(item, sums, set_dy, set_dy_xhat);
       }
       bool all_in_range = true;
-      const T n = from_count<T>(p_.set_size());
+      const T share = T(T(1) / from_count<T>(p_.set_size()));
       for (Index k = 0; k < item.sets; ++k) {
         in_range[k] = is_in_range<S>(s.inv_std[k]) &&
-                      are_gradients_in_range<S>(s.inv_std[k], n, set_dy[k], set_dy_xhat[k]) &&
+                      are_gradients_in_range<S>(s.inv_std[k], share, set_dy[k], set_dy_xhat[k]) &&
                       are_cells_in_range(item.set(k), s.inv_std[k], sums);
         all_in_range = all_in_range && in_range[k];
       }
@@ -253,28 +247,30 @@ class ColumnPasses {
     Scratch<T, kMost + kPadding> first, second;
   };
 
-  void infer_part(const Columns& some, const C* mean, const C* variance, const ParallelFor& loops) const {
-    Lanes c[4];
+  /// Writes nothing, and returns false, where a mean is far away.
+  bool infer_part(const Columns& some, const C* mean, const C* variance, const ParallelFor& loops) const {
     const Index param = some.first_param;
-    C* to[3] = {c[0].data(), c[1].data(), c[2].data()};
+    Lanes c[4];
     Scratch<C, kRoom> narrow[3];
-    if (p_.inner > 1) {
-      for (int j = 0; j < 3; ++j) to[j] = narrow[j].data();
-    }
-    inference_coefficients(InferenceCoefficients<S>{some.sets,
-                                                    from_double<T>(pass_.epsilon),
-                                                    mean + some.first_set,
-                                                    variance + some.first_set,
-                                                    pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
-                                                    pass_.beta == nullptr ? nullptr : pass_.beta + param,
-                                                    {to[0], to[1], to[2]}});
-    if (p_.inner > 1) {
-      for (int j = 0; j < 3; ++j) spread(Spread<S>{to[j], some.sets, p_.inner, c[j].data()});
+    Scratch<C, kRoom>* to = p_.inner == 1 ? c : narrow;
+    if (inference_coefficients(
+            InferenceCoefficients<S>{some.sets,
+                                     from_double<T>(pass_.epsilon),
+                                     mean + some.first_set,
+                                     variance + some.first_set,
+                                     pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
+                                     pass_.beta == nullptr ? nullptr : pass_.beta + param,
+                                     {to[0].data(), to[1].data(), to[2].data()}}) != 0) {
+      return false;
     }
     const WideRows rows = wide_rows(some.lanes, kMapped);
-    for (int j = 0; j < 3; ++j) rows.repeat(c[j].data());
+    for (int j = 0; j < 3; ++j) {
+      if (p_.inner > 1) spread(Spread<S>{narrow[j].data(), some.sets, p_.inner, c[j].data()});
+      rows.repeat(c[j].data());
+    }
     map_rows(some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
              p_.inner > 1 ? rows.width() : kFewLines);
+    return true;
   }
 
   /// Calls pass(part of the item, its first set) for neighbouring sets that are in range, and rescue(set) for the others.
@@ -474,9 +470,9 @@ class ColumnPasses {
 
   bool are_cells_in_range(Index set, const T& inv_std, const CellSums<T>& sums) const {
     if (p_.elements_are_cells() || p_.channel.extent == 1) return true;
-    const T n = from_count<T>(p_.cell_size());
+    const T share = T(T(1) / from_count<T>(p_.cell_size()));
     for (Index cell = set * p_.channel.extent; cell < (set + 1) * p_.channel.extent; ++cell) {
-      if (!are_gradients_in_range<S>(inv_std, n, sums.dy[cell], sums.dy_xhat[cell])) return false;
+      if (!are_gradients_in_range<S>(inv_std, share, sums.dy[cell], sums.dy_xhat[cell])) return false;
     }
     return true;
   }

@@ -216,7 +216,7 @@ class Layer {
     require_scalar<X>();
     const detail::Caller caller{Derived::kScope, "forward"};
     const auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
-    static_cast<Derived&>(*this).forward_call(caller, detail::ParallelFor(device, a.x.size()), a);
+    static_cast<Derived&>(*this).forward_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
   template <typename Device, typename X, typename Dy, typename Dx>
   void run_backward(const Device& device, const X& x, const Dy& dy, Dx& dx) {
@@ -225,14 +225,14 @@ class Layer {
     const auto a =
         detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_.size() > 0 ? &grad_gamma_ : nullptr,
                                    beta_.size() > 0 ? &grad_beta_ : nullptr);
-    static_cast<Derived&>(*this).backward_call(caller, detail::ParallelFor(device, a.x.size()), a);
+    static_cast<Derived&>(*this).backward_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
   template <typename Device, typename X, typename Y>
   void run_infer(const Device& device, const X& x, Y& y) const {
     require_scalar<X>();
     const detail::Caller caller{Derived::kScope, "infer"};
     const auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
-    static_cast<const Derived&>(*this).infer_call(caller, detail::ParallelFor(device, a.x.size()), a);
+    static_cast<const Derived&>(*this).infer_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
 
   Shape shape_;

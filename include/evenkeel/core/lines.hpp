@@ -23,6 +23,8 @@ class LinePasses {
       : p_(p),
         pass_(pass),
         channels_(p.channel.extent),
+        of_set_(T(T(1) / from_count<T>(p.set_size()))),
+        of_cell_(T(T(1) / from_count<T>(p.cell_size()))),
         set_pieces_(p.set_size(), 1),
         cell_pieces_(p.cell_size(), 1) {}
 
@@ -46,25 +48,27 @@ class LinePasses {
   }
 
   void infer(Index begin, Index end, const C* mean, const C* variance, const ParallelFor& loops) const {
+    Index most = kBatch;
     for (Index first = begin, sets; first < end; first += sets) {
-      sets = std::min(kBatch, end - first);
-      if (is_any_far(mean + first, sets)) {
-        sets = 1;
-        if (is_far(mean[first])) {
-          const T v(variance[first]);
-          infer_wide(p_, pass_, first,
-                     {T(mean[first]), T(0), v, one_by_one::inverse_std(v, from_double<T>(pass_.epsilon))});
+      sets = std::min(most, end - first);
+      Scratch<C, kBatch + kPadding> c[3];
+      const unsigned seen = inference_coefficients(
+          InferenceCoefficients<S>{sets,
+                                   from_double<T>(pass_.epsilon),
+                                   mean + first,
+                                   variance + first,
+                                   pass_.gamma == nullptr ? nullptr : pass_.gamma + first,
+                                   pass_.beta == nullptr ? nullptr : pass_.beta + first,
+                                   {c[0].data(), c[1].data(), c[2].data()}});
+      if (seen != 0) {
+        if (most > 1) {  // one by one from here on
+          most = 1;
+          sets = 0;
           continue;
         }
+        infer_wide(p_, pass_, first, statistics_of(mean[first], variance[first], pass_.epsilon));
+        continue;
       }
-      Scratch<C, kBatch + kPadding> c[3];
-      inference_coefficients(InferenceCoefficients<S>{sets,
-                                                      from_double<T>(pass_.epsilon),
-                                                      mean + first,
-                                                      variance + first,
-                                                      pass_.gamma == nullptr ? nullptr : pass_.gamma + first,
-                                                      pass_.beta == nullptr ? nullptr : pass_.beta + first,
-                                                      {c[0].data(), c[1].data(), c[2].data()}});
       for_each_range(0, sets, loops, [&](const CellRange& range) {
         Scratch<Index, kBatch> offsets;
         const Index k = range.first;
@@ -138,25 +142,21 @@ class LinePasses {
     }
   }
 
-  /// Calls f(k, set of the batch, channel) for each cell of a range.
+  /// A cell of a range: number k of it, in a set of the batch.
+  struct Cell {
+    Index k, set, offset, param;
+  };
+
+  /// Calls f(Cell) for each cell of a range of a batch that begins with first_set.
   template <typename F>
-  void for_each_cell(const CellRange& range, const F& f) const {
-    if (channels_ == 1) {
-      for (Index k = 0; k < range.count; ++k) f(k, range.first + k, 0);
-      return;
-    }
-    Index set = range.first / channels_, channel = range.first % channels_;
-    for (Index k = 0; k < range.count; ++k) {
-      f(k, set, channel);
-      if (++channel == channels_) {
-        channel = 0;
-        ++set;
+  void for_each_cell(const CellRange& range, Index first_set, const F& f) const {
+    Index channel = range.first % channels_;
+    for (Index k = 0, set = range.first / channels_; k < range.count; ++set, channel = 0) {
+      const Index offset = p_.offset(first_set + set), param = p_.first_param(first_set + set);
+      for (; channel < channels_ && k < range.count; ++channel, ++k) {
+        f(Cell{k, set, offset + channel * p_.channel.stride, param + channel});
       }
     }
-  }
-
-  Index offset_of_cell(Index set, Index channel) const {
-    return p_.offset(set) + channel * p_.channel.stride;
   }
 
   /// Statistics of sets of at most a block; returns whether all are in range.
@@ -235,12 +235,11 @@ class LinePasses {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch> gamma, beta;
       StatisticArrays<T, kBatch> of_cells;
-      for_each_cell(range, [&](Index k, Index set, Index channel) {
-        const Index param = p_.first_param(first_set + set) + channel;
-        offsets[k] = offset_of_cell(first_set + set, channel);
-        of_cells.set(k, s[from + set]);
-        if (pass_.gamma != nullptr) gamma[k] = pass_.gamma[param];
-        if (pass_.beta != nullptr) beta[k] = pass_.beta[param];
+      for_each_cell(range, first_set, [&](const Cell& cell) {
+        offsets[cell.k] = cell.offset;
+        of_cells.set(cell.k, s[from + cell.set]);
+        if (pass_.gamma != nullptr) gamma[cell.k] = pass_.gamma[cell.param];
+        if (pass_.beta != nullptr) beta[cell.k] = pass_.beta[cell.param];
       });
       Scratch<C, kBatch + kPadding> c[3];
       coefficients(Coefficients<S>{range.count,
@@ -282,9 +281,9 @@ class LinePasses {
     const auto sum = [&](const CellRange& range, T* dy, T* dy_x) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch> centers;
-      for_each_cell(range, [&](Index k, Index set, Index channel) {
-        offsets[k] = offset_of_cell(first_set + set, channel);
-        centers[k] = static_cast<C>(pass_.saved->mean[first_set + set]);
+      for_each_cell(range, first_set, [&](const Cell& cell) {
+        offsets[cell.k] = cell.offset;
+        centers[cell.k] = static_cast<C>(pass_.saved->mean[first_set + cell.set]);
       });
       sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(),
                             range.begin, range.end, centers.data(), dy, dy_x});
@@ -307,22 +306,19 @@ class LinePasses {
   /// The sums of a set over its cells, weighted by gamma; returns whether they are in range.
   bool finish_set(Index set, const CellSums<T>& sums, T& set_dy, T& set_dy_xhat) const {
     const SetStatistics<T> s = pass_.load(set);
-    const C center = static_cast<C>(s.mean);
-    const T cell_size = from_count<T>(p_.cell_size());
+    const T low = one_by_one::rest_of_mean<C>(s.mean, s.mean_low, static_cast<C>(s.mean));
+    const C* gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + p_.first_param(set);
+    T *dy = sums.dy + set * channels_, *dy_xhat = sums.dy_xhat + set * channels_;
     bool in_range = is_in_range<S>(s.inv_std);
     set_dy = set_dy_xhat = T(0);
     for (Index channel = 0; channel < channels_; ++channel) {
-      const Index cell = set * channels_ + channel;
-      const T low = one_by_one::rest_of_mean<C>(s.mean, s.mean_low, center);
-      sums.dy_xhat[cell] = T(s.inv_std * T(sums.dy_xhat[cell] - low * sums.dy[cell]));
-      const T gamma(pass_.gamma == nullptr ? C(1) : pass_.gamma[p_.first_param(set) + channel]);
-      set_dy += gamma * sums.dy[cell];
-      set_dy_xhat += gamma * sums.dy_xhat[cell];
-      in_range =
-          in_range && are_gradients_in_range<S>(s.inv_std, cell_size, sums.dy[cell], sums.dy_xhat[cell]);
+      dy_xhat[channel] = T(s.inv_std * T(dy_xhat[channel] - low * dy[channel]));
+      const T weight(gamma == nullptr ? C(1) : gamma[channel]);
+      set_dy += weight * dy[channel];
+      set_dy_xhat += weight * dy_xhat[channel];
+      in_range = are_gradients_in_range<S>(s.inv_std, of_cell_, dy[channel], dy_xhat[channel]) && in_range;
     }
-    return in_range &&
-           are_gradients_in_range<S>(s.inv_std, from_count<T>(p_.set_size()), set_dy, set_dy_xhat);
+    return in_range && are_gradients_in_range<S>(s.inv_std, of_set_, set_dy, set_dy_xhat);
   }
 
   /// dx of sets from `first_set` on, by their weighted sums.
@@ -333,12 +329,12 @@ class LinePasses {
       Scratch<C, kBatch> gamma;
       Scratch<T, kBatch + kPadding> dy, dy_xhat;
       StatisticArrays<T, kBatch> of_cells;
-      for_each_cell(range, [&](Index k, Index set, Index channel) {
-        offsets[k] = offset_of_cell(first_set + set, channel);
-        of_cells.set(k, pass_.load(first_set + set));
-        dy[k] = set_dy[set];
-        dy_xhat[k] = set_dy_xhat[set];
-        if (pass_.gamma != nullptr) gamma[k] = pass_.gamma[p_.first_param(first_set + set) + channel];
+      for_each_cell(range, first_set, [&](const Cell& cell) {
+        offsets[cell.k] = cell.offset;
+        of_cells.set(cell.k, pass_.load(first_set + cell.set));
+        dy[cell.k] = set_dy[cell.set];
+        dy_xhat[cell.k] = set_dy_xhat[cell.set];
+        if (pass_.gamma != nullptr) gamma[cell.k] = pass_.gamma[cell.param];
       });
       Scratch<C, kBatch + kPadding> c[4];
       coefficients(Coefficients<S>{range.count,
@@ -369,6 +365,7 @@ class LinePasses {
   const Partition& p_;
   const Pass<S>& pass_;
   Index channels_;
+  T of_set_, of_cell_;  // 1 over their sizes
   Pieces set_pieces_, cell_pieces_;
 };
 

@@ -277,14 +277,12 @@ bool is_far(const C& mean) {
   if constexpr (Range<C>::kBounded) return !(mean < C(Range<C>::kFarMean) && C(-Range<C>::kFarMean) < mean);
   return false;
 }
+/// Those that are given for inference.
 template <typename C>
-bool is_any_far(const C* means, Index count) {
-  if constexpr (Range<C>::kBounded) {
-    for (Index k = 0; k < count; ++k) {
-      if (is_far(means[k])) return true;
-    }
-  }
-  return false;
+SetStatistics<StatisticOf<C>> statistics_of(const C& mean, const C& variance, double epsilon) {
+  using T = StatisticOf<C>;
+  const T v(variance);
+  return {T(mean), T(0), v, one_by_one::inverse_std(v, from_double<T>(epsilon))};
 }
 
 /// Whether the passes of the compute type are right for a set with this 1 / standard deviation; not if it is NaN.
@@ -294,14 +292,15 @@ bool is_in_range(const StatisticOf<S>& inv_std) {
   if constexpr (R::kBounded) return is_between(inv_std, R::kLowInvStd, R::kHighInvStd);
   return true;
 }
-/// Whether they are right for gradients with these sums over n values, with this 1 / standard deviation.
+/// Whether they are right for gradients with these sums over 1 / share values, with this 1 / standard deviation.
 template <typename S>
-bool are_gradients_in_range(const StatisticOf<S>& inv_std, const StatisticOf<S>& n,
+bool are_gradients_in_range(const StatisticOf<S>& inv_std, const StatisticOf<S>& share,
                             const StatisticOf<S>& sum_dy, const StatisticOf<S>& sum_dy_xhat) {
+  using T = StatisticOf<S>;
   if constexpr (Range<ComputeOf<S>>::kBounded) {
     // The bounds are those of the compute type, the numbers of the statistic type.
-    return one_by_one::gradients_outside<ComputeOf<S>>(inv_std, StatisticOf<S>(sum_dy / n),
-                                                       StatisticOf<S>(sum_dy_xhat / n)) == 0;
+    return one_by_one::gradients_outside<ComputeOf<S>>(inv_std, T(sum_dy * share), T(sum_dy_xhat * share)) ==
+           0;
   }
   return true;
 }

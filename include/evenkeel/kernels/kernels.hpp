@@ -23,17 +23,17 @@ namespace evenkeel::detail {
   X(void, sum_params, SumParams)          \
   X(Index, normalize_rows, NormalizeRows) \
   X(Index, row_gradients, RowGradients)
-#define EVENKEEL_EACH_SMALL_KERNEL(X)                    \
-  X(void, pivot_lines, PivotLines)                       \
-  X(void, pivot_columns, PivotColumns)                   \
-  X(void, sum_wide, SumWide)                             \
-  X(void, map_wide, MapWide)                             \
-  X(unsigned, finish_sums, FinishSums)                   \
-  X(void, finish_gradients, FinishGradients)             \
-  X(void, coefficients, Coefficients)                    \
-  X(void, inference_coefficients, InferenceCoefficients) \
-  X(void, spread, Spread)                                \
-  X(void, sum_blocks, SumBlocks)                         \
+#define EVENKEEL_EACH_SMALL_KERNEL(X)                        \
+  X(void, pivot_lines, PivotLines)                           \
+  X(void, pivot_columns, PivotColumns)                       \
+  X(void, sum_wide, SumWide)                                 \
+  X(void, map_wide, MapWide)                                 \
+  X(unsigned, finish_sums, FinishSums)                       \
+  X(void, finish_gradients, FinishGradients)                 \
+  X(void, coefficients, Coefficients)                        \
+  X(unsigned, inference_coefficients, InferenceCoefficients) \
+  X(void, spread, Spread)                                    \
+  X(void, sum_blocks, SumBlocks)                             \
   X(void, fold, Fold)
 #define EVENKEEL_EACH_KERNEL(X) EVENKEEL_EACH_LARGE_KERNEL(X) EVENKEEL_EACH_SMALL_KERNEL(X)
 

@@ -45,34 +45,63 @@ EVENKEEL_WORD void add_terms(const V& deviation, const V& dy, V& first, V& secon
   }
 }
 
+/// Sums of at most 4 kShortSum vectors, in the compute type.
 template <bool kGradients, typename S>
-EVENKEEL_WORD void sum_line(const S* x, const S* dy, Index n, const Vec<ComputeOf<S>>& center,
-                            Wide<ComputeOf<S>>& first, Wide<ComputeOf<S>>& second) {
+EVENKEEL_WORD void sum_few(const S* x, const S* dy, Index n, const Vec<ComputeOf<S>>& center,
+                           Vec<ComputeOf<S>>& first, Vec<ComputeOf<S>>& second) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
   const V zero = all(C(0));
+  V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
   const auto add = [&](Index i, V& f, V& s) EVENKEEL_WORD_LAMBDA {
     add_terms<kGradients>(V(load(x + i) - center), kGradients ? load(dy + i) : zero, f, s);
   };
-  for (Index i = 0; i < n;) {
-    const Index end = n - i < 4 * kShortSum * L ? n : i + 4 * kShortSum * L;
-    V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
-    for (; i + 4 * L <= end; i += 4 * L) {
-      add(i, f0, s0);
-      add(i + L, f1, s1);
-      add(i + 2 * L, f2, s2);
-      add(i + 3 * L, f3, s3);
+  Index i = 0;
+  for (; i + 4 * L <= n; i += 4 * L) {
+    add(i, f0, s0);
+    add(i + L, f1, s1);
+    add(i + 2 * L, f2, s2);
+    add(i + 3 * L, f3, s3);
+  }
+  for (; i + L <= n; i += L) add(i, f1, s1);
+  if (i < n) {
+    const auto rest = first_lanes<C>(n - i);
+    add_terms<kGradients>(keep(V(load(x + i, rest) - center), rest), kGradients ? load(dy + i, rest) : zero, f2, s2);
+  }
+  first = V(V(f0 + f1) + V(f2 + f3));
+  second = V(V(s0 + s1) + V(s2 + s3));
+}
+
+template <bool kGradients, typename S>
+EVENKEEL_WORD void sum_line(const S* x, const S* dy, Index n, const Vec<ComputeOf<S>>& center,
+                            Wide<ComputeOf<S>>& first, Wide<ComputeOf<S>>& second) {
+  using C = ComputeOf<S>;
+  constexpr Index kFew = 4 * kShortSum * kLanes<C>;
+  for (Index i = 0; i < n; i += kFew) {
+    Vec<C> f, s;
+    sum_few<kGradients>(x + i, dy + i, n - i < kFew ? n - i : kFew, center, f, s);
+    first = Wide<C>(first + widen(f));
+    second = Wide<C>(second + widen(s));
+  }
+}
+
+/// The sums of cells that are one short line each: as many at once as a vector has lanes are folded together.
+template <bool kGradients, typename S>
+EVENKEEL_CALL void sum_short_lines(const SumLines<S>& a) {
+  using C = ComputeOf<S>;
+  constexpr Index L = kLanes<C>;
+  for (Index k = 0; k < a.cells; k += L) {
+    const Index count = a.cells - k < L ? a.cells - k : L;
+    Vec<C> first[L], second[L];
+    for (Index j = 0; j < count; ++j) {
+      const S* x = a.x + a.offsets[k + j] + a.begin;
+      const S* dy = kGradients ? a.dy + a.offsets[k + j] + a.begin : x;
+      sum_few<kGradients>(x, dy, a.end - a.begin, all(C(a.center[k + j])), first[j], second[j]);
     }
-    for (; i + L <= end; i += L) add(i, f1, s1);
-    if (i < end) {
-      const auto rest = first_lanes<C>(end - i);
-      add_terms<kGradients>(keep(V(load(x + i, rest) - center), rest), kGradients ? load(dy + i, rest) : zero,
-                            f2, s2);
-      i = end;
-    }
-    first = Wide<C>(first + widen(V(V(f0 + f1) + V(f2 + f3))));
-    second = Wide<C>(second + widen(V(V(s0 + s1) + V(s2 + s3))));
+    for (Index j = count; j < L; ++j) first[j] = second[j] = all(C(0));
+    store_wide<C>(a.first + k, widen(transposed_totals(first)), count);
+    store_wide<C>(a.second + k, widen(transposed_totals(second)), count);
   }
 }
 
@@ -112,6 +141,9 @@ void sum_lines(const SumLines<S>& a) {
   using C = ComputeOf<S>;
   const LineCursor start(a.lines, a.begin, a.end);
   const bool has_options = a.mask != nullptr;
+  if (!has_options && a.end <= a.lines.length && a.end - a.begin <= 4 * kShortSum * kLanes<C>) {
+    return a.dy == nullptr ? sum_short_lines<false>(a) : sum_short_lines<true>(a);
+  }
   for (Index k = 0; k < a.cells; ++k) {
     const S *x = a.x + a.offsets[k], *dy = a.dy == nullptr ? x : a.dy + a.offsets[k];
     const Vec<C> center = all(C(a.center[k]));
@@ -271,11 +303,13 @@ void map_lines(const MapLines<S>& a) {
   using C = ComputeOf<S>;
   const LineCursor start(a.lines, a.begin, a.end);
   const bool has_options = a.epilogue.residual != nullptr || a.epilogue.activation.active;
+  const bool is_one_line = a.end <= a.lines.length;
   for (Index k = 0; k < a.cells; ++k) {
     const Vec<C> c0 = all(C(a.c[0][k])), c1 = all(C(a.c[1][k])), c2 = all(C(a.c[2][k]));
     const Vec<C> c3 = a.dy == nullptr ? c2 : all(C(a.c[3][k]));
-    for (LineCursor line = start; !line.done(); line.next()) {
-      const Index from = a.offsets[k] + line.offset(), n = line.length();
+    LineCursor line = start;
+    Index from = a.offsets[k] + (is_one_line ? a.begin : line.offset()), n = is_one_line ? a.end - a.begin : line.length();
+    for (;;) {
       if (has_options) {
         map_line_with_options(a, k, from, n);
       } else if (a.dy != nullptr) {
@@ -283,6 +317,11 @@ void map_lines(const MapLines<S>& a) {
       } else {
         map_line<false>(a, from, n, c0, c1, c2, c3);
       }
+      if (is_one_line) break;
+      line.next();
+      if (line.done()) break;
+      from = a.offsets[k] + line.offset();
+      n = line.length();
     }
   }
 }

@@ -13,7 +13,7 @@ inline constexpr Index kShortRow = 16;
 /// Whether rows are streamed: those that fill lines of the cache, or are worth two ends that do not.
 template <typename S>
 EVENKEEL_WORD bool streams_rows(bool stream, const S* out, Index n, Index stride) {
-  return stream && (n >= 16 * kCacheLine<S> || fills_lines(out, n, stride));
+  return stream && std::is_same_v<S, ComputeOf<S>> && (n >= 16 * kCacheLine<S> || fills_lines(out, n, stride));
 }
 
 /// y = ((x - center) scale + shift) gamma + beta of some rows.
@@ -296,8 +296,8 @@ Index normalize_rows(const NormalizeRows<S>& a) {
   const bool has_options = a.skip != nullptr || a.epilogue.residual != nullptr ||
                            a.epilogue.activation.active || !(a.gamma_offset == C(0)) ||
                            (streams && !fills_lines(a.y, a.n, a.stride));
-  const Index near = 2048 / a.n / L * L;
-  const Index at_once = near > kMostRows<C> ? kMostRows<C> : near > L ? near : L;
+  const Index near = is_short ? 2048 / a.n / L * L : 8192 / a.n, least = is_short ? L : 1;
+  const Index most = is_short ? kMostRows<C> : L, at_once = near > most ? most : near > least ? near : least;
   RowTerms<C> terms;
   Index outside_count = 0;
   for (Index row = 0; row < a.rows; row += at_once) {

@@ -67,17 +67,22 @@ void coefficients(const Coefficients<S>& a) {
   }
 }
 
+/// Returns kOutOfRange where a mean is so far away that x - mean may overflow.
 template <typename S>
-void inference_coefficients(const InferenceCoefficients<S>& a) {
+unsigned inference_coefficients(const InferenceCoefficients<S>& a) {
   using C = ComputeOf<S>;
   using W = Wide<C>;
   const W epsilon = wide_all<C>(a.epsilon);
+  unsigned far = 0;
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
     const W variance = params<C>(a.variance, k, a.cells, C(1)), mean = params<C>(a.mean, k, a.cells, C(0));
     store(a.c[0] + k, narrow<C>(mean));
-    store(a.c[1] + k, narrow<C>(W(inverse_std(variance, epsilon) * params<C>(a.gamma, k, a.cells, C(1)))));
+    store(a.c[1] + k,
+          narrow<C>(W(inverse_std(variance, epsilon) * params<C>(a.gamma, k, a.cells, C(1)))));
     store(a.c[2] + k, narrow<C>(params<C>(a.beta, k, a.cells, C(0))));
+    if constexpr (Range<C>::kBounded) far |= less(wide_all<C>(Range<C>::kFarMean), magnitude(mean));
   }
+  return far == 0 ? 0 : unsigned{kOutOfRange};
 }
 
 template <typename S>

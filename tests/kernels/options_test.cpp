@@ -1,0 +1,185 @@
+// What can be fused into a pass, and is not by any layer yet: activations, residuals, masks, RMS norm, an offset of
+// gamma. By the kernels of the chosen instruction set.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <evenkeel/kernels/kernels.hpp>
+#include <vector>
+
+#include "support/data.hpp"
+
+namespace ek_test {
+namespace {
+
+namespace detail = evenkeel::detail;
+using Floats = std::vector<float>;
+using Doubles = std::vector<double>;
+
+constexpr Index kRows = 5, kLanes = 37, kSize = kRows * kLanes;
+constexpr double kTolerance = 1e-5;  // a hundred roundings of numbers of about 1
+
+Floats some(unsigned seed) { return random_values<float>(kSize + detail::kPadding, 0, 1, seed); }
+
+const detail::Activation<float> kLeaky = {true, 0.125F, -0.25F, 1.5F};
+
+double activated(double v) { return std::min(std::max(v < 0 ? 0.125 * v : v, -0.25), 1.5); }
+
+void expect_near(float got, double expected) { EXPECT_NEAR(static_cast<double>(got), expected, kTolerance); }
+
+const Floats x = some(1), dy = some(2), mask = some(3), residual = some(4), c0 = some(5), c1 = some(6),
+             c2 = some(7), c3 = some(8);
+
+double at(const Floats& values, Index i) { return static_cast<double>(values[static_cast<std::size_t>(i)]); }
+
+TEST(Options, OfLines) {
+  std::vector<Index> offsets;
+  for (Index r = 0; r < kRows; ++r) offsets.push_back(r * kLanes);
+  const detail::Lines line = {1, 0, 1, 0, kLanes};
+  for (const bool gradients : {false, true}) {
+    Doubles first(kRows), second(kRows);
+    detail::sum_lines(detail::SumLines<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(),
+                                              offsets.data(), kRows, line, 0, kLanes, c0.data(), first.data(),
+                                              second.data()});
+    Floats out(kSize);
+    detail::map_lines(detail::MapLines<float>{x.data(),
+                                              gradients ? dy.data() : nullptr,
+                                              out.data(),
+                                              offsets.data(),
+                                              kRows,
+                                              line,
+                                              0,
+                                              kLanes,
+                                              {c0.data(), c1.data(), c2.data(), c3.data()},
+                                              0,
+                                              false,
+                                              {residual.data(), kLeaky}});
+    for (Index r = 0; r < kRows; ++r) {
+      double f = 0, s = 0;
+      for (Index i = r * kLanes; i < (r + 1) * kLanes; ++i) {
+        const double d = at(x, i) - at(c0, r),
+                     value = d * at(c1, r) + at(c2, r) + (gradients ? at(dy, i) * at(c3, r) : 0);
+        expect_near(out[static_cast<std::size_t>(i)], activated(value + at(residual, i)));
+        if (at(mask, i) <= 0) continue;
+        f += gradients ? at(dy, i) : d;
+        s += gradients ? at(dy, i) * d : d * d;
+      }
+      EXPECT_NEAR(first[static_cast<std::size_t>(r)], f, kTolerance);
+      EXPECT_NEAR(second[static_cast<std::size_t>(r)], s, kTolerance);
+    }
+  }
+}
+
+TEST(Options, OfColumns) {
+  for (const bool gradients : {false, true}) {
+    Doubles first(kLanes + detail::kPadding), second(kLanes + detail::kPadding);
+    detail::sum_columns(detail::SumColumns<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(),
+                                                  nullptr, kRows, kLanes, kLanes, c0.data(), first.data(),
+                                                  second.data()});
+    Floats out(kSize);
+    detail::map_columns(detail::MapColumns<float>{x.data(),
+                                                  gradients ? dy.data() : nullptr,
+                                                  out.data(),
+                                                  nullptr,
+                                                  nullptr,
+                                                  kRows,
+                                                  kLanes,
+                                                  kLanes,
+                                                  {c0.data(), c1.data(), c2.data(), c3.data()},
+                                                  0,
+                                                  false,
+                                                  {residual.data(), kLeaky}});
+    for (Index l = 0; l < kLanes; ++l) {
+      double f = 0, s = 0;
+      for (Index i = l; i < kSize; i += kLanes) {
+        const double d = at(x, i) - at(c0, l),
+                     value = d * at(c1, l) + at(c2, l) + (gradients ? at(dy, i) * at(c3, l) : 0);
+        expect_near(out[static_cast<std::size_t>(i)], activated(value + at(residual, i)));
+        if (at(mask, i) <= 0) continue;
+        f += gradients ? at(dy, i) : d;
+        s += gradients ? at(dy, i) * d : d * d;
+      }
+      EXPECT_NEAR(first[static_cast<std::size_t>(l)], f, kTolerance);
+      EXPECT_NEAR(second[static_cast<std::size_t>(l)], s, kTolerance);
+    }
+  }
+}
+
+TEST(Options, OfWidePasses) {
+  const detail::Lines rows = {1, 0, kRows, kLanes, kLanes};
+  const double center = 0.25, scale = 2, slope = 1.5, level = 0.5;
+  double first[1 + detail::kPadding], second[1 + detail::kPadding], f = 0, s = 0;
+  detail::sum_wide(detail::SumWide<float>{x.data(), nullptr, mask.data(), nullptr, nullptr, rows, 0, &center,
+                                          &scale, nullptr, first, second});
+  Floats out(kSize);
+  detail::map_wide(detail::MapWide<float>{x.data(),
+                                          nullptr,
+                                          out.data(),
+                                          nullptr,
+                                          nullptr,
+                                          nullptr,
+                                          nullptr,
+                                          rows,
+                                          0,
+                                          {&center, &slope, &level, nullptr},
+                                          &scale,
+                                          nullptr,
+                                          nullptr,
+                                          {residual.data(), kLeaky}});
+  for (Index i = 0; i < kSize; ++i) {
+    const double d = 2 * at(x, i) - center;
+    expect_near(out[static_cast<std::size_t>(i)], activated(d * slope + level + at(residual, i)));
+    if (at(mask, i) <= 0) continue;
+    f += d;
+    s += d * d;
+  }
+  EXPECT_NEAR(first[0], f, kTolerance);
+  EXPECT_NEAR(second[0], s, 1e-9 * s);
+}
+
+// y = activation((x + skip) inv_rms (gamma + 1) + beta + residual), with rows short and long.
+TEST(Options, OfRows) {
+  for (const Index n : {kLanes, Index(700)}) {
+    for (const bool rms : {false, true}) {
+      const Floats in = random_values<float>(3 * n, 1, 1, 11), skip = random_values<float>(3 * n, 1, 1, 12),
+                   more = random_values<float>(3 * n, 0, 1, 13), gamma = random_values<float>(n, 0, 1, 14),
+                   beta = random_values<float>(n, 0, 1, 15);
+      Floats y(in.size()), sum(in.size());
+      Doubles inv_std(3);
+      unsigned char outside[3];
+      detail::NormalizeRows<float> a{};
+      a.x = in.data();
+      a.y = y.data();
+      a.rows = 3;
+      a.n = a.stride = n;
+      a.gamma = gamma.data();
+      a.beta = beta.data();
+      a.epsilon = 1e-5;
+      a.inv_std = inv_std.data();
+      a.outside = outside;
+      a.rms = rms;
+      a.gamma_offset = 1;
+      a.skip = skip.data();
+      a.sum = sum.data();
+      a.epilogue = {more.data(), kLeaky};
+      EXPECT_EQ(detail::normalize_rows(a), 0);
+      for (Index r = 0; r < 3; ++r) {
+        double mean = 0, squares = 0;
+        for (Index i = r * n; i < (r + 1) * n; ++i)
+          mean += rms ? 0 : (at(in, i) + at(skip, i)) / static_cast<double>(n);
+        for (Index i = r * n; i < (r + 1) * n; ++i) squares += std::pow(at(in, i) + at(skip, i) - mean, 2);
+        const double expected = 1 / std::sqrt(squares / static_cast<double>(n) + 1e-5);
+        EXPECT_NEAR(inv_std[static_cast<std::size_t>(r)], expected, kTolerance);
+        for (Index i = r * n; i < (r + 1) * n; ++i) {
+          const double xhat = (at(in, i) + at(skip, i) - mean) * expected;
+          expect_near(sum[static_cast<std::size_t>(i)], at(in, i) + at(skip, i));
+          expect_near(y[static_cast<std::size_t>(i)],
+                      activated(xhat * (at(gamma, i - r * n) + 1) + at(beta, i - r * n) + at(more, i)));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ek_test
