@@ -22,8 +22,10 @@
 namespace ek_test {
 namespace {
 
-/// A tensor [samples, a, b], as its samples, each in the order of memory that it has alone.
-template <typename Scalar, int kOrder>
+/// Samples of a x b elements: one after the other in memory, or side by side.
+enum class Samples { apart, side_by_side };
+
+template <typename Scalar, int kOrder, Samples kSamples>
 struct Batch {
   Index samples, a, b;
   std::vector<Scalar> memory;
@@ -31,10 +33,22 @@ struct Batch {
   Batch(Index samples_, Index a_, Index b_)
       : samples(samples_), a(a_), b(b_), memory(at(samples_ * a_ * b_)) {}
 
-  Shape shape() const { return {samples, a, b}; }
-  Index place(Index sample, Index i) const {  // of element i of a sample that lies alone
-    return kOrder == Eigen::RowMajor ? sample * a * b + i : sample + samples * i;
+  // Memory is [samples, a, b] or [a, b, samples], slowest first.
+  static constexpr bool kApart = kSamples == Samples::apart;
+  static constexpr Index axis(Index from_slowest) {
+    return kOrder == Eigen::RowMajor ? from_slowest : 2 - from_slowest;
   }
+  static constexpr Index sample_axis() { return axis(kApart ? 0 : 2); }
+  static constexpr Index a_axis() { return axis(kApart ? 1 : 0); }
+  static constexpr Index b_axis() { return axis(kApart ? 2 : 1); }
+  Shape shape() const {
+    Shape all(3);
+    all[at(sample_axis())] = samples;
+    all[at(a_axis())] = a;
+    all[at(b_axis())] = b;
+    return all;
+  }
+  Index place(Index sample, Index i) const { return kApart ? sample * a * b + i : i * samples + sample; }
   Batch sample(Index s) const {
     Batch one(1, a, b);
     for (Index i = 0; i < a * b; ++i) one.memory[at(i)] = memory[at(place(s, i))];
@@ -45,11 +59,12 @@ struct Batch {
   }
 };
 
-template <typename Scalar, int kOrder>
-Batch<Scalar, kOrder> random_batch(Index samples, Index a, Index b, double mean, unsigned seed) {
-  Batch<Scalar, kOrder> batch(samples, a, b);
+template <typename Values>
+Values random_batch(Index samples, Index a, Index b, double mean, unsigned seed) {
+  using Scalar = typename decltype(Values::memory)::value_type;
+  Values batch(samples, a, b);
   for (Index s = 0; s < samples; ++s) {
-    Batch<Scalar, kOrder> one(1, a, b);
+    Values one(1, a, b);
     // Whose means are near and far, so that some rows are summed again.
     one.memory = random_values<Scalar>(a * b, mean * static_cast<double>(s % 4 == 3 ? 1000 : 1), 1,
                                        seed + static_cast<unsigned>(s));
@@ -58,12 +73,12 @@ Batch<Scalar, kOrder> random_batch(Index samples, Index a, Index b, double mean,
   return batch;
 }
 
-/// The elements of one sample that differ in a bit; NaN is NaN.
-template <typename Scalar, int kOrder>
-Index different(const Batch<Scalar, kOrder>& x, const Batch<Scalar, kOrder>& y) {
+/// The elements that differ in a bit.
+template <typename Values>
+Index different(const Values& x, const Values& y) {
   Index count = 0;
   for (std::size_t i = 0; i < x.memory.size(); ++i)
-    count += std::memcmp(&x.memory[i], &y.memory[i], sizeof(Scalar)) != 0;
+    count += std::memcmp(&x.memory[i], &y.memory[i], sizeof x.memory[i]) != 0;
   return count;
 }
 
@@ -71,63 +86,59 @@ template <typename C>
 class BatchInvariance : public ::testing::Test {
  protected:
   using S = typename C::Scalar;
-  using Tensor = Batch<S, C::kOrder>;
-  static constexpr int kOrder = C::kOrder;
 
   template <typename T>
   static auto view_of(T& tensor) {
     return view<C::kOrder>(tensor.memory.data(), tensor.shape());
   }
 
-  struct Result {
-    Tensor y, dx;
-  };
-  template <typename Device, typename Layer>
-  static Result train(const Device& device, Layer layer, const Tensor& x, const Tensor& dy) {
-    Result r{x, x};
-    layer.forward(device, view_of(x), view_of(r.y));
-    layer.backward(device, view_of(x), view_of(dy), view_of(r.dx));
-    Tensor inferred = x;
+  template <typename Device, typename Layer, typename Values>
+  static std::pair<Values, Values> train(const Device& device, Layer layer, const Values& x,
+                                         const Values& dy) {
+    std::pair<Values, Values> y_dx{x, x};
+    layer.forward(device, view_of(x), view_of(y_dx.first));
+    layer.backward(device, view_of(x), view_of(dy), view_of(y_dx.second));
+    Values inferred = x;
     std::as_const(layer).infer(device, view_of(x), view_of(inferred));
-    EXPECT_EQ(different(inferred, r.y), 0) << "infer and forward";
-    return r;
+    EXPECT_EQ(different(inferred, y_dx.first), 0) << "infer and forward";
+    return y_dx;
   }
 
-  /// Every sample of x but `except` alone, and as one of the batch.
-  template <typename Device, typename Layer>
-  static void expect_same(const Device& device, const Layer& layer, const Tensor& x, const Tensor& dy,
+  /// Samples of x but `except` alone, and as ones of the batch: all, or some of many.
+  template <typename Device, typename Layer, typename Values>
+  static void expect_same(const Device& device, const Layer& layer, const Values& x, const Values& dy,
                           Index except) {
-    const Result all = train(device, layer, x, dy);
-    for (Index s = 0; s < x.samples; ++s) {
+    const auto all = train(device, layer, x, dy);
+    for (Index s = 0; s < x.samples; s += std::max<Index>(1, x.samples / 37)) {
       if (s == except) continue;
-      const Result alone = train(Eigen::DefaultDevice(), layer, x.sample(s), dy.sample(s));
-      EXPECT_EQ(different(all.y.sample(s), alone.y), 0)
+      const auto alone = train(Eigen::DefaultDevice(), layer, x.sample(s), dy.sample(s));
+      EXPECT_EQ(different(all.first.sample(s), alone.first), 0)
           << "y of sample " << s << " of " << to_string(x.shape());
-      EXPECT_EQ(different(all.dx.sample(s), alone.dx), 0)
+      EXPECT_EQ(different(all.second.sample(s), alone.second), 0)
           << "dx of sample " << s << " of " << to_string(x.shape());
       if (::testing::Test::HasFailure()) return;
     }
   }
 
-  /// Among good neighbours, among one that is out of range and among one that is NaN; the first samples alone too.
-  template <typename Device, typename Layer>
+  /// Beside good neighbours, beside one that is out of range and beside one that is not finite.
+  template <Samples kSamples = Samples::apart, typename Device, typename Layer>
   static void expect_invariant(const Device& device, Layer layer, Index samples, Index a, Index b) {
+    using Values = Batch<S, C::kOrder, kSamples>;
     randomize_parameters(layer);
-    Tensor x = random_batch<S, kOrder>(samples, a, b, 3, 1),
-           dy = random_batch<S, kOrder>(samples, a, b, 0.5, 1000);
-    expect_same(device, layer, x, dy, -1);
+    const Values good = random_batch<Values>(samples, a, b, 3, 1),
+                 good_dy = random_batch<Values>(samples, a, b, 0.5, 1000);
+    expect_same(device, layer, good, good_dy, -1);
     const Index bad = samples / 2;
     for (const S value :
          {static_cast<S>(1e30), std::numeric_limits<S>::quiet_NaN(), std::numeric_limits<S>::infinity()}) {
       SCOPED_TRACE(static_cast<double>(value));
+      Values x = good, dy = good_dy;
       x.memory[at(x.place(bad, a * b / 2))] = value;
-      expect_same(device, layer, x, dy, bad);
+      expect_same(device, layer, x, good_dy, bad);
+      dy.memory[at(dy.place(bad, a * b / 2))] = value;
+      expect_same(device, layer, good, dy, bad);
       if (::testing::Test::HasFailure()) return;
     }
-    x = random_batch<S, kOrder>(samples, a, b, 3, 1);
-    SCOPED_TRACE("a gradient that is out of range");
-    dy.memory[at(dy.place(bad, a * b / 2))] = static_cast<S>(1e35);
-    expect_same(device, layer, x, dy, bad);
   }
 
   /// The widths that are walked one sample at a time, each in a few batches.
@@ -139,35 +150,50 @@ class BatchInvariance : public ::testing::Test {
 };
 TYPED_TEST_SUITE(BatchInvariance, VectorCases, CaseName);
 
+/// Over the last axis in memory, or the one before.
+ek::LayerNormOptions layer_options(Index axis) {
+  ek::LayerNormOptions options;
+  options.axis = axis;
+  return options;
+}
+template <typename Values>
+ek::GroupNormOptions group_options(Index axis) {
+  ek::GroupNormOptions options;
+  options.axis = axis;
+  options.batch_axis = Values::sample_axis();
+  return options;
+}
+
 TYPED_TEST(BatchInvariance, OfLayerNormRows) {
   using Scalar = typename TypeParam::Scalar;
+  const auto options = layer_options(Batch<Scalar, TypeParam::kOrder, Samples::apart>::b_axis());
   for (const Index n : this->features())
     for (const Index rows : {2, 5, 37}) {
       if (n > 200 && rows > 5) continue;
-      this->expect_invariant(Eigen::DefaultDevice(), ek::LayerNorm<Scalar>(n), rows, 1, n);
+      this->expect_invariant(Eigen::DefaultDevice(), ek::LayerNorm<Scalar>(n, options), rows, 1, n);
       if (::testing::Test::HasFailure()) return;
     }
-  this->expect_invariant(Eigen::DefaultDevice(), ek::LayerNorm<Scalar>(4096), 5, 1, 4096);
+  this->expect_invariant(Eigen::DefaultDevice(), ek::LayerNorm<Scalar>(4096, options), 5, 1, 4096);
 }
 
 // Of a large batch the output is streamed past the caches, and threads share the work.
 TYPED_TEST(BatchInvariance, OfLayerNormRowsOnThreads) {
   using Scalar = typename TypeParam::Scalar;
+  const auto options = layer_options(Batch<Scalar, TypeParam::kOrder, Samples::apart>::b_axis());
   Eigen::ThreadPool pool(3);
   const Eigen::ThreadPoolDevice device(&pool, 3);
   for (const Index n : {64, 100, 768, 4096}) {
     const Index rows = 500000 / n;
-    this->expect_invariant(Eigen::DefaultDevice(), ek::LayerNorm<Scalar>(n), rows, 1, n);
-    this->expect_invariant(device, ek::LayerNorm<Scalar>(n), rows, 1, n);
+    this->expect_invariant(Eigen::DefaultDevice(), ek::LayerNorm<Scalar>(n, options), rows, 1, n);
+    this->expect_invariant(device, ek::LayerNorm<Scalar>(n, options), rows, 1, n);
     if (::testing::Test::HasFailure()) return;
   }
 }
 
-// On the first axis of two, as ConvNeXt has it: sets side by side, or one after the other.
+// Over the slower axis of a sample, as ConvNeXt has it.
 TYPED_TEST(BatchInvariance, OfLayerNormAlongAnotherAxis) {
   using Scalar = typename TypeParam::Scalar;
-  ek::LayerNormOptions options;
-  options.axis = 1;
+  const auto options = layer_options(1);
   Eigen::ThreadPool pool(3);
   const Eigen::ThreadPoolDevice device(&pool, 3);
   for (const Index n : this->features())
@@ -181,42 +207,43 @@ TYPED_TEST(BatchInvariance, OfLayerNormAlongAnotherAxis) {
 
 TYPED_TEST(BatchInvariance, OfGroupNormSamples) {
   using Scalar = typename TypeParam::Scalar;
+  using Values = Batch<Scalar, TypeParam::kOrder, Samples::apart>;
+  const ek::GroupNormOptions first = group_options<Values>(Values::a_axis()),
+                             last = group_options<Values>(Values::b_axis());
   Eigen::ThreadPool pool(3);
   const Eigen::ThreadPoolDevice device(&pool, 3);
   for (const Index channels : {2, 4, 6, 32})
     for (const Index n : this->features()) {
       if (n > 130 && channels > 4) continue;
       for (const Index samples : {2, 5, 19}) {
-        if (channels * n * samples > 20000 && samples > 5) continue;
-        for (const bool last : {false, true}) {
-          ek::GroupNormOptions options;
-          options.axis = last ? 2 : 1;
-          this->expect_invariant(Eigen::DefaultDevice(), ek::GroupNorm<Scalar>(2, channels, options), samples,
-                                 last ? n : channels, last ? channels : n);
+        if (samples > 5 && (channels > 2 || n > 70)) continue;
+        for (const bool is_last : {false, true}) {
+          this->expect_invariant(Eigen::DefaultDevice(),
+                                 ek::GroupNorm<Scalar>(2, channels, is_last ? last : first), samples,
+                                 is_last ? n : channels, is_last ? channels : n);
           if (::testing::Test::HasFailure()) return;
         }
       }
     }
-  this->expect_invariant(Eigen::DefaultDevice(), ek::GroupNorm<Scalar>(4, 16), 9, 16, 4096);
-  this->expect_invariant(device, ek::GroupNorm<Scalar>(4, 16), 9, 16, 4096);
-  ek::GroupNormOptions last;
-  last.axis = 2;
+  this->expect_invariant(Eigen::DefaultDevice(), ek::GroupNorm<Scalar>(4, 16, first), 9, 16, 4096);
+  this->expect_invariant(device, ek::GroupNorm<Scalar>(4, 16, first), 9, 16, 4096);
   this->expect_invariant(device, ek::GroupNorm<Scalar>(8, 64, last), 6, 3000, 64);
 }
 
 /// Samples of batch norm's inference, and its positions.
-TYPED_TEST(BatchInvariance, OfBatchNormInference) {
-  using Scalar = typename TypeParam::Scalar;
-  using Values = Batch<Scalar, TypeParam::kOrder>;
+template <typename Scalar, typename Values, typename ViewOf>
+void expect_inference_invariant(const ViewOf& view_of) {
   Eigen::ThreadPool pool(3);
   const Eigen::ThreadPoolDevice threads(&pool, 3);
   const auto infer = [&](const auto& device, const auto& layer, const Values& x) {
     Values y = x;
-    layer.infer(device, this->view_of(x), this->view_of(y));
+    layer.infer(device, view_of(x), view_of(y));
     return y;
   };
   const auto expect_invariant = [&](Index samples, Index channels, Index inner) {
-    ek::BatchNorm<Scalar> layer(channels);
+    ek::BatchNormOptions options;
+    options.axis = Values::a_axis();
+    ek::BatchNorm<Scalar> layer(channels, options);
     randomize_parameters(layer);
     const std::vector<Scalar> means = random_values<Scalar>(channels, 3, 0.1, 5);
     for (Index c = 0; c < channels; ++c) {
@@ -225,7 +252,7 @@ TYPED_TEST(BatchInvariance, OfBatchNormInference) {
     }
     layer.running_mean()[channels / 2] =
         static_cast<Scalar>(sizeof(Scalar) == 4 ? 2e30 : 1e305);  // x - mean may overflow
-    Values x = random_batch<Scalar, TypeParam::kOrder>(samples, channels, inner, 3, 1);
+    Values x = random_batch<Values>(samples, channels, inner, 3, 1);
     x.memory[at(x.place(samples / 2, channels * inner / 3))] = std::numeric_limits<Scalar>::quiet_NaN();
     const Values y = infer(Eigen::DefaultDevice(), layer, x), on_threads = infer(threads, layer, x);
     EXPECT_EQ(different(y, on_threads), 0) << to_string(x.shape());
@@ -236,17 +263,17 @@ TYPED_TEST(BatchInvariance, OfBatchNormInference) {
       for (Index i = 0; i < inner; ++i) {
         Values position(1, channels, 1), expected(1, channels, 1);
         for (Index c = 0; c < channels; ++c) {
-          const std::size_t from =
-              at(TypeParam::kOrder == Eigen::RowMajor ? c * inner + i : c + channels * i);
-          position.memory[at(c)] = one.memory[from];
-          expected.memory[at(c)] = alone.memory[from];
+          position.memory[at(c)] = one.memory[at(c * inner + i)];
+          expected.memory[at(c)] = alone.memory[at(c * inner + i)];
         }
         EXPECT_EQ(different(infer(Eigen::DefaultDevice(), layer, position), expected), 0)
             << "position " << i << " of sample " << s << " of " << to_string(x.shape());
       }
     }
   };
-  for (const Index n : this->features()) {
+  std::vector<Index> widths = {96, 100, 127, 129, 257, 768};
+  for (Index n = 1; n <= 70; ++n) widths.push_back(n);
+  for (const Index n : widths) {
     expect_invariant(5, n, 1);
     expect_invariant(3, 5, n);
     expect_invariant(2, 17, n);
@@ -254,6 +281,25 @@ TYPED_TEST(BatchInvariance, OfBatchNormInference) {
   }
   expect_invariant(9, 7, 9000);
   expect_invariant(600, 1000, 1);
+}
+
+TYPED_TEST(BatchInvariance, OfBatchNormInference) {
+  using Scalar = typename TypeParam::Scalar;
+  const auto view_of = [](auto& tensor) {
+    return view<TypeParam::kOrder>(tensor.memory.data(), tensor.shape());
+  };
+  expect_inference_invariant<Scalar, Batch<Scalar, TypeParam::kOrder, Samples::apart>>(view_of);
+  expect_inference_invariant<Scalar, Batch<Scalar, TypeParam::kOrder, Samples::side_by_side>>(view_of);
+}
+
+// Not so yet: a sample whose neighbours lie between its elements is summed in another order than alone.
+TYPED_TEST(BatchInvariance, DISABLED_OfSamplesSideBySide) {
+  using Scalar = typename TypeParam::Scalar;
+  using Values = Batch<Scalar, TypeParam::kOrder, Samples::side_by_side>;
+  const auto options = layer_options(Values::b_axis());
+  for (const Index n : this->features())
+    this->template expect_invariant<Samples::side_by_side>(Eigen::DefaultDevice(),
+                                                           ek::LayerNorm<Scalar>(n, options), 5, 1, n);
 }
 
 }  // namespace

@@ -77,6 +77,14 @@ std::vector<S> signs(Index count, unsigned seed) {
   return values;
 }
 
+/// What a mask leaves out may be anything.
+template <typename S>
+std::vector<S> masked(std::vector<S> values, const std::vector<S>& mask) {
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (!(mask[i] > S(0))) values[i] = static_cast<S>(std::numeric_limits<float>::quiet_NaN());
+  return values;
+}
+
 struct Sums {
   Real first = 0, second = 0, first_size = 0, second_size = 0;
 
@@ -121,7 +129,9 @@ void test_sum_lines() {
         for (const Part& part : parts_of(n))
           for (const bool has_dy : {false, true})
             for (const bool has_mask : {false, true}) {
-              const Index cells = n % 2 + 1, size = extent_of(part.lines), apart = size + 2;
+              const bool is_one = part.lines.outer == 1;  // as many cells as are summed together, and more
+              const Index cells = is_one && n <= 40 ? n * 7 % 19 + 1 : n % 2 + 1,
+                          size = extent_of(part.lines), apart = size + 2;
               const std::vector<Index> places = places_of(part.lines, part.begin, part.end);
               const std::vector<S> x = spread_out<S>(places, size, cells, apart, 3, 1),
                                    dy = spread_out<S>(places, size, cells, apart, 0.5, 2);
@@ -134,7 +144,8 @@ void test_sum_lines() {
               const std::vector<C> centers = numbers<C>(cells, 3, 0.1, 4);
               Call call(place, text + (has_dy ? ", dy" : "") + (has_mask ? ", mask" : ""));
               T *first = call.out<T>(cells), *second = call.out<T>(cells);
-              set.kernels.sum_lines({call.in(x), data_or_null(call, has_dy, dy),
+              set.kernels.sum_lines({call.in(has_mask ? masked(x, mask) : x),
+                                     data_or_null(call, has_dy, has_mask ? masked(dy, mask) : dy),
                                      data_or_null(call, has_mask, mask), call.in(offsets), cells, part.lines,
                                      part.begin, part.end, call.in(centers), first, second});
               for (Index k = 0; k < cells; ++k) {
@@ -171,7 +182,9 @@ void test_map_lines() {
               for (const detail::Activation<C>& activation : activations<C>()) {
                 const bool stream = turn % 2 == 0, in_place = turn % 3 == 0;
                 ++turn;
-                const Index cells = n % 2 + 1, size = extent_of(part.lines), apart = size + 2;
+                const bool is_one = part.lines.outer == 1;  // as many cells as are summed together, and more
+                const Index cells = is_one && n <= 40 ? n * 7 % 19 + 1 : n % 2 + 1,
+                            size = extent_of(part.lines), apart = size + 2;
                 const std::vector<Index> places = places_of(part.lines, part.begin, part.end);
                 const std::vector<S> x = spread_out<S>(places, size, cells, apart, 3, 1),
                                      dy = spread_out<S>(places, size, cells, apart, 0.5, 2),
@@ -299,7 +312,8 @@ void test_sum_columns() {
                 Call call(place, text + columns_text(columns) + (has_dy ? ", dy" : "") +
                                      (has_mask ? ", mask" : "") + (has_weights ? ", weights" : ""));
                 T *first = call.out_with_room(before), *second = call.out_with_room(before);
-                set.kernels.sum_columns({call.in(x), data_or_null(call, has_dy, dy),
+                set.kernels.sum_columns({call.in(has_mask ? masked(x, mask) : x),
+                                         data_or_null(call, has_dy, has_mask ? masked(dy, mask) : dy),
                                          data_or_null(call, has_mask, mask),
                                          data_or_null(call, has_weights, weights), columns.rows,
                                          columns.stride, lanes, call.in(centers), first, second});
@@ -904,7 +918,7 @@ std::vector<T> powers_of_two(Index count) {
 }
 
 template <typename S>
-void test_sum_wide() {
+void test_sum_wide(bool hides_nan) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
   for_each_call<S>(
@@ -923,9 +937,10 @@ void test_sum_wide() {
           Call call(place, text + wide_text(c));
           T *first = call.out_with_room<T>(some), *second = call.out_with_room<T>(some);
           set.kernels.sum_wide(
-              {call.in(x), data_or_null(call, c.has_dy, dy), data_or_null(call, c.has_mask, mask),
-               data_or_null(call, c.line_params, of_lines), data_or_null(call, c.lane_params, of_lanes),
-               lines, c.step, call.in(center), call.in(x_scale),
+              {call.in(c.has_mask && hides_nan ? masked(x, mask) : x),
+               data_or_null(call, c.has_dy, c.has_mask && hides_nan ? masked(dy, mask) : dy),
+               data_or_null(call, c.has_mask, mask), data_or_null(call, c.line_params, of_lines),
+               data_or_null(call, c.lane_params, of_lanes), lines, c.step, call.in(center), call.in(x_scale),
                c.has_dy ? call.in(std::vector<T>(dy_scale.begin() + 1, dy_scale.end())) : nullptr, first,
                second});
           std::vector<Sums> sums(at(some));
@@ -1297,7 +1312,7 @@ TYPED_TEST(Kernels, NormalizeRows) { test_normalize_rows<TypeParam>(); }
 TYPED_TEST(Kernels, NormalizeRowsOutside) { test_rows_outside<TypeParam>(); }
 TYPED_TEST(Kernels, RowGradients) { test_row_gradients<TypeParam>(gradient_cases, 2100); }
 TYPED_TEST(Kernels, RowGradientsOutside) { test_gradients_outside<TypeParam>(); }
-TYPED_TEST(Kernels, SumWide) { test_sum_wide<TypeParam>(); }
+TYPED_TEST(Kernels, SumWide) { test_sum_wide<TypeParam>(false); }
 TYPED_TEST(Kernels, MapWide) { test_map_wide<TypeParam>(); }
 TYPED_TEST(Kernels, FinishSums) { test_finish_sums<TypeParam>(); }
 TYPED_TEST(Kernels, FinishGradients) { test_finish_gradients<TypeParam>(); }
@@ -1311,7 +1326,8 @@ TEST(KernelsOfHalf, NormalizeRows) { test_normalize_rows<Eigen::half>(); }
 TEST(KernelsOfBfloat16, MapLines) { test_map_lines<Eigen::bfloat16>(); }
 TEST(KernelsOfBfloat16, RowGradients) { test_row_gradients<Eigen::bfloat16>(gradient_cases, 130); }
 
-// Fields that are not there yet.
+// Fields that are not there yet, and what a mask leaves out of a wide sum.
+TYPED_TEST(Kernels, DISABLED_SumWideOfMaskedNan) { test_sum_wide<TypeParam>(true); }
 std::vector<GradientCase> cases_of_plus(Index n) {
   return {{3, n, false, true, true, true, false, false, 0, true},
           {2, n + 3, true, true, false, true, true, false, 0, true}};
