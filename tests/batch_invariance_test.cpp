@@ -292,15 +292,5 @@ TYPED_TEST(BatchInvariance, OfBatchNormInference) {
   expect_inference_invariant<Scalar, Batch<Scalar, TypeParam::kOrder, Samples::side_by_side>>(view_of);
 }
 
-// Not so yet: a sample whose neighbours lie between its elements is summed in another order than alone.
-TYPED_TEST(BatchInvariance, DISABLED_OfSamplesSideBySide) {
-  using Scalar = typename TypeParam::Scalar;
-  using Values = Batch<Scalar, TypeParam::kOrder, Samples::side_by_side>;
-  const auto options = layer_options(Values::b_axis());
-  for (const Index n : this->features())
-    this->template expect_invariant<Samples::side_by_side>(Eigen::DefaultDevice(),
-                                                           ek::LayerNorm<Scalar>(n, options), 5, 1, n);
-}
-
 }  // namespace
 }  // namespace ek_test

@@ -59,8 +59,9 @@
 
 // A caller's -ffast-math, and a compiler that fuses products and sums as it likes, are switched off inside of the library:
 // it gives the same bits for all of a caller's options.
-#if defined(__clang__) && defined(__FAST_MATH__)
-#define EVENKEEL_BEGIN_PRECISE _Pragma("float_control(precise, on, push)")
+#if defined(__clang__) && (defined(__FAST_MATH__) || defined(__FMA__) || defined(__aarch64__))
+#define EVENKEEL_BEGIN_PRECISE \
+  _Pragma("float_control(push)") _Pragma("float_control(precise, on)") _Pragma("clang fp contract(off)")
 #define EVENKEEL_END_PRECISE _Pragma("float_control(pop)")
 #elif defined(__GNUC__) && !defined(__clang__) && \
     (defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__FMA__) || defined(__aarch64__))

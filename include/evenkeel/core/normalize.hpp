@@ -68,8 +68,9 @@ struct Workspace {
   Index size() const { return cells + blocks * (2 * params + row); }
   T* gamma(T* all, Index block) const { return all + 2 * block * params; }
   T* beta(T* all, Index block) const { return gamma(all, block) + params; }
-  /// A T has room for a value of the compute type.
   ComputeOf<S>* short_sums(T* all, Index block) const {
+    static_assert(sizeof(ComputeOf<S>) <= sizeof(T) && alignof(ComputeOf<S>) <= alignof(T),
+                  "a statistic has room for a value of the compute type");
     return reinterpret_cast<ComputeOf<S>*>(all + 2 * blocks * params + block * row);
   }
 };

@@ -6,6 +6,7 @@
 
 #if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
 #include <cpuid.h>
+#include <cstdint>
 #endif
 
 namespace evenkeel::detail {
@@ -75,8 +76,8 @@ inline const Caches& caches() {
 /// whose lines are there already.
 template <typename S>
 bool goes_past_caches(const Partition& p, const Pass<S>& pass, int threads) {
-  const Index bytes = p.size() * (pass.dy == nullptr ? 2 : 3) * static_cast<Index>(sizeof(S));
-  if (bytes < (Index(1) << 20) || pass.out == pass.x || pass.out == pass.dy) return false;
+  const std::int64_t bytes = static_cast<std::int64_t>(sizeof(S)) * p.size() * (pass.dy == nullptr ? 2 : 3);
+  if (bytes < (1 << 20) || pass.out == pass.x || pass.out == pass.dy) return false;
   return bytes >= (threads > 1 ? caches().threads_streaming : caches().streaming);
 }
 

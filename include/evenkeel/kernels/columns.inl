@@ -116,8 +116,9 @@ EVENKEEL_WORD void sum_columns_plainly(const SumColumns<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
   const Index whole = a.lanes / L * L;
-  const bool is_wide = a.stride >= kWideRow && a.lanes <= kMostShortSums;
-  alignas(64) C short_sums[2 * kMostShortSums];
+  constexpr bool kMayBeWide = std::is_arithmetic_v<C>;
+  const bool is_wide = kMayBeWide && a.stride >= kWideRow && a.lanes <= kMostShortSums;
+  alignas(64) C short_sums[kMayBeWide ? 2 * kMostShortSums : 1];
   for (Index row = 0; row < a.rows; row += kShortRows<C>) {
     const Index rows = a.rows - row < kShortRows<C> ? a.rows - row : kShortRows<C>;
     const S *x = a.x + row * a.stride, *dy = kGradients ? a.dy + row * a.stride : x;
@@ -253,7 +254,7 @@ EVENKEEL_CALL void map_four_rows(const MapColumns<S>& a, Index row) {
 template <bool kGradients, typename S>
 EVENKEEL_WORD void map_columns_plainly(const MapColumns<S>& a) {
   // Rows that are about a page apart would wait for each other's stores.
-  constexpr Index kPage = 4096 / static_cast<Index>(sizeof(S)), kApart = kPage / 8;
+  constexpr Index kPage = sizeof(S) < 512 ? 4096 / static_cast<Index>(sizeof(S)) : 8, kApart = kPage / 8;
   const bool by_four = !a.stream && a.stride % kPage >= kApart && a.stride % kPage <= kPage - kApart;
   Index row = 0;
   for (; by_four && row + 4 <= a.rows; row += 4) map_four_rows<kGradients>(a, row);

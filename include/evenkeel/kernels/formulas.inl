@@ -39,7 +39,7 @@ EVENKEEL_WORD Finished<C> finish_sums(const Wide<C>& pivot, const Wide<C>& first
     f.mean = pivot + shift;
     f.mean_low = wide_all<C>(0);
   }
-  f.variance = not_negative(Wide<C>(fma(Wide<C>(Wide<C>() - first), shift, second))) * share;
+  f.variance = not_negative(Wide<C>(fma(Wide<C>(wide_all<C>(0) - first), shift, second))) * share;
   return f;
 }
 

@@ -431,6 +431,13 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   const S *x = a.x + row * stride, *dy = a.dy + row * stride;
   const C* gamma = a.gamma;
   const V zero = all(C(0)), one = all(C(1));
+  const S* plus = a.plus;
+  const bool has_offset = !(a.gamma_offset == C(0)), is_plain = gamma == nullptr && !has_offset;
+  const auto weight = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+    V w = gamma == nullptr ? one : load(gamma + i, lanes...);
+    if (has_offset) w = V(w + all(C(a.gamma_offset)));
+    return w;
+  };
 
   RowGradientTerms<C> terms;
   const W mean = load_wide<C>(a.mean + row, m), inv_std = load_wide<C>(a.inv_std + row, m);
@@ -451,7 +458,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
     V w[kVectors], g[kVectors], b[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
-      w[j] = gamma == nullptr ? one : load(gamma + j * L);
+      w[j] = weight(j * L);
       g[j] = sums_before == nullptr ? zero : load(sums_before + j * L);
       b[j] = sums_before == nullptr ? zero : load(sums_before + n + j * L);
     }
@@ -492,7 +499,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
           g = load(before + i, lanes...);
           b = load(before + n + i, lanes...);
         }
-        const V w = gamma == nullptr ? one : load(gamma + i, lanes...);
+        const V w = weight(i, lanes...);
         add_gradients(load(x0 + i, lanes...), load(dy0 + i, lanes...), w, row0, s0, t0, g, b);
         if (kRows > 1) add_gradients(load(x1 + i, lanes...), load(dy1 + i, lanes...), w, row1, s1, t1, g, b);
         if (kRows > 2) {
@@ -575,9 +582,10 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
     const S *p = x + r * stride, *d = dy + r * stride;
     S* q = a.dx + (row + r) * stride;
     const auto value = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-      const V weighted =
-          gamma == nullptr ? load(d + i, lanes...) : V(load(d + i, lanes...) * load(gamma + i, lanes...));
-      return fma(weighted, c3, fma(as_computed(V(load(p + i, lanes...) - c0)), c1, c2));
+      const V weighted = is_plain ? load(d + i, lanes...) : V(load(d + i, lanes...) * weight(i, lanes...));
+      V v = fma(weighted, c3, fma(as_computed(V(load(p + i, lanes...) - c0)), c1, c2));
+      if (plus != nullptr) v = V(v + load(plus + (q - a.dx) + i, lanes...));
+      return v;
     };
     write_line(q, n, streams, value, [&](Index i) EVENKEEL_WORD_LAMBDA {
       prefetch(p + i, ahead);

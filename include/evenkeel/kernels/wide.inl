@@ -60,7 +60,9 @@ void sum_wide(const SumWide<S>& a) {
           second.add(W(d * d));
           continue;
         }
-        W dy = W(scaled<C>(load(a.dy + at, lanes), dy_scale) * widen(counts));
+        V upstream = load(a.dy + at, lanes);
+        if (a.mask != nullptr) upstream = where_positive(counts, upstream, all(C(0)));
+        W dy = scaled<C>(upstream, dy_scale);
         if (a.line_weights != nullptr) dy = W(dy * widen(all(C(a.line_weights[line]))));
         if (a.lane_weights != nullptr) dy = W(dy * widen(load(a.lane_weights + l, lanes)));
         first.add(dy);

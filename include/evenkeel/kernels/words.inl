@@ -58,12 +58,6 @@ EVENKEEL_WORD C keep(const C& v, Mask<C> m) {
 }
 template <typename C>
 EVENKEEL_WORD C fma(const C& a, const C& b, const C& c) {
-#ifdef __FP_FAST_FMA
-  if constexpr (std::is_same_v<C, double>) return __builtin_fma(a, b, c);
-#endif
-#ifdef __FP_FAST_FMAF
-  if constexpr (std::is_same_v<C, float>) return __builtin_fmaf(a, b, c);
-#endif
   return C(as_computed(C(a * b)) + c);
 }
 template <typename C>
