@@ -1,12 +1,13 @@
 #pragma once
 
+#include <cstdint>
+
 #include "evenkeel/core/moments.hpp"
 #include "evenkeel/core/parallel.hpp"
 #include "evenkeel/core/partition.hpp"
 
 #if EVENKEEL_HAS_VECTORS && defined(__x86_64__)
 #include <cpuid.h>
-#include <cstdint>
 #endif
 
 namespace evenkeel::detail {
