@@ -43,6 +43,10 @@ class ParallelFor {
   ParallelFor(const Eigen::DefaultDevice&, Index) {}
   /// Of a device with threads: see thread_pool.hpp.
   ParallelFor(const Eigen::ThreadPoolDevice& device, Index elements);
+  template <typename Device>
+  ParallelFor(const Device&, Index) {
+    static_assert(sizeof(Device) == 0, "evenkeel runs on Eigen::DefaultDevice and Eigen::ThreadPoolDevice");
+  }
   ParallelFor(const ParallelFor&) = delete;
   ParallelFor& operator=(const ParallelFor&) = delete;
   ~ParallelFor() {

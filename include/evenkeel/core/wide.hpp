@@ -75,8 +75,8 @@ class WideSet {
     } else {
       keep_cells(s, scale);
     }
-    const auto t = one_by_one::gradient_terms<T>(s.inv_std, T(g.dy / n_), T(g.dy_xhat / n_), T(0));
-    const T level = T(t.level - t.slope * s.mean_low), dy_scale = power_of_two(dy_exponent);
+    const T slope = T(-s.inv_std * T(s.inv_std * (g.dy_xhat / n_)));  // inv_std^2 may overflow
+    const T level = T(-s.inv_std * (g.dy / n_) - slope * s.mean_low), dy_scale = power_of_two(dy_exponent);
     const T result = power_of_two((x_exponent - dy_exponent) / 2);
     for (Index k = 0; k < parts(); ++k) {
       const WidePart<S> part = this->part(k);
@@ -90,7 +90,7 @@ class WideSet {
                           nullptr,
                           part.lines,
                           0,
-                          {&s.mean, &t.slope, &level, &of_dy},
+                          {&s.mean, &slope, &level, &of_dy},
                           &scale,
                           &dy_scale,
                           &result,
@@ -121,13 +121,14 @@ class WideSet {
   }
   static int exponent_of_x(const SetStatistics<T>& s) {
     if (!is_outside(s.inv_std) || !is_finite(s.inv_std) || is_zero(s.inv_std)) return 0;
-    const int room = is_zero(s.mean) ? 1000 : 200 - std::ilogb(s.mean);
+    const int room = is_zero(s.mean) ? 1000 : 1020 - std::ilogb(s.mean);
     return std::clamp(std::min(std::ilogb(s.inv_std), room), -1000, 1000) / 2 * 2;
   }
   T size_of(const Gradients& g) const { return T((std::fabs(g.dy) + std::fabs(g.dy_xhat)) / n_); }
   int next_dy_exponent(const T& inv_std, const Gradients& g) const {
     if (one_by_one::gradients_outside<T>(inv_std, T(g.dy / n_), T(g.dy_xhat / n_)) == 0) return 0;
-    return size_of(g) < 1 ? kFar : -kFar;
+    const bool is_steep = !(T(inv_std * T(inv_std * size_of(g))) < Range<T>::kHighSum);
+    return size_of(g) < 1 && !is_steep ? kFar : -kFar;
   }
 
   /// A set in parts that have one gamma, or one an element.

@@ -5,6 +5,9 @@
 template <typename C>
 inline constexpr Index kShortRows = std::is_same_v<C, StatisticOf<C>> ? 128 : 16;
 
+/// Rows of a sum within a short sum, so that equal values do not all round one way.
+inline constexpr Index kFewRows = 16;
+
 template <typename C>
 EVENKEEL_WORD void add_wide(StatisticOf<C>* to, const Vec<C>& short_sum) {
   store_wide<C>(to, Wide<C>(load_wide<C>(to) + widen(short_sum)));
@@ -21,15 +24,21 @@ EVENKEEL_WORD void sum_tile(const S* x, const S* dy, Index stride, Index rows, c
   const V zero = all(C(0));
   const V c0 = load(center), c1 = load(center + k1 * L), c2 = load(center + k2 * L),
           c3 = load(center + k3 * L);
-  V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
   const auto add = [&](Index i, const V& c, V& f, V& s) EVENKEEL_WORD_LAMBDA {
     add_terms<kGradients>(V(load(x + i) - c), kGradients ? load(dy + i) : zero, f, s);
   };
-  for (Index r = 0; r < rows; ++r, x += stride, dy += stride) {
-    add(0, c0, f0, s0);
-    if (kVectors > 1) add(L, c1, f1, s1);
-    if (kVectors > 2) add(2 * L, c2, f2, s2);
-    if (kVectors > 3) add(3 * L, c3, f3, s3);
+  V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
+  for (Index row = 0; row < rows; row += kFewRows) {
+    V g0 = zero, g1 = zero, g2 = zero, g3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero;
+    const Index end = rows - row < kFewRows ? rows : row + kFewRows;
+    for (Index r = row; r < end; ++r, x += stride, dy += stride) {
+      add(0, c0, g0, t0);
+      if (kVectors > 1) add(L, c1, g1, t1);
+      if (kVectors > 2) add(2 * L, c2, g2, t2);
+      if (kVectors > 3) add(3 * L, c3, g3, t3);
+    }
+    f0 = V(f0 + g0), f1 = V(f1 + g1), f2 = V(f2 + g2), f3 = V(f3 + g3);
+    s0 = V(s0 + t0), s1 = V(s1 + t1), s2 = V(s2 + t2), s3 = V(s3 + t3);
   }
   add_wide<C>(first, f0);
   add_wide<C>(second, s0);
@@ -52,7 +61,7 @@ EVENKEEL_CALL void sum_tile_with_options(const SumColumns<S>& a, Index row, Inde
   using V = Vec<C>;
   const auto lanes = first_lanes<C>(n);
   const V zero = all(C(0)), center = load(a.center + l, lanes);
-  V f = zero, s = zero;
+  V f_sum = zero, s_sum = zero, f = zero, s = zero;
   for (Index r = row; r < row + rows; ++r) {
     const Index at = r * a.stride + l;
     V d = V(load(a.x + at, lanes) - center), dy = zero;
@@ -68,9 +77,13 @@ EVENKEEL_CALL void sum_tile_with_options(const SumColumns<S>& a, Index row, Inde
     } else {
       add_terms<false>(d, dy, f, s);
     }
+    if ((r + 1 - row) % kFewRows == 0 || r + 1 == row + rows) {
+      f_sum = V(f_sum + f), s_sum = V(s_sum + s);
+      f = s = zero;
+    }
   }
-  add_wide<C>(a.first + l, f);
-  add_wide<C>(a.second + l, s);
+  add_wide<C>(a.first + l, f_sum);
+  add_wide<C>(a.second + l, s_sum);
 }
 
 /// Rows so wide that a few of them are read side by side, not sixteen.
