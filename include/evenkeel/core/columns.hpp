@@ -332,23 +332,38 @@ class ColumnPasses {
     const Index lanes = rows.lanes, width = rows.width();
     const Index room =
         (width + kPadding - 1) / kPadding * kPadding;  // of a piece: kernels write whole vectors
-    const Pieces pieces(rows.lines(), width * outer.extent, std::min(Pieces::kMax, LaneSums::kMost / room));
-    std::fill_n(sums.first.data(), pieces.count * room, T(0));
-    std::fill_n(sums.second.data(), pieces.count * room, T(0));
+    // Where T is no wider than C, a few spans are summed on their own, so that no sum has many terms.
+    constexpr Index kFewSpans = 16;
+    const bool in_parts = std::is_same_v<C, T> && 2 * room <= LaneSums::kMost;
+    const Index apart = in_parts ? 2 * room : room, part = in_parts ? room : 0;
+    const Pieces pieces(rows.lines(), width * outer.extent, std::min(Pieces::kMax, LaneSums::kMost / apart));
+    std::fill_n(sums.first.data(), pieces.count * apart, T(0));
+    std::fill_n(sums.second.data(), pieces.count * apart, T(0));
     loops.for_each(pieces.count, pieces.length * width * outer.extent, [&](Index i) {
+      T *first = &sums.first[i * apart], *second = &sums.second[i * apart];
+      const auto join_part = [&] {
+        for (Index l = 0; l < part; ++l) {
+          first[l] += first[part + l];
+          second[l] += second[part + l];
+          first[part + l] = second[part + l] = T(0);
+        }
+      };
+      Index spans = 0;
       for (Index o = 0; o < outer.extent; ++o) {
         rows.for_each_span(pieces.begin(i), pieces.end(i), [&](Index offset, Index lines, Index of_line) {
           const Index at = o * outer.stride + offset;
           const C* its_weights =
               weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
           sum_columns(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
-                                    rows.copies * rows.stride, of_line, centers, &sums.first[i * room],
-                                    &sums.second[i * room]});
+                                    rows.copies * rows.stride, of_line, centers, first + part,
+                                    second + part});
+          if (++spans % kFewSpans == 0) join_part();
         });
       }
+      join_part();
     });
     for (Index k = 1; k < pieces.count * rows.copies; ++k) {
-      const Index from = k / rows.copies * room + k % rows.copies * lanes;
+      const Index from = k / rows.copies * apart + k % rows.copies * lanes;
       for (Index l = 0; l < lanes; ++l) {
         sums.first[l] += sums.first[from + l];
         sums.second[l] += sums.second[from + l];
