@@ -81,8 +81,8 @@ struct SumColumns {
   const ComputeOf<S>* weights;  // may be null; [rows], factors of dy
   Index rows, stride, lanes;
   const ComputeOf<S>* center;  // [lanes]
-  StatisticOf<S>* first;       // [lanes]
-  StatisticOf<S>* second;      // [lanes]
+  StatisticOf<S>* first;       // [lanes], with room for whole vectors
+  StatisticOf<S>* second;      // [lanes], so has this
 };
 
 /// out = (x - c0) c1 + c2, with dy: (x - c0) c1 + c2 + dy c3, with coefficients of each lane. Where there are gammas,

@@ -202,7 +202,7 @@ struct StreamedPart {
 };
 template <typename S>
 EVENKEEL_WORD StreamedPart streamed_part(const S* out, Index n) {
-  if constexpr (kLanes < ComputeOf < S >>> 1 && std::is_same_v<S, ComputeOf<S>>) {
+  if constexpr ((kLanes<ComputeOf<S>> > 1) && std::is_same_v<S, ComputeOf<S>>) {
     const auto address = reinterpret_cast<std::uintptr_t>(out);
     const Index head = static_cast<Index>((64 - address % 64) % 64 / sizeof(S));
     if (address % sizeof(S) == 0 && head + kCacheLine<S> <= n) {
