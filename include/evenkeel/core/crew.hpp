@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "evenkeel/base/scalar.hpp"
+#include "evenkeel/base/store_fence.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN

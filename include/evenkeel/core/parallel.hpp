@@ -5,16 +5,10 @@
 #include <unsupported/Eigen/CXX11/Tensor>
 
 #include "evenkeel/base/scalar.hpp"
+#include "evenkeel/base/store_fence.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
-
-/// Makes streamed stores visible before later stores.
-EVENKEEL_INLINE void store_fence() {
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-  __builtin_ia32_sfence();
-#endif
-}
 
 template <typename T>
 struct IsDevice : std::false_type {};
@@ -146,6 +140,4 @@ struct Blocks {
 EVENKEEL_END
 }  // namespace evenkeel::detail
 
-#ifdef EIGEN_USE_THREADS
 #include "evenkeel/core/thread_pool.hpp"
-#endif

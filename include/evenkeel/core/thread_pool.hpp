@@ -1,5 +1,8 @@
 #pragma once
 
+// Eigen has thread pools for callers that define EIGEN_USE_THREADS.
+#ifdef EIGEN_USE_THREADS
+
 #include "evenkeel/core/crew.hpp"
 #include "evenkeel/core/parallel.hpp"
 
@@ -57,3 +60,5 @@ inline ParallelFor::ParallelFor(const Eigen::ThreadPoolDevice& device, Index ele
 
 EVENKEEL_END
 }  // namespace evenkeel::detail
+
+#endif
