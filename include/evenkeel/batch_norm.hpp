@@ -32,9 +32,9 @@ EVENKEEL_OUTLINE Partition batch_norm_partition(const Caller& caller, const Argu
                                                 const BatchNormOptions& options, bool takes_statistics) {
   check_epsilon(caller, options.epsilon);
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
-  check_channels(caller, x.shape, axis, expected);
+  if (expected >= 0) check_extent(caller, x.shape, axis, "channel", expected);
   if (takes_statistics && x.shape[axis] > 0 && x.size == x.shape[axis]) {
-    fail(caller, {"x has 1 value per channel in ", x.shape.text(), ", its own statistics need at least 2"});
+    fail(caller, {"x has 1 value per channel in ", shown(x.shape), ", its own statistics need at least 2"});
   }
   const MemoryShape shape(x.shape, x.layout);
   return partition_channels(shape, shape.axis(axis));
@@ -49,7 +49,7 @@ void batch_norm_forward(const Caller& caller, const ParallelFor& loops, const Fo
 
 template <typename S>
 void batch_norm_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                      const Argument& mean, const Argument& variance, Index expected,
+                      const Memory& mean, const Memory& variance, Index expected,
                       const BatchNormOptions& options) {
   const Partition p = batch_norm_partition(caller, a.x, expected, options, false);
   const Index channels = p.params();
@@ -228,6 +228,18 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
     detail::batch_norm_infer<Scalar>(
         caller, loops, a, detail::param_argument<Param>(caller, "running_mean", running_.mean),
         detail::param_argument<Param>(caller, "running_var", running_.variance), channels_, options_);
+  }
+
+  template <typename X, typename Y>
+  bool infer_few(const X& x, Y& y) const {
+    const detail::FewRows<Scalar> rows = detail::few_rows<Scalar>(x, y, options_.axis, channels_);
+    if (!rows.fit(running_.mean) || !rows.fit(running_.variance) || !rows.fit_or_none(this->gamma_) ||
+        !rows.fit_or_none(this->beta_)) {
+      return false;
+    }
+    detail::infer_few_rows(rows, options_.epsilon, running_.mean.data(), running_.variance.data(),
+                           detail::data_of(this->gamma_), detail::data_of(this->beta_));
+    return true;
   }
 
   Index channels_;

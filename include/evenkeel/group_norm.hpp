@@ -39,9 +39,9 @@ EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argu
   const int batch_axis = resolve_axis(caller, "batch_axis", options.batch_axis, x.shape);
   if (axis == batch_axis) {
     fail(caller, {"axis ", options.axis, " and batch_axis ", options.batch_axis, " are the same axis of x ",
-                  x.shape.text()});
+                  shown(x.shape)});
   }
-  check_channels(caller, x.shape, axis, expected);
+  if (expected >= 0) check_extent(caller, x.shape, axis, "channel", expected);
   check_groups(caller, groups, x.shape[axis]);
   const MemoryShape shape(x.shape, x.layout);
   return partition_groups(shape, shape.axis(batch_axis), shape.axis(axis), groups);

@@ -34,18 +34,16 @@ EVENKEEL_OUTLINE Partition layer_norm_partition(const Caller& caller, const Argu
   const int axes = normalized_shape.rank();
   if (axes == 0) fail(caller, {"normalized_shape has rank 0, must have 1 to 8"});
   if (!options.axis && axes > x.shape.rank()) {
-    fail(caller, {"normalized_shape has ", axes, " axes, x ", x.shape.text(), " has ", x.shape.rank()});
+    fail(caller, {"normalized_shape has ", axes, " axes, x ", shown(x.shape), " has ", x.shape.rank()});
   }
   const int first = resolve_axis(caller, "axis", options.axis.value_or(-axes), x.shape);
   for (int i = 0; i < axes; ++i) {
     const int axis = first + i;
     if (axis >= x.shape.rank()) {
-      fail(caller, {"normalized_shape has rank ", axes, " from axis ", first, " on, x ", x.shape.text(),
+      fail(caller, {"normalized_shape has rank ", axes, " from axis ", first, " on, x ", shown(x.shape),
                     " has ", x.shape.rank() - first, " axes there"});
     }
-    if (x.shape[axis] != normalized_shape[i]) {
-      fail(caller, {"x has ", on_axis(x.shape, axis, "feature"), ", expected ", normalized_shape[i]});
-    }
+    check_extent(caller, x.shape, axis, "feature", normalized_shape[i]);
   }
   const MemoryShape shape(x.shape, x.layout);
   const int a = shape.axis(first), b = shape.axis(first + axes - 1);
@@ -234,6 +232,28 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
   void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                   const detail::ForwardArguments& a) const {
     detail::layer_norm_forward<Scalar>(caller, loops, a, normalized_shape_, options_, nullptr);
+  }
+
+  template <typename X, typename Y>
+  bool forward_few(const X& x, Y& y) {
+    return normalize_few(x, y, &this->moments_);
+  }
+  template <typename X, typename Y>
+  bool infer_few(const X& x, Y& y) const {
+    return normalize_few(x, y, nullptr);
+  }
+  template <typename X, typename Y>
+  bool normalize_few(const X& x, Y& y, Moments<typename Base::Statistic>* moments) const {
+    if (normalized_shape_.size() != 1) return false;
+    const detail::FewRows<Scalar> rows =
+        detail::few_rows<Scalar>(x, y, options_.axis.value_or(-1), normalized_shape_[0]);
+    if (rows.rows == 0 || !rows.fit_or_none(this->gamma_) || !rows.fit_or_none(this->beta_) ||
+        (moments != nullptr && !moments->fits(rows.rows))) {
+      return false;
+    }
+    detail::normalize_few_rows(rows, options_.epsilon, detail::data_of(this->gamma_), detail::data_of(this->beta_),
+                               moments);
+    return true;
   }
 
   std::vector<Index> normalized_shape_;

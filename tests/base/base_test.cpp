@@ -21,10 +21,15 @@ TEST(Fail, ThrowsTheCallerAndTheRule) {
   EXPECT_EQ(refusal([] { ek::detail::fail({"", "view"}, {"no"}); }), "evenkeel::view: no");
 }
 
-TEST(Counted, KnowsThePlural) {
-  EXPECT_EQ(ek::detail::counted(1, "channel"), "1 channel");
-  EXPECT_EQ(ek::detail::counted(0, "channel"), "0 channels");
-  EXPECT_EQ(ek::detail::counted(64, "channel"), "64 channels");
+TEST(Fail, KnowsPluralsNumbersAndLists) {
+  namespace detail = ek::detail;
+  const Eigen::Index extents[] = {2, 30, 4};
+  EXPECT_EQ(refusal([&] {
+              detail::fail({"", "f"}, {detail::counted(0, "row"), ", ", detail::counted(1, "row"), ", ",
+                                       detail::counted(64, "row"), ", ", detail::shown(1e-5), ", ", -3, ", ",
+                                       detail::Piece(detail::Piece::Kind::list, extents, 3)});
+            }),
+            "evenkeel::f: 0 rows, 1 row, 64 rows, 1e-05, -3, [2, 30, 4]");
 }
 
 template <typename T>

@@ -42,7 +42,7 @@ struct Words {
     for (Index i = 0; i < kCount; ++i) rows[i] = load(in + i * kCount);
     store(out, Vec<C>(transposed_totals(rows)));
   }
-  static void inverse_roots(const T* in, T* out) { store_wide<C>(out, Wide<C>(inverse_root(load_wide<C>(in)))); }
+  static void inverse_roots(const T* in, T* out) { store_wide<C>(out, Wide<C>(over_root(wide_all<C>(1), load_wide<C>(in)))); }
   static void magnitudes(const T* in, T* out) { store_wide<C>(out, Wide<C>(magnitude(load_wide<C>(in)))); }
   static void not_negatives(const T* in, T* out) { store_wide<C>(out, Wide<C>(not_negative(load_wide<C>(in)))); }
   static void unless_zeros(const T* other, const T* in, T* out) {

@@ -5,7 +5,6 @@
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <type_traits>
 
 #include "evenkeel/base/config.hpp"
@@ -24,48 +23,79 @@ EVENKEEL_BEGIN
 /// The function that reports: "evenkeel::" + scope + function, as in "evenkeel::BatchNorm::forward". The text is built
 /// only for an error.
 struct Caller {
-  std::string_view scope;  // "BatchNorm::", or empty for a free function
-  std::string_view function;
+  const char* scope;  // "BatchNorm::", or empty for a free function
+  const char* function;
 };
 
-/// A word or a number of a message. Holds no text of its own.
+EVENKEEL_COLD inline void append_number(std::string& text, long long number) {
+  char digits[24];
+  std::snprintf(digits, sizeof digits, "%lld", number);
+  text += digits;
+}
+
+/// Appends "[32, 64, 56, 56]".
+EVENKEEL_COLD inline void append_list(std::string& text, const Eigen::Index* values, int count) {
+  text += '[';
+  for (int i = 0; i < count; ++i) {
+    if (i > 0) text += ", ";
+    append_number(text, values[i]);
+  }
+  text += ']';
+}
+
+/// A part of a message: words, a number, or a list. It holds no text of its own, so that callers stay small.
 struct Piece {
-  std::string_view text;
-  long long number = 0;
-  bool is_number = false;
+  enum class Kind { words, number, count, real, list };
 
-  Piece(const char* words) : text(words) {}
-  Piece(const std::string& words) : text(words) {}
+  Kind kind;
+  const void* data = nullptr;  // words, the noun of a count, or a list
+  union {
+    long long number;
+    double real;
+  };
+
+  Piece(const char* words) : Piece(Kind::words, words, 0) {}
   template <typename T, std::enable_if_t<std::is_integral_v<T>, int> = 0>
-  Piece(T value) : number(static_cast<long long>(value)), is_number(true) {}
+  Piece(T value) : Piece(Kind::number, nullptr, static_cast<long long>(value)) {}
+  Piece(Kind kind_, const void* data_, long long number_) : kind(kind_), data(data_), number(number_) {}
+  explicit Piece(double value) : kind(Kind::real), real(value) {}
+
+  EVENKEEL_COLD void append_to(std::string& text) const {
+    const auto* words = static_cast<const char*>(data);
+    char digits[24];
+    switch (kind) {
+      case Kind::words:
+        text += words;
+        return;
+      case Kind::number:
+        return append_number(text, number);
+      case Kind::count:
+        append_number(text, number);
+        text.append(" ").append(words).append(number == 1 ? "" : "s");
+        return;
+      case Kind::real:
+        std::snprintf(digits, sizeof digits, "%g", real);
+        text += digits;
+        return;
+      case Kind::list:
+        return append_list(text, static_cast<const Eigen::Index*>(data), static_cast<int>(number));
+    }
+  }
 };
 
-/// Reports bad input: throws std::invalid_argument, or calls EVENKEEL_FAIL. It joins the pieces of the message, so that
-/// callers stay small.
+/// "1 channel", "2 channels".
+inline Piece counted(long long n, const char* noun) { return {Piece::Kind::count, noun, n}; }
+
+/// The shortest usual spelling of a number: 1e-05, 2, nan.
+inline Piece shown(double value) { return Piece(value); }
+
+/// Reports bad input: throws std::invalid_argument, or calls EVENKEEL_FAIL.
 [[noreturn]] EVENKEEL_COLD inline void fail(const Caller& caller, std::initializer_list<Piece> rule) {
   std::string message = "evenkeel::";
   message.append(caller.scope).append(caller.function).append(": ");
-  for (const Piece& piece : rule) {
-    if (piece.is_number) {
-      message += std::to_string(piece.number);
-    } else {
-      message += piece.text;
-    }
-  }
+  for (const Piece& piece : rule) piece.append_to(message);
   EVENKEEL_FAIL(message);
   std::abort();
-}
-
-/// "1 channel", "2 channels".
-EVENKEEL_COLD inline std::string counted(long long n, const char* noun) {
-  return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
-}
-
-/// The shortest usual spelling of a number: 1e-05, 2, nan.
-EVENKEEL_COLD inline std::string shown(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", value);
-  return text;
 }
 
 EVENKEEL_END

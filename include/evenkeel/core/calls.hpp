@@ -3,24 +3,19 @@
 #include <optional>
 #include <utility>
 
+#include "evenkeel/core/argument.hpp"
 #include "evenkeel/core/normalize.hpp"
-#include "evenkeel/tensor_view.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 // What the calls of all norms share, after the norm has made its Partition. Checks do not depend on types.
 
-/// "3 channels on axis 1 of [2, 3, 4]"
-EVENKEEL_COLD inline std::string on_axis(const Shape& shape, int axis, const char* noun) {
-  return counted(shape[axis], noun) + " on axis " + std::to_string(axis) + " of " + shape.text();
-}
-
 /// An axis as the caller counts, made non-negative.
-EVENKEEL_OUTLINE int resolve_axis(const Caller& caller, const char* name, Index axis, const Shape& shape) {
+inline int resolve_axis(const Caller& caller, const char* name, Index axis, const Shape& shape) {
   const Index rank = shape.rank();
   if (axis < -rank || axis >= rank) {
-    fail(caller, {name, " is ", axis, ", must lie in [", -rank, ", ", rank - 1, "] for x ", shape.text()});
+    fail(caller, {name, " is ", axis, ", must lie in [", -rank, ", ", rank - 1, "] for x ", shown(shape)});
   }
   return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
@@ -41,37 +36,38 @@ EVENKEEL_OUTLINE Index check_positive(const Caller& caller, const char* name, In
   return value;
 }
 
-EVENKEEL_OUTLINE void check_size(const Caller& caller, const char* name, Index size, Index expected) {
-  if (size != expected) fail(caller, {name, " has ", counted(size, "value"), ", expected ", expected});
+[[noreturn]] EVENKEEL_COLD inline void fail_size(const Caller& caller, const char* name, Index size,
+                                                 Index expected) {
+  fail(caller, {name, " has ", counted(size, "value"), ", expected ", expected});
+}
+inline void check_size(const Caller& caller, const char* name, Index size, Index expected) {
+  if (size != expected) fail_size(caller, name, size, expected);
 }
 
-/// x has `expected` channels on the axis, or any number where that is negative.
-EVENKEEL_OUTLINE void check_channels(const Caller& caller, const Shape& shape, int axis, Index expected) {
-  if (expected >= 0 && shape[axis] != expected) {
-    fail(caller, {"x has ", on_axis(shape, axis, "channel"), ", expected ", expected});
+/// x has `expected` of what `noun` names on the axis.
+EVENKEEL_OUTLINE void check_extent(const Caller& caller, const Shape& shape, int axis, const char* noun,
+                                   Index expected) {
+  if (shape[axis] != expected) {
+    fail(caller, {"x has ", counted(shape[axis], noun), " on axis ", axis, " of ", shown(shape), ", expected ",
+                  expected});
   }
 }
 
-/// The argument of gamma, beta or a running statistic, of type Param. It has no elements if there is none.
-template <typename Param, typename T>
-Argument param_argument(const Caller& caller, const char* name, const T& values) {
-  static_assert(std::is_same_v<ScalarOf<T>, Param>,
-                "evenkeel: parameters must be of the type ParamOf<Scalar>");
-  return argument_from(name, ArgumentOf<T>::view(caller, name, values));
-}
-EVENKEEL_OUTLINE void check_param(const Caller& caller, const Argument& a, Index expected) {
-  if (a.size == 0) return;
-  check_not_null(caller, a);
-  check_size(caller, a.name, a.size, expected);
+inline void check_param(const Caller& caller, const Memory& a, Index expected) {
+  if (a.size != 0 && (a.size != expected || a.data == nullptr)) {
+    if (a.data == nullptr) fail(caller, {a.name, " has null data and ", counted(a.size, "value")});
+    fail_size(caller, a.name, a.size, expected);
+  }
 }
 template <typename Param>
-const Param* data_of(const Argument& a) {
+const Param* data_of(const Memory& a) {
   return a.size == 0 ? nullptr : static_cast<const Param*>(a.data);
 }
 
 /// The arguments of a forward call.
 struct ForwardArguments {
-  Argument x, gamma, beta, y;
+  Argument x, y;
+  Memory gamma, beta;
 };
 
 EVENKEEL_OUTLINE void check_forward(const Caller& caller, const ForwardArguments& a, Index params) {
@@ -115,7 +111,7 @@ EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loop
 /// Normalizes with given statistics, one a set.
 template <typename S>
 EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                                 const Argument& mean, const Argument& variance, const Partition& p,
+                                 const Memory& mean, const Memory& variance, const Partition& p,
                                  double epsilon) {
   check_forward(caller, a, p.params());
   check_apart(caller, a.y, mean);
@@ -128,7 +124,8 @@ EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops,
 
 /// The arguments of a backward call. A gradient that is not wanted has no output.
 struct BackwardArguments {
-  Argument x, dy, gamma, dx, grad_gamma, grad_beta;
+  Argument x, dy, dx, grad_gamma, grad_beta;
+  Memory gamma;
 };
 
 /// The argument of a gradient, or that of none.
@@ -146,7 +143,7 @@ EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const Backw
                                                Index params) {
   register_bytes();
   if (a.dy.shape != a.x.shape) {
-    fail(caller, {"dy is ", a.dy.shape.text(), ", expected x's shape ", a.x.shape.text()});
+    fail(caller, {"dy is ", shown(a.dy.shape), ", expected x's shape ", shown(a.x.shape)});
   }
   check_layout(caller, a.dy, a.x);
   check_param(caller, a.gamma, params);
@@ -159,7 +156,9 @@ EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const Backw
   for (const Argument* gradient : {&a.grad_gamma, &a.grad_beta}) {
     if (gradient->output == nullptr) continue;
     check_output(caller, *gradient, expected);
-    for (const Argument* other : {&a.x, &a.dy, &a.dx, &a.gamma}) check_apart(caller, *gradient, *other);
+    for (const Memory* other : {static_cast<const Memory*>(&a.x), static_cast<const Memory*>(&a.dy), static_cast<const Memory*>(&a.dx), &a.gamma}) {
+      check_apart(caller, *gradient, *other);
+    }
   }
   check_apart(caller, a.grad_gamma, a.grad_beta);
 }
@@ -212,12 +211,12 @@ EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loo
 
 /// The arguments of a call whose scalar type is x's.
 template <typename X, typename Gamma, typename Beta, typename Y>
-ForwardArguments forward_arguments(const Caller& caller, const X& x, const Gamma& gamma, const Beta& beta,
+EVENKEEL_INLINE ForwardArguments forward_arguments(const Caller& caller, const X& x, const Gamma& gamma, const Beta& beta,
                                    Y& y) {
   using S = ScalarOf<X>;
   static_assert(std::is_same_v<ScalarOf<Y>, S>, "evenkeel: y must have x's scalar type");
-  return {input_argument(caller, "x", x), param_argument<ParamOf<S>>(caller, "gamma", gamma),
-          param_argument<ParamOf<S>>(caller, "beta", beta), output_argument(caller, "y", y)};
+  return {input_argument(caller, "x", x), output_argument(caller, "y", y),
+          param_argument<ParamOf<S>>(caller, "gamma", gamma), param_argument<ParamOf<S>>(caller, "beta", beta)};
 }
 template <typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma, typename GradBeta>
 BackwardArguments backward_arguments(const Caller& caller, const X& x, const Dy& dy, const Gamma& gamma,
@@ -227,16 +226,16 @@ BackwardArguments backward_arguments(const Caller& caller, const X& x, const Dy&
   static_assert(std::is_same_v<ScalarOf<Dx>, S>, "evenkeel: dx must have x's scalar type");
   return {input_argument(caller, "x", x),
           input_argument(caller, "dy", dy),
-          param_argument<ParamOf<S>>(caller, "gamma", gamma),
           output_argument(caller, "dx", dx),
           gradient_argument<ParamOf<S>>(caller, "grad_gamma", grad_gamma),
-          gradient_argument<ParamOf<S>>(caller, "grad_beta", grad_beta)};
+          gradient_argument<ParamOf<S>>(caller, "grad_beta", grad_beta),
+          param_argument<ParamOf<S>>(caller, "gamma", gamma)};
 }
 
 EVENKEEL_OUTLINE void check_same_as_forwards(const Caller& caller, const Argument& x, const Shape& shape,
                                              Layout layout) {
   if (shape.rank() == 0) fail(caller, {"called before forward"});
-  if (x.shape != shape) fail(caller, {"x is ", x.shape.text(), ", forward's x was ", shape.text()});
+  if (x.shape != shape) fail(caller, {"x is ", shown(x.shape), ", forward's x was ", shown(shape)});
   if (x.layout != layout && shape.rank() > 1) {
     fail(caller, {"x is ", text_of(x.layout), ", forward's x was ", text_of(layout)});
   }

@@ -177,7 +177,12 @@ class ColumnPasses {
       const Columns item = items_.at(i);
       if (infer_part(item, mean, variance, loops)) continue;
       for_each_run(
-          item, [&](Index k) { return !is_far(mean[item.set(k)]); },
+          item,
+          [&](Index k) {
+            const Index set = item.set(k);
+            const C gamma = pass_.gamma == nullptr ? C(1) : pass_.gamma[set];
+            return is_inference_in_range(mean[set], variance[set], gamma, pass_.epsilon);
+          },
           [&](const Columns& some, Index) { infer_part(some, mean, variance, loops); },
           [&](Index set) {
             infer_wide(p_, pass_, set, statistics_of(mean[set], variance[set], pass_.epsilon));

@@ -117,7 +117,7 @@ struct SetStatistics {
 template <typename T>
 SetStatistics<T> finish(const BlockMoments<T>& m, const T& epsilon) {
   const T variance = T(m.m2 / m.count);
-  return {m.mean, m.mean_low, variance, one_by_one::inverse_std(variance, epsilon)};
+  return {m.mean, m.mean_low, variance, one_by_one::inverse_std<T>(variance, epsilon)};
 }
 
 /// Statistics of several sets, an array for each number, with room for whole vectors.

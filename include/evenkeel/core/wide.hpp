@@ -40,7 +40,7 @@ class WideSet {
       s = statistics(scale);
     }
     const bool is_constant = is_zero(s.variance);
-    const T inv_std = is_constant ? one_by_one::inverse_std(T(0), T(pass_.epsilon)) : T(s.inv_std * scale);
+    const T inv_std = is_constant ? one_by_one::inverse_std<T>(T(0), T(pass_.epsilon)) : T(s.inv_std * scale);
     if (is_constant) s.inv_std = inv_std / scale;
     pass_.save(set_, {s.mean / scale, s.mean_low / scale, s.variance / scale / scale, inv_std});
     write_normalized(s, scale);
@@ -175,7 +175,7 @@ class WideSet {
     sum();
     const auto f = one_by_one::finish_sums<T>(center, first, second, T(T(1) / n_));
     return {f.mean, f.mean_low, f.variance,
-            one_by_one::inverse_std(f.variance, T(pass_.epsilon * scale * scale))};
+            one_by_one::inverse_std<T>(f.variance, T(pass_.epsilon * scale * scale))};
   }
 
   void write_normalized(const SetStatistics<T>& s, const T& scale) const {
@@ -272,18 +272,19 @@ EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, Index 
   if constexpr (Range<ComputeOf<S>>::kBounded) WideSet<S>(p, pass, set).backward(grad_gamma, grad_beta);
 }
 
-/// Whether a given mean is so far away that x - mean may overflow.
+/// Whether inference is in the range of the compute type for a given channel.
 template <typename C>
-bool is_far(const C& mean) {
-  if constexpr (Range<C>::kBounded) return !(mean < C(Range<C>::kFarMean) && C(-Range<C>::kFarMean) < mean);
-  return false;
+bool is_inference_in_range(const C& mean, const C& variance, const C& gamma, double epsilon) {
+  using T = StatisticOf<C>;
+  const T scale = one_by_one::over_std(T(gamma), T(variance), from_double<T>(epsilon));
+  return !one_by_one::any_out_of_inference<C>(mean, static_cast<C>(scale));
 }
 /// The given statistics of inference.
 template <typename C>
 SetStatistics<StatisticOf<C>> statistics_of(const C& mean, const C& variance, double epsilon) {
   using T = StatisticOf<C>;
   const T v(variance);
-  return {T(mean), T(0), v, one_by_one::inverse_std(v, from_double<T>(epsilon))};
+  return {T(mean), T(0), v, one_by_one::inverse_std<T>(v, from_double<T>(epsilon))};
 }
 
 /// Whether the passes of the compute type are right for a set with this 1 / standard deviation; not if it is NaN.

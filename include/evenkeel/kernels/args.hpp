@@ -290,6 +290,20 @@ struct InferenceCoefficients {
   ComputeOf<S>* c[3];
 };
 
+/// Inference of a few rows of lanes: out = (x - mean) gamma / sqrt(variance + epsilon) + beta. It stops before a lane
+/// that is out of range, and returns how many it wrote.
+template <typename S>
+struct InferColumns {
+  const S* x;
+  S* out;
+  Index rows, stride, lanes;
+  StatisticOf<S> epsilon;
+  const ComputeOf<S>* mean;      // [lanes]
+  const ComputeOf<S>* variance;  // [lanes]
+  const ComputeOf<S>* gamma;     // [lanes], may be null
+  const ComputeOf<S>* beta;      // [lanes], may be null
+};
+
 /// to[i] = the sum over b of from[b stride + i], for i in [0, count). No array has room for more.
 template <typename S>
 struct SumBlocks {

@@ -128,7 +128,7 @@ template <bool kGradients, typename S>
 EVENKEEL_WORD void sum_columns_plainly(const SumColumns<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
-  const Index whole = a.lanes / L * L;
+  const Index whole = whole_vectors<C>(a.lanes);
   constexpr bool kMayBeWide = std::is_arithmetic_v<C>;
   const bool is_wide = kMayBeWide && a.stride >= kWideRow && a.lanes <= kMostShortSums;
   alignas(64) C short_sums[kMayBeWide ? 2 * kMostShortSums : 1];

@@ -16,11 +16,23 @@ EVENKEEL_WORD void two_sum(const W& a, const W& b, W& high, W& low) {
   high = sum;
 }
 
-/// 1 / sqrt(variance + epsilon), 0 where both are 0, so that values that do not differ give beta.
+/// gamma / sqrt(variance + epsilon), 0 where both are 0, so that values that do not differ give beta.
 template <typename W>
-EVENKEEL_WORD W inverse_std(const W& variance, const W& epsilon) {
+EVENKEEL_WORD W over_std(const W& gamma, const W& variance, const W& epsilon) {
   const W radicand = variance + epsilon;
-  return unless_zero(radicand, inverse_root(radicand));
+  return unless_zero(radicand, over_root(gamma, radicand));
+}
+template <typename C>
+EVENKEEL_WORD Wide<C> inverse_std(const Wide<C>& variance, const Wide<C>& epsilon) {
+  return over_std(wide_all<C>(1), variance, epsilon);
+}
+
+/// Whether inference is out of range somewhere: a given mean is so far away that x - mean may overflow, or the scale has
+/// no room. Not for a scale of NaN, which is right as it is.
+template <typename C>
+EVENKEEL_WORD bool any_out_of_inference(const Vec<C>& mean, const Vec<C>& scale) {
+  if constexpr (Range<C>::kBounded) return any(beyond(mean, Range<C>::kFarMean) | infinite(scale));
+  return false;
 }
 
 /// Mean and variance from sums about a pivot.

@@ -54,7 +54,7 @@
 #pragma float_control(precise, on, push)
 #elif defined(__GNUC__)
 #pragma GCC push_options
-#pragma GCC optimize("no-fast-math", "fp-contract=off")
+#pragma GCC optimize("no-fast-math", "fp-contract=off", "no-tree-loop-distribute-patterns")
 #endif
 #if defined(__clang__) || defined(__GNUC__)
 #pragma GCC diagnostic push

@@ -20,6 +20,7 @@ namespace evenkeel::detail {
   X(void, map_lines, MapLines)            \
   X(void, sum_columns, SumColumns)        \
   X(void, map_columns, MapColumns)        \
+  X(Index, infer_columns, InferColumns)   \
   X(void, sum_params, SumParams)          \
   X(Index, normalize_rows, NormalizeRows) \
   X(Index, row_gradients, RowGradients)

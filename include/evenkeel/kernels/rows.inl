@@ -33,7 +33,7 @@ EVENKEEL_WORD std::uint64_t finish_rows(const NormalizeRows<S>& a, Index row, In
   using W = Wide<C>;
   const W share = wide_all<C>(T(T(1) / from_count<T>(a.n)));
   const Finished<C> f = finish_sums<C>(widen(load(terms.center + t)), first, second, share);
-  const W inv_std = inverse_std(f.variance, wide_all<C>(a.epsilon));
+  const W inv_std = inverse_std<C>(f.variance, wide_all<C>(a.epsilon));
   const Vec<C> center = narrow<C>(f.mean);
   const W low = rest_of_mean<C>(f.mean, f.mean_low, center);
   store(terms.center + t, center);
@@ -53,19 +53,19 @@ EVENKEEL_WORD std::uint64_t finish_rows(const NormalizeRows<S>& a, Index row, In
   return 0;
 }
 
-/// The statistics of m short rows. kVectors: of a row, where it is so few whole ones; else 0.
+/// The statistics of m short rows, m % 4 = 0. kVectors: of a row, where it is so few whole ones; else 0.
 template <int kVectors, typename S>
 EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x, Index row, Index m,
                                            RowTerms<ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
-  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = n / L * L;
+  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = whole_vectors<C>(n);
   const V zero = all(C(0));
   const auto rest = first_lanes<C>(n - whole);
   const C share = C(C(1) / from_count<C>(n));
   V sums[kMostRows<C>], squares[kMostRows<C>];
-  for (Index t = m; t < (m + L - 1) / L * L; ++t) {  // whole vectors of rows are added up
+  for (Index t = m; t % L != 0; ++t) {  // whole vectors of rows are added up
     sums[t] = squares[t] = zero;
     terms.center[t] = C(0);
   }
@@ -73,16 +73,12 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
     first = V(first + d);
     second = fma(d, d, second);
   };
-  // Four rows at a time about terms.center, so that no sum waits for the one before; the last one again where there
-  // are fewer.
+  // Four rows at a time, about their centers: no addition waits for the one before.
   const auto sum_all = [&](bool squares_too) EVENKEEL_WORD_LAMBDA {
     for (Index r = 0; r < m; r += 4) {
-      const Index last = m - 1, r1 = r + 1 < m ? r + 1 : last, r2 = r + 2 < m ? r + 2 : last,
-                  r3 = r + 3 < m ? r + 3 : last;
-      const S *p0 = x + r * a.stride, *p1 = x + r1 * a.stride, *p2 = x + r2 * a.stride,
-              *p3 = x + r3 * a.stride;
-      const V c0 = all(C(terms.center[r])), c1 = all(C(terms.center[r1])), c2 = all(C(terms.center[r2])),
-              c3 = all(C(terms.center[r3]));
+      const S *p0 = x + r * a.stride, *p1 = p0 + a.stride, *p2 = p1 + a.stride, *p3 = p2 + a.stride;
+      const V c0 = all(C(terms.center[r])), c1 = all(C(terms.center[r + 1])), c2 = all(C(terms.center[r + 2])),
+              c3 = all(C(terms.center[r + 3]));
       V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
       const auto step = [&](Index i) EVENKEEL_WORD_LAMBDA {
         add(V(load(p0 + i) - c0), f0, s0);
@@ -103,35 +99,64 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
         }
       }
       sums[r] = f0;
-      sums[r1] = f1;
-      sums[r2] = f2;
-      sums[r3] = f3;
+      sums[r + 1] = f1;
+      sums[r + 2] = f2;
+      sums[r + 3] = f3;
       if (!squares_too) continue;
       squares[r] = s0;
-      squares[r1] = s1;
-      squares[r2] = s2;
-      squares[r3] = s3;
+      squares[r + 1] = s1;
+      squares[r + 2] = s2;
+      squares[r + 3] = s3;
     }
   };
-  if (a.rms) {
-    for (Index r = 0; r < m; ++r) terms.center[r] = C(0);
-  } else {
-    for (Index r = 0; r < m; ++r) terms.center[r] = static_cast<C>(x[r * a.stride]);
+  for (Index r = 0; r < m; ++r) terms.center[r] = a.rms ? C(0) : static_cast<C>(x[r * a.stride]);
+  if (!a.rms) {
     sum_all(false);
     for (Index t = 0; t < m; t += L) {
       store(terms.center + t, V(fma(transposed_totals(sums + t), all(share), load(terms.center + t))));
     }
   }
   sum_all(true);
-  if (a.rms) {
-    for (Index r = 0; r < m; ++r) sums[r] = zero;
-  }
   std::uint64_t out = 0;
   for (Index t = 0; t < m; t += L) {
-    out |= finish_rows(a, row, m, t, widen(transposed_totals(sums + t)),
+    out |= finish_rows(a, row, m, t, widen(a.rms ? zero : transposed_totals(sums + t)),
                        widen(transposed_totals(squares + t)), terms);
   }
   return out;
+}
+
+/// The same of one row.
+template <typename S>
+EVENKEEL_CALL std::uint64_t sum_short_row(const NormalizeRows<S>& a, const S* x, Index row,
+                                          RowTerms<ComputeOf<S>>& terms) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  constexpr Index L = kLanes<C>;
+  const Index n = a.n, whole = whole_vectors<C>(n);
+  V center = all(a.rms ? C(0) : static_cast<C>(*x)), first = all(C(0)), second = first;
+  if (!a.rms) {
+    Index i = 0;
+    for (; i < whole; i += L) first = V(first + V(load(x + i) - center));
+    if (i < n) {
+      const auto rest = first_lanes<C>(n - i);
+      first = V(first + keep(V(load(x + i, rest) - center), rest));
+    }
+    center = V(fma(all(transposed_total(first)), all(C(C(1) / from_count<C>(n))), center));
+    first = all(C(0));
+  }
+  const auto add = [&](const V& d) EVENKEEL_WORD_LAMBDA {
+    first = V(first + d);
+    second = fma(d, d, second);
+  };
+  Index i = 0;
+  for (; i < whole; i += L) add(V(load(x + i) - center));
+  if (i < n) {
+    const auto rest = first_lanes<C>(n - i);
+    add(keep(V(load(x + i, rest) - center), rest));
+  }
+  store(terms.center, center);
+  return finish_rows(a, row, 1, 0, wide_all<C>(a.rms ? C(0) : transposed_total(first)),
+                     wide_all<C>(transposed_total(second)), terms);
 }
 
 /// The statistics of m long rows.
@@ -159,7 +184,7 @@ EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x,
       terms.center[r] = static_cast<C>(T(T(terms.center[r]) + T(first[r] / n)));
     }
   }
-  for (Index t = m; t < (m + L - 1) / L * L; ++t) {
+  for (Index t = m; t % L != 0; ++t) {
     first[t] = second[t] = T(0);
     terms.center[t] = C(0);
   }
@@ -176,7 +201,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
-  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = n / L * L, stride = a.stride;
+  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = whole_vectors<C>(n), stride = a.stride;
   const C *gamma = a.gamma, *beta = a.beta;
   const bool stream_it = a.stream && fills_lines(a.y, n, stride);
   const V one = all(C(1)), zero = all(C(0));
@@ -208,44 +233,48 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     }
     return;
   }
-  const auto rest = first_lanes<C>(n - whole);
-  const Index step = stream_it ? 1 : 2;  // what is streamed side by side waits for each other
-  for (Index r = begin; r < end; r += step) {
-    const Index s = step == 2 && r + 1 < end
-                        ? r + 1
-                        : r;  // where there is no second one, the same again: loads come before stores
-    const S *p = x + r * stride, *o = x + s * stride;
-    S *q = y + r * stride, *w = y + s * stride;
-    const V center0 = all(C(terms.center[r])), scale0 = all(C(terms.scale[r])),
-            shift0 = all(C(terms.shift[r]));
-    const V center1 = all(C(terms.center[s])), scale1 = all(C(terms.scale[s])),
-            shift1 = all(C(terms.shift[s]));
-    const auto both = [&](Index i, V& v0, V& v1, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-      const V g = gamma == nullptr ? one : load(gamma + i, lanes...),
-              b = beta == nullptr ? zero : load(beta + i, lanes...);
-      v0 = fma(fma(as_computed(V(load(p + i, lanes...) - center0)), scale0, shift0), g, b);
-      v1 = fma(fma(as_computed(V(load(o + i, lanes...) - center1)), scale1, shift1), g, b);
+  const bool has_both = gamma != nullptr && beta != nullptr;
+  const auto write = [&](auto count, Index r) EVENKEEL_WORD_LAMBDA {
+    constexpr int kRows = decltype(count)::value;
+    const S* p = x + r * stride;
+    S* q = y + r * stride;
+    V center[kRows], scale[kRows], shift[kRows];
+#pragma GCC unroll 4
+    for (int k = 0; k < kRows; ++k) {
+      center[k] = all(C(terms.center[r + k]));
+      scale[k] = all(C(terms.scale[r + k]));
+      shift[k] = all(C(terms.shift[r + k]));
+    }
+    const auto step = [&](Index i, const V& g, const V& b, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+      V v[kRows];
+#pragma GCC unroll 4
+      for (int k = 0; k < kRows; ++k) {
+        v[k] = fma(fma(as_computed(V(load(p + k * stride + i, lanes...) - center[k])), scale[k], shift[k]), g, b);
+      }
+#pragma GCC unroll 4
+      for (int k = 0; k < kRows; ++k) store(q + k * stride + i, v[k], lanes...);
     };
-    V v0, v1;
-    if (stream_it) {
-      for (Index i = 0; i < whole; i += L) {
+    Index i = 0;
+    if (kRows == 1 && stream_it) {
+      for (; i < whole; i += L) {
         prefetch(p + i, ahead);
         const V g = gamma == nullptr ? one : load(gamma + i), b = beta == nullptr ? zero : load(beta + i);
-        stream(q + i, fma(fma(as_computed(V(load(p + i) - center0)), scale0, shift0), g, b));
-      }
-    } else {
-      for (Index i = 0; i < whole; i += L) {
-        both(i, v0, v1);
-        store(q + i, v0);
-        store(w + i, v1);
+        stream(q + i, fma(fma(as_computed(V(load(p + i) - center[0])), scale[0], shift[0]), g, b));
       }
     }
+    for (; has_both && i < whole; i += L) step(i, load(gamma + i), load(beta + i));
+    for (; i < whole; i += L)
+      step(i, gamma == nullptr ? one : load(gamma + i), beta == nullptr ? zero : load(beta + i));
     if (whole < n) {
-      both(whole, v0, v1, rest);
-      store(q + whole, v0, rest);
-      store(w + whole, v1, rest);
+      const auto rest = first_lanes<C>(n - whole);
+      step(whole, gamma == nullptr ? one : load(gamma + whole, rest), beta == nullptr ? zero : load(beta + whole, rest),
+           rest);
     }
-  }
+  };
+  Index r = begin;
+  // What is streamed side by side waits for each other.
+  for (; !stream_it && r + 2 <= end; r += 2) write(std::integral_constant<int, 2>(), r);
+  for (; r < end; ++r) write(std::integral_constant<int, 1>(), r);
 }
 
 /// The same with all options, and of rows that are streamed but do not begin with a line of the cache.
@@ -296,20 +325,23 @@ Index normalize_rows(const NormalizeRows<S>& a) {
   const bool has_options = a.skip != nullptr || a.epilogue.residual != nullptr ||
                            a.epilogue.activation.active || !(a.gamma_offset == C(0)) ||
                            (streams && !fills_lines(a.y, a.n, a.stride));
-  const Index near = is_short ? 2048 / a.n / L * L : 8192 / a.n, least = is_short ? L : 1;
+  constexpr Index kLeast = L > 4 ? L : 4;  // of short ones, whose sums are added up by whole vectors and four at a time
+  const Index near = is_short ? 2048 / a.n & -kLeast : 8192 / a.n, least = is_short ? kLeast : 1;
   const Index most = is_short ? kMostRows<C> : L, at_once = near > most ? most : near > least ? near : least;
   RowTerms<C> terms;
   Index outside_count = 0;
-  for (Index row = 0; row < a.rows; row += at_once) {
-    const Index m = a.rows - row < at_once ? a.rows - row : at_once;
+  for (Index row = 0, m; row < a.rows; row += m) {
+    m = a.rows - row < at_once ? a.rows - row : at_once;
+    if (is_short) m = m < 4 ? 1 : m & -4;
     const S* x = a.x + row * a.stride;
     if (a.skip != nullptr) {
       add_skip(a, row, m);
       x = a.sum + row * a.stride;
     }
-    const std::uint64_t out = is_line    ? sum_short_rows<kLineVectors>(a, x, row, m, terms)
-                              : is_short ? sum_short_rows<0>(a, x, row, m, terms)
-                                         : sum_long_rows(a, x, row, m, terms);
+    const std::uint64_t out = !is_short ? sum_long_rows(a, x, row, m, terms)
+                              : m == 1  ? sum_short_row(a, x, row, terms)
+                              : is_line ? sum_short_rows<kLineVectors>(a, x, row, m, terms)
+                                        : sum_short_rows<0>(a, x, row, m, terms);
     for (Index r = 0, end; r < m; r = end) {
       const bool is_outside = (out >> static_cast<unsigned>(r) & 1) != 0;
       end = out == 0 && !has_options ? m : r + 1;
@@ -426,7 +458,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   using W = Wide<C>;
   constexpr Index L = kLanes<C>;
   constexpr bool kHasManyRegisters = EVENKEEL_REGISTERS >= 32;
-  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = n / L * L, stride = a.stride;
+  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = whole_vectors<C>(n), stride = a.stride;
   const auto rest = first_lanes<C>(n - whole);
   const S *x = a.x + row * stride, *dy = a.dy + row * stride;
   const C* gamma = a.gamma;

@@ -11,7 +11,7 @@ unsigned finish_sums(const FinishSums<S>& a) {
     const unsigned lanes = a.sets - k < kLanes<C> ? (1u << static_cast<unsigned>(a.sets - k)) - 1 : ~0u;
     const W first = load_wide<C>(a.first + k), second = load_wide<C>(a.second + k);
     const Finished<C> f = finish_sums<C>(widen(load(a.pivots + k)), first, second, share);
-    const W inv_std = inverse_std(f.variance, epsilon);
+    const W inv_std = inverse_std<C>(f.variance, epsilon);
     store_wide<C>(a.mean + k, f.mean);
     store_wide<C>(a.mean_low + k, f.mean_low);
     store_wide<C>(a.variance + k, f.variance);
@@ -67,22 +67,57 @@ void coefficients(const Coefficients<S>& a) {
   }
 }
 
-/// Returns kOutOfRange where a mean is so far away that x - mean may overflow.
+/// Returns kOutOfRange where inference is out of range.
 template <typename S>
 unsigned inference_coefficients(const InferenceCoefficients<S>& a) {
   using C = ComputeOf<S>;
   using W = Wide<C>;
   const W epsilon = wide_all<C>(a.epsilon);
-  unsigned far = 0;
+  bool is_out = false;
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
-    const W variance = params<C>(a.variance, k, a.cells, C(1)), mean = params<C>(a.mean, k, a.cells, C(0));
-    store(a.c[0] + k, narrow<C>(mean));
-    store(a.c[1] + k,
-          narrow<C>(W(inverse_std(variance, epsilon) * params<C>(a.gamma, k, a.cells, C(1)))));
-    store(a.c[2] + k, narrow<C>(params<C>(a.beta, k, a.cells, C(0))));
-    if constexpr (Range<C>::kBounded) far |= less(wide_all<C>(Range<C>::kFarMean), magnitude(mean));
+    const auto lanes = first_lanes<C>(a.cells - k < kLanes<C> ? a.cells - k : kLanes<C>);
+    const Vec<C> mean = load(a.mean + k, lanes);
+    const W gamma = a.gamma == nullptr ? wide_all<C>(1) : load_widened(a.gamma + k, lanes);
+    const W scale = over_std(gamma, load_widened(a.variance + k, lanes), epsilon);
+    const Vec<C> c1 = narrow<C>(scale);
+    store(a.c[0] + k, mean);
+    store(a.c[1] + k, c1);
+    store(a.c[2] + k, a.beta == nullptr ? all(C(0)) : load(a.beta + k, lanes));
+    is_out = any_out_of_inference<C>(mean, c1) || is_out;
   }
-  return far == 0 ? 0 : unsigned{kOutOfRange};
+  return is_out ? unsigned{kOutOfRange} : 0;
+}
+
+template <typename S>
+Index infer_columns(const InferColumns<S>& a) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  using W = Wide<C>;
+  constexpr Index L = kLanes<C>;
+  const W epsilon = wide_all<C>(a.epsilon);
+  const C *mean = a.mean, *variance = a.variance, *gamma = a.gamma, *beta = a.beta;
+  const S* x = a.x;
+  S* out = a.out;
+  const Index stride = a.stride, lanes = a.lanes, end = a.rows * stride;
+  // Writes lanes from l on, unless one of them is out of range.
+  const auto write = [&](Index l, const auto&... some) EVENKEEL_WORD_LAMBDA {
+    const W weight = gamma == nullptr ? wide_all<C>(1) : load_widened(gamma + l, some...);
+    const W scale = over_std(weight, load_widened(variance + l, some...), epsilon);
+    const V c0 = load(mean + l, some...), c1 = narrow<C>(scale);
+    if (any_out_of_inference<C>(c0, c1)) return false;
+    const V c2 = beta == nullptr ? all(C(0)) : load(beta + l, some...);
+    Index at = l;
+    do {
+      store(out + at, V(fma(as_computed(V(load(x + at, some...) - c0)), c1, c2)), some...);
+      at += stride;
+    } while (at < end);
+    return true;
+  };
+  Index l = 0;
+  while (l + L <= lanes && write(l)) l += L;
+  if (l < lanes && lanes - l < L && write(l, first_lanes<C>(lanes - l))) return lanes;
+  while (l < lanes && write(l, first_lanes<C>(1))) ++l;
+  return l;
 }
 
 template <typename S>

@@ -74,6 +74,14 @@ EVENKEEL_WORD Wide<C> widen(const C& v) {
   return Wide<C>(v);
 }
 template <typename C>
+EVENKEEL_WORD Wide<C> load_widened(const C* p) {
+  return Wide<C>(*p);
+}
+template <typename C>
+EVENKEEL_WORD Wide<C> load_widened(const C* p, Mask<C> m) {
+  return Wide<C>(load(p, m));
+}
+template <typename C>
 EVENKEEL_WORD C narrow(const StatisticOf<C>& w) {
   return static_cast<C>(w);
 }
@@ -93,10 +101,15 @@ template <typename C>
 EVENKEEL_WORD C transposed_totals(const C* rows) {
   return rows[0];
 }
+template <typename C>
+EVENKEEL_WORD C transposed_total(const C& row) {
+  return row;
+}
+/// b / sqrt(a)
 template <typename W>
-EVENKEEL_WORD W inverse_root(const W& a) {
+EVENKEEL_WORD W over_root(const W& b, const W& a) {
   using std::sqrt;
-  return W(W(1) / W(sqrt(a)));
+  return W(b / W(sqrt(a)));
 }
 template <typename W>
 EVENKEEL_WORD W magnitude(const W& a) {
@@ -128,6 +141,15 @@ template <typename C>
 EVENKEEL_WORD bool sizes_outside(const C& a, const C& b, double low, double high) {
   const double size = std::fabs(static_cast<double>(a)) + std::fabs(static_cast<double>(b));
   return !is_zero(size) && !is_between(size, low, high);
+}
+/// Set where |a| is not below high; NaN is not.
+template <typename C>
+EVENKEEL_WORD bool beyond(const C& a, double high) {
+  return !is_between(std::fabs(static_cast<double>(a)), 0, high) && !is_zero(a);
+}
+template <typename C>
+EVENKEEL_WORD bool infinite(const C& a) {
+  return std::fabs(static_cast<double>(a)) == std::numeric_limits<double>::infinity();
 }
 EVENKEEL_WORD bool any(bool flags) { return flags; }
 
@@ -304,7 +326,13 @@ EVENKEEL_WORD HalfF narrow_half(D v) { return __builtin_ia32_cvtpd2ps256(v); }
 #endif
 EVENKEEL_WORD HalfF low_half(F v) { return __builtin_shufflevector(v, v, 0, 1, 2, 3); }
 EVENKEEL_WORD HalfF high_half(F v) { return __builtin_shufflevector(v, v, 4, 5, 6, 7); }
+#ifdef __clang__
 EVENKEEL_WORD F join(HalfF a, HalfF b) { return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7); }
+#else
+EVENKEEL_WORD F join(HalfF a, HalfF b) {
+  return __builtin_ia32_vinsertf128_ps256(__builtin_ia32_ps256_ps(a), b, 1);
+}
+#endif
 
 #else  // 16: SSE2 or NEON
 
@@ -462,6 +490,21 @@ EVENKEEL_WORD D where_positive(D sign, D v, D other) { return choose(D{} < sign,
 
 EVENKEEL_WORD FF widen(F v) { return {wide_low(v), wide_high(v)}; }
 EVENKEEL_WORD D widen(D v) { return v; }
+/// widen(load(p)), without a shuffle.
+EVENKEEL_WORD FF load_widened(const float* p) {
+#if EVENKEEL_REGISTER > 16
+  typedef float HalfInMemory __attribute__((vector_size(kBytes / 2), aligned(4), may_alias));
+  return {wide_half(*reinterpret_cast<const HalfInMemory*>(p)),
+          wide_half(*reinterpret_cast<const HalfInMemory*>(p + kLanes<double>))};
+#else
+  return widen(load(p));
+#endif
+}
+EVENKEEL_WORD D load_widened(const double* p) { return load(p); }
+template <typename C>
+EVENKEEL_WORD Wide<C> load_widened(const C* p, const Mask<C>& m) {
+  return widen(load(p, m));
+}
 template <typename C>
 EVENKEEL_WORD Vec<C> narrow(const Wide<C>& w) {
   if constexpr (sizeof(C) == 4) {
@@ -496,11 +539,20 @@ EVENKEEL_CALL Wide<C> load_wide(const double* p, Index n) {
   return load_wide<C>(lanes);
 }
 template <typename C>
-EVENKEEL_CALL void store_wide(double* p, const Wide<C>& w, Index n) {
-  if (n >= kLanes<C>) return store_wide<C>(p, w);
+EVENKEEL_CALL void store_some(double* p, Wide<C> w, Index n) {
   double lanes[kLanes<C>];
   store_wide<C>(lanes, w);
   for (Index i = 0; i < n; ++i) p[i] = lanes[i];
+}
+template <typename C>
+EVENKEEL_WORD void store_wide(double* p, const Wide<C>& w, Index n) {
+  if (n >= kLanes<C>) return store_wide<C>(p, w);
+  if (n > 1) return store_some<C>(p, w, n);
+  if constexpr (sizeof(C) == 4) {
+    *p = w.low[0];
+  } else {
+    *p = w[0];
+  }
 }
 
 EVENKEEL_WORD FF fma(const FF& a, const FF& b, const FF& c) {
@@ -516,9 +568,9 @@ EVENKEEL_WORD D as_computed(D v) {
 }
 EVENKEEL_WORD FF as_computed(const FF& v) { return {as_computed(v.low), as_computed(v.high)}; }
 
-/// 1 / sqrt(a)
-EVENKEEL_WORD D inverse_root(D a) { return all(1.0) / square_root(a); }
-EVENKEEL_WORD FF inverse_root(const FF& a) { return {inverse_root(a.low), inverse_root(a.high)}; }
+/// b / sqrt(a)
+EVENKEEL_WORD D over_root(D b, D a) { return b / square_root(a); }
+EVENKEEL_WORD FF over_root(const FF& b, const FF& a) { return {over_root(b.low, a.low), over_root(b.high, a.high)}; }
 EVENKEEL_WORD D magnitude(D a) { return (D)((IntD)a & (std::numeric_limits<std::int64_t>::max)()); }
 EVENKEEL_WORD FF magnitude(const FF& a) { return {magnitude(a.low), magnitude(a.high)}; }
 /// a, or 0 where it is negative and finite; NaN stays what it is.
@@ -572,8 +624,23 @@ EVENKEEL_WORD IntD sizes_outside(D a, D b, double low, double high) {
   const IntD bits = (IntD)(magnitude(a) + magnitude(b));
   return (bits != 0) & ~(((IntD)all(low) < bits) & (bits < (IntD)all(high)));
 }
+/// Set where |a| is not below high; NaN is not.
+EVENKEEL_WORD IntF beyond(F a, double high) {
+  return (IntF)magnitude(a) >= (IntF)all(static_cast<float>(high));
+}
+EVENKEEL_WORD IntD beyond(D a, double high) { return (IntD)magnitude(a) >= (IntD)all(high); }
+EVENKEEL_WORD IntF infinite(F a) {
+  return (IntF)magnitude(a) == (IntF)all(std::numeric_limits<float>::infinity());
+}
+EVENKEEL_WORD IntD infinite(D a) {
+  return (IntD)magnitude(a) == (IntD)all(std::numeric_limits<double>::infinity());
+}
 EVENKEEL_WORD bool any(IntD flags) { return bits_of_lanes(flags != 0) != 0; }
+#if EVENKEEL_REGISTER == 32
+EVENKEEL_WORD bool any(IntF flags) { return __builtin_ia32_movmskps256((F)flags) != 0; }
+#else
 EVENKEEL_WORD bool any(IntF flags) { return any((IntD)flags); }
+#endif
 
 // Sums of lanes.
 
@@ -655,5 +722,36 @@ EVENKEEL_WORD D transposed_totals(const D* v) {
   return EVENKEEL_SHUFFLE(IntD, v[0], v[1], 0, 2) + EVENKEEL_SHUFFLE(IntD, v[0], v[1], 1, 3);
 }
 #endif
+/// The total of one vector, added in the order of transposed_totals.
+EVENKEEL_WORD float transposed_total(F v) {
+  float lanes[kLanes<float>], quads[4] = {};
+  store(lanes, v);
+  for (int q = 0; q < kLanes<float> / 4; ++q)
+    quads[q] = (lanes[4 * q] + lanes[4 * q + 2]) + (lanes[4 * q + 1] + lanes[4 * q + 3]);
+#if EVENKEEL_REGISTER == 16
+  return quads[0];
+#elif EVENKEEL_REGISTER == 32
+  return quads[0] + quads[1];
+#else
+  return (quads[0] + quads[1]) + (quads[2] + quads[3]);
+#endif
+}
+EVENKEEL_WORD double transposed_total(D v) {
+  double lanes[kLanes<double>];
+  store(lanes, v);
+#if EVENKEEL_REGISTER == 16
+  return lanes[0] + lanes[1];
+#elif EVENKEEL_REGISTER == 32
+  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+#else
+  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
+#endif
+}
 
 #endif
+
+/// The part of n that is whole vectors.
+template <typename C>
+EVENKEEL_WORD Index whole_vectors(Index n) {
+  return n & -kLanes<C>;
+}

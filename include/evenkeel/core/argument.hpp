@@ -1,0 +1,322 @@
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+#include <unsupported/Eigen/CXX11/Tensor>
+
+#include "evenkeel/tensor_view.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+/// What a call does with an output argument, whatever its type.
+struct OutputType {
+  bool (*resizable_to)(const Shape&);
+  void (*resize)(void* argument, const Shape&);
+  void* (*data)(void* argument);
+};
+
+/// The memory of an argument. Checks take arguments without their types, so that they are compiled once.
+struct Memory {
+  const char* name = "";
+  const void* data = nullptr;
+  Index size = 0, bytes = 0;
+  void* output = nullptr;  // the caller's object; null for an input
+};
+
+/// An argument whose shape counts.
+struct Argument : Memory {
+  Shape shape;
+  Layout layout = row_major;
+  const OutputType* type = nullptr;  // of an output
+};
+
+/// What calls ask of an argument's type. The primary template stands for types that cannot be arguments.
+template <typename T, typename = void>
+struct ArgumentTraits {
+  static constexpr bool kIsArgument = false;
+};
+
+template <typename T>
+struct TensorArgument {
+  using Scalar = std::remove_const_t<typename T::Scalar>;
+  static constexpr bool kIsArgument = true;
+  static constexpr int kRank = static_cast<int>(T::NumDimensions);
+  static_assert(kRank >= 1 && kRank <= Shape::kMaxRank, "evenkeel: a tensor must have rank 1 to 8");
+
+  static int rank(const T&) { return kRank; }
+  static Index extent(const T& tensor, int axis) { return tensor.dimension(static_cast<std::size_t>(axis)); }
+  static Layout layout(const T&) {
+    return static_cast<int>(T::Layout) == static_cast<int>(Eigen::RowMajor) ? row_major : col_major;
+  }
+  static bool is_contiguous(const T&) { return true; }
+  static void check(const Caller&, const char*, const T&) {}
+  static bool resizable_to(const Shape&) { return false; }
+  static void resize(const T&, const Shape&) {}
+};
+
+template <typename Scalar_, int Rank, int Options, typename TensorIndex>
+struct ArgumentTraits<Eigen::Tensor<Scalar_, Rank, Options, TensorIndex>>
+    : TensorArgument<Eigen::Tensor<Scalar_, Rank, Options, TensorIndex>> {
+  using Owning = Eigen::Tensor<Scalar_, Rank, Options, TensorIndex>;
+
+  static bool resizable_to(const Shape& shape) { return shape.rank() == Rank; }
+  static void resize(Owning& tensor, const Shape& shape) {
+    typename Owning::Dimensions dimensions;
+    for (int axis = 0; axis < Rank; ++axis) {
+      dimensions[static_cast<std::size_t>(axis)] = static_cast<TensorIndex>(shape[axis]);
+    }
+    tensor = Owning(dimensions);  // if allocation fails, resize() would leave a broken tensor
+  }
+};
+
+template <typename Scalar_, typename Dimensions, int Options, typename TensorIndex>
+struct ArgumentTraits<Eigen::TensorFixedSize<Scalar_, Dimensions, Options, TensorIndex>>
+    : TensorArgument<Eigen::TensorFixedSize<Scalar_, Dimensions, Options, TensorIndex>> {
+  using Owning = Eigen::TensorFixedSize<Scalar_, Dimensions, Options, TensorIndex>;
+};
+
+template <typename Plain, int Options, template <class> class MakePointer>
+struct ArgumentTraits<Eigen::TensorMap<Plain, Options, MakePointer>>
+    : TensorArgument<Eigen::TensorMap<Plain, Options, MakePointer>> {
+  using Map = Eigen::TensorMap<Plain, Options, MakePointer>;
+  using Owning =
+      Eigen::Tensor<std::remove_const_t<typename Map::Scalar>, static_cast<int>(Map::NumDimensions),
+                    static_cast<int>(Map::Layout), typename Map::Index>;
+};
+
+template <typename Scalar_>
+struct ArgumentTraits<TensorView<Scalar_>> {
+  using Scalar = std::remove_const_t<Scalar_>;
+  using Owning = void;  // its rank is not known when compiling
+  static constexpr bool kIsArgument = true;
+
+  static int rank(const TensorView<Scalar_>& v) { return v.shape.rank(); }
+  static Index extent(const TensorView<Scalar_>& v, int axis) { return v.shape[axis]; }
+  static Layout layout(const TensorView<Scalar_>& v) { return v.layout; }
+  static bool is_contiguous(const TensorView<Scalar_>&) { return true; }
+  static void check(const Caller&, const char*, const TensorView<Scalar_>&) {}
+  static bool resizable_to(const Shape&) { return false; }
+  static void resize(const TensorView<Scalar_>&, const Shape&) {}
+};
+
+template <typename Derived>
+std::true_type is_dense(const Eigen::DenseBase<Derived>*);
+std::false_type is_dense(const void*);
+
+template <typename T>
+constexpr bool lies_in_memory() {
+  if constexpr (decltype(is_dense(static_cast<T*>(nullptr)))::value) {
+    return (static_cast<int>(Eigen::internal::traits<T>::Flags) & Eigen::DirectAccessBit) != 0;
+  } else {
+    return false;
+  }
+}
+
+/// Eigen::Matrix, Array, Map and Ref, and other expressions that lie in memory as they are, like v.head(4).
+template <typename T>
+struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
+  using Scalar = typename T::Scalar;
+  using Owning = typename T::PlainObject;
+  static constexpr bool kIsArgument = true;
+  static constexpr bool kIsVector = T::IsVectorAtCompileTime;
+  static constexpr bool kOwns = std::is_base_of_v<Eigen::PlainObjectBase<T>, T>;
+  static_assert(T::InnerStrideAtCompileTime == 1 || T::InnerStrideAtCompileTime == Eigen::Dynamic ||
+                    T::InnerSizeAtCompileTime == 1,
+                "evenkeel: an argument must be contiguous, and this one has an inner stride; copy it first");
+
+  static int rank(const T&) { return kIsVector ? 1 : 2; }
+  static Index extent(const T& dense, int axis) {
+    return kIsVector ? dense.size() : axis == 0 ? dense.rows() : dense.cols();
+  }
+  static Layout layout(const T&) { return T::IsRowMajor ? row_major : col_major; }
+  static bool is_contiguous(const T& dense) {
+    return kOwns || dense.size() <= 1 ||
+           ((dense.innerSize() == 1 || dense.innerStride() == 1) &&
+            (dense.outerSize() == 1 || dense.outerStride() == dense.innerSize()));
+  }
+  static void check(const Caller& caller, const char* name, const T& dense) {
+    if (is_contiguous(dense)) return;
+    fail(caller, {name, " is not contiguous: ", dense.rows(), " x ", dense.cols(), " with inner stride ",
+                  dense.innerStride(), " and outer stride ", dense.outerStride(), "; copy it first"});
+  }
+
+  static bool resizable_to(const Shape& shape) {
+    if (!kOwns || shape.rank() != (kIsVector ? 1 : 2)) return false;
+    if (kIsVector) return fits(T::SizeAtCompileTime, T::MaxSizeAtCompileTime, shape[0]);
+    return fits(T::RowsAtCompileTime, T::MaxRowsAtCompileTime, shape[0]) &&
+           fits(T::ColsAtCompileTime, T::MaxColsAtCompileTime, shape[1]);
+  }
+
+  static void resize([[maybe_unused]] T& dense, [[maybe_unused]] const Shape& shape) {
+    if constexpr (kOwns && T::SizeAtCompileTime == Eigen::Dynamic) {
+      if constexpr (!kIsVector) {
+        dense = dense_of<T>(shape[0], shape[1]);
+      } else if constexpr (T::RowsAtCompileTime == 1) {
+        dense = dense_of<T>(1, shape[0]);
+      } else {
+        dense = dense_of<T>(shape[0], 1);
+      }
+    }
+  }
+
+ private:
+  static constexpr bool fits(int fixed, int most, Index extent) {
+    return fixed == Eigen::Dynamic ? most == Eigen::Dynamic || extent <= most : fixed == extent;
+  }
+};
+
+template <typename T>
+using ArgumentOf = ArgumentTraits<std::remove_cv_t<std::remove_reference_t<T>>>;
+
+template <typename T>
+constexpr bool require_argument() {
+  static_assert(
+      ArgumentOf<T>::kIsArgument,
+      "evenkeel: an argument must be an Eigen::Tensor, TensorFixedSize, TensorMap, Matrix, Array, Map or "
+      "Ref, or "
+      "an ek::TensorView; evaluate a lazy expression first, as in: Eigen::Tensor<float, 2> x = a + b;");
+  return ArgumentOf<T>::kIsArgument;
+}
+
+/// The scalar type of an argument.
+template <typename T, bool = require_argument<T>()>
+struct ArgumentScalar {
+  using type = typename ArgumentOf<T>::Scalar;
+};
+template <typename T>
+struct ArgumentScalar<T, false> {
+  using type = float;
+};
+template <typename T>
+using ScalarOf = typename ArgumentScalar<T>::type;
+
+[[noreturn]] EVENKEEL_COLD inline void fail_null(const Caller& caller, const Argument& a) {
+  fail(caller, {a.name, " has null data and shape ", shown(a.shape)});
+}
+inline void check_not_null(const Caller& caller, const Argument& a) {
+  if (a.data == nullptr && a.size > 0) fail_null(caller, a);
+}
+
+/// What is called data in a TensorView and data() elsewhere.
+template <typename T>
+auto* data_in(T& value) {
+  return value.data();
+}
+template <typename Scalar>
+Scalar* data_in(const TensorView<Scalar>& view) {
+  return view.data;
+}
+template <typename Scalar>
+Scalar* data_in(TensorView<Scalar>& view) {
+  return view.data;
+}
+
+template <typename T>
+EVENKEEL_INLINE Shape shape_of(const T& value) {
+  Index extents[Shape::kMaxRank];
+  const int rank = ArgumentOf<T>::rank(value);
+  for (int axis = 0; axis < rank; ++axis) extents[axis] = ArgumentOf<T>::extent(value, axis);
+  return Shape(extents, Index(rank));
+}
+
+template <typename T>
+EVENKEEL_INLINE Argument argument_of(const Caller& caller, const char* name, T& value) {
+  using Traits = ArgumentOf<T>;
+  Traits::check(caller, name, value);
+  Argument a;
+  a.name = name;
+  a.data = data_in(value);
+  a.shape = shape_of(value);
+  a.layout = Traits::layout(value);
+  a.size = value.size();
+  a.bytes = a.size * static_cast<Index>(sizeof(typename Traits::Scalar));
+  return a;
+}
+
+/// The argument of an input.
+template <typename T>
+EVENKEEL_INLINE Argument input_argument(const Caller& caller, const char* name, const T& value) {
+  const Argument a = argument_of(caller, name, value);
+  check_not_null(caller, a);
+  return a;
+}
+
+template <typename T>
+inline constexpr OutputType kOutputType = {
+    [](const Shape& shape) { return ArgumentOf<T>::resizable_to(shape); },
+    [](void* argument, const Shape& shape) { ArgumentOf<T>::resize(*static_cast<T*>(argument), shape); },
+    [](void* argument) -> void* { return data_in(*static_cast<T*>(argument)); }};
+
+/// The argument of an output, which does not change yet.
+template <typename T>
+EVENKEEL_INLINE Argument output_argument(const Caller& caller, const char* name, T& value) {
+  static_assert(!std::is_const_v<std::remove_pointer_t<decltype(data_in(value))>>,
+                "evenkeel: an output must not be const");
+  using Plain = std::remove_const_t<T>;  // the view may be const, its memory is not
+  Argument a = argument_of(caller, name, value);
+  a.output = const_cast<Plain*>(&value);
+  a.type = &kOutputType<Plain>;
+  return a;
+}
+
+/// Gamma, beta or a running statistic, of type Param. It has no elements if there is none.
+template <typename Param, typename T>
+Memory param_argument(const Caller& caller, const char* name, const T& values) {
+  static_assert(std::is_same_v<ScalarOf<T>, Param>,
+                "evenkeel: parameters must be of the type ParamOf<Scalar>");
+  ArgumentOf<T>::check(caller, name, values);
+  return {name, data_in(values), values.size(), values.size() * static_cast<Index>(sizeof(Param)), nullptr};
+}
+
+EVENKEEL_INLINE bool overlap(const Memory& a, const Memory& b) {
+  const std::uintptr_t a_begin = reinterpret_cast<std::uintptr_t>(a.data),
+                       b_begin = reinterpret_cast<std::uintptr_t>(b.data);
+  const bool one_in_other = b_begin - a_begin < static_cast<std::uintptr_t>(a.bytes) ||
+                            a_begin - b_begin < static_cast<std::uintptr_t>(b.bytes);
+  return one_in_other && a.bytes > 0 && b.bytes > 0;
+}
+
+[[noreturn]] EVENKEEL_COLD inline void fail_overlap(const Caller& caller, const Memory& a, const Memory& b) {
+  fail(caller, {a.name, " overlaps ", b.name});
+}
+inline void check_apart(const Caller& caller, const Memory& a, const Memory& b) {
+  const bool are_one =
+      a.output != nullptr && a.output == b.output;  // an empty one too, which is not yet anywhere
+  if (are_one || overlap(a, b)) fail_overlap(caller, a, b);
+}
+
+EVENKEEL_COLD inline void fail_layout(const Caller& caller, const Argument& a, const Argument& same) {
+  fail(caller, {a.name, " is ", text_of(a.layout), ", ", same.name, " is ", text_of(same.layout)});
+}
+inline void check_layout(const Caller& caller, const Argument& a, const Argument& same) {
+  if (a.layout != same.layout && same.shape.rank() > 1) fail_layout(caller, a, same);
+}
+
+/// What is wrong with an output; else nothing.
+EVENKEEL_COLD inline void fail_output(const Caller& caller, const Argument& out, const Argument& same) {
+  if (out.shape != same.shape && !out.type->resizable_to(same.shape)) {
+    fail(caller,
+         {out.name, " is ", shown(out.shape), ", expected ", same.name, "'s shape ", shown(same.shape)});
+  }
+  if (out.shape == same.shape) check_not_null(caller, out);
+  if (!(out.data == same.data && out.shape == same.shape) && overlap(out, same)) {
+    fail(caller, {out.name, " overlaps ", same.name, " without being ", same.name, " itself"});
+  }
+}
+/// Checks that an output has the layout of `same`, has its shape or can take it, and is `same` or does not overlap it.
+inline void check_output(const Caller& caller, const Argument& out, const Argument& same) {
+  check_layout(caller, out, same);
+  if (out.shape == same.shape && out.data != nullptr && (out.data == same.data || !overlap(out, same))) return;
+  fail_output(caller, out, same);
+}
+
+/// Gives an output its shape, and returns its memory.
+inline void* prepare(const Argument& out, const Shape& shape) {
+  if (out.shape == shape) return const_cast<void*>(out.data);
+  out.type->resize(out.output, shape);
+  return out.type->data(out.output);
+}
+
+EVENKEEL_END
+}  // namespace evenkeel::detail

@@ -1,0 +1,139 @@
+#pragma once
+
+#include "evenkeel/core/argument.hpp"
+#include "evenkeel/core/wide.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+// A call on a few elements, all of which fit the nearest cache, goes from its arguments to a kernel. A plan would take
+// longer than the work. What is not plainly right goes the way of other calls, which knows each error.
+
+/// x and y as rows of n neighbours along the axis that is normalized; no rows if a call has to look closer.
+template <typename S>
+struct FewRows {
+  static constexpr Index kMostElements = 2048;
+
+  const S* x;
+  S* y;
+  Index rows, n;
+
+  bool is_apart_from(const void* values, Index bytes) const {
+    const Memory mine{"", y, 0, rows * n * static_cast<Index>(sizeof(S)), nullptr};
+    return !overlap(mine, {"", values, 0, bytes, nullptr});
+  }
+
+  /// Whether parameters fit the rows and do not overlap y.
+  template <typename Param>
+  bool fit(const Vector<Param>& values) const {
+    return values.size() == n && is_apart_from(values.data(), n * static_cast<Index>(sizeof(Param)));
+  }
+  template <typename Param>
+  bool fit_or_none(const Vector<Param>& values) const {
+    return values.size() == 0 || fit(values);
+  }
+};
+
+template <typename Param>
+const Param* data_of(const Vector<Param>& values) {
+  return values.size() == 0 ? nullptr : values.data();
+}
+
+template <typename S, typename X, typename Y>
+EVENKEEL_INLINE FewRows<S> few_rows([[maybe_unused]] const X& x, [[maybe_unused]] Y& y, [[maybe_unused]] Index axis,
+                                    [[maybe_unused]] Index n) {
+  if constexpr (ArgumentOf<X>::kIsArgument && ArgumentOf<Y>::kIsArgument) {
+    using ofX = ArgumentOf<X>;
+    using ofY = ArgumentOf<Y>;
+    const int rank = ofX::rank(x), fastest = ofX::layout(x) == row_major ? rank - 1 : 0;
+    bool is_right = (axis < 0 ? axis + rank : axis) == fastest && rank == ofY::rank(y) &&
+                    ofX::layout(x) == ofY::layout(y) && ofX::is_contiguous(x) && ofY::is_contiguous(y);
+    for (int i = 0; is_right && i < rank; ++i) is_right = ofX::extent(x, i) == ofY::extent(y, i);
+    const Index size = x.size();
+    is_right = is_right && size > 0 && size <= FewRows<S>::kMostElements && ofX::extent(x, fastest) == n;
+    const void* in = data_in(x);
+    const void* out = data_in(y);
+    if (is_right && in != nullptr && out != nullptr) {
+      const FewRows<S> rows{static_cast<const S*>(in), const_cast<S*>(static_cast<const S*>(out)), size / n, n};
+      if (in == out || rows.is_apart_from(in, size * static_cast<Index>(sizeof(S)))) return rows;
+    }
+  }
+  return {nullptr, nullptr, 0, 0};
+}
+
+/// y of a channel that is out of range.
+template <typename S>
+EVENKEEL_COLD void infer_wide_channel(const InferColumns<S>& a, double epsilon) {
+  const Partition p = partition_channels(MemoryShape(Shape{a.rows, a.stride}, row_major), 1);
+  Pass<S> pass;
+  pass.x = a.x;
+  pass.out = a.out;
+  pass.gamma = a.gamma;
+  pass.beta = a.beta;
+  infer_wide(p, pass, 0, statistics_of(*a.mean, *a.variance, epsilon));
+}
+
+/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of rows of channels.
+template <typename S>
+void infer_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* mean, const ComputeOf<S>* variance,
+                    const ComputeOf<S>* gamma, const ComputeOf<S>* beta) {
+  InferColumns<S> a{few.x, few.y,    few.rows, few.n, few.n, from_double<StatisticOf<S>>(epsilon),
+                    mean,  variance, gamma,    beta};
+  const auto skip = [&](Index lanes) {
+    a.x += lanes;
+    a.out += lanes;
+    a.lanes -= lanes;
+    a.mean += lanes;
+    a.variance += lanes;
+    if (gamma != nullptr) a.gamma += lanes;
+    if (beta != nullptr) a.beta += lanes;
+  };
+  for (;;) {
+    const Index done = infer_columns(a);
+    if (done == a.lanes) return;
+    skip(done);
+    infer_wide_channel(a, epsilon);
+    skip(1);
+  }
+}
+
+/// y of a row whose statistics are out of range, and the statistics.
+template <typename S>
+EVENKEEL_COLD void normalize_wide_row(const NormalizeRows<S>& a, double epsilon, Moments<StatisticOf<S>>* moments,
+                                      Index row) {
+  const Partition p = partition_features(MemoryShape(Shape{a.rows, a.n}, row_major), 1, 2);
+  Pass<S> pass;
+  pass.x = a.x;
+  pass.out = a.y;
+  pass.gamma = a.gamma;
+  pass.beta = a.beta;
+  pass.epsilon = epsilon;
+  pass.moments = moments;
+  forward_wide(p, pass, row);
+}
+
+/// y of rows by the statistics of each, which moments keep unless they are null.
+template <typename S>
+void normalize_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* gamma, const ComputeOf<S>* beta,
+                        Moments<StatisticOf<S>>* moments) {
+  unsigned char outside[FewRows<S>::kMostElements];
+  NormalizeRows<S> a{few.x, few.y, few.rows, few.n, few.n, gamma, beta, from_double<StatisticOf<S>>(epsilon),
+                     nullptr, nullptr, nullptr, nullptr, outside, false, false, ComputeOf<S>(0), nullptr, nullptr,
+                     Epilogue<S>{}};
+  if (moments != nullptr) {
+    moments->used = few.rows;
+    a.mean = moments->mean.data();
+    a.inv_std = moments->inv_std.data();
+    if (moments->keeps_mean_low) a.mean_low = moments->mean_low.data();
+    if (moments->keeps_variance) a.variance = moments->variance.data();
+  }
+  Index left = normalize_rows(a);
+  for (Index row = 0; left > 0; ++row) {
+    if (outside[row] == 0) continue;
+    normalize_wide_row(a, epsilon, moments, row);
+    --left;
+  }
+}
+
+EVENKEEL_END
+}  // namespace evenkeel::detail
