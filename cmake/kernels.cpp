@@ -1,3 +1,3 @@
-// The kernels of all scalar types, for programs whose units are compiled with EVENKEEL_EXTERN_KERNELS.
+// The core and the kernels of all scalar types, for programs whose units are compiled with EVENKEEL_EXTERN_KERNELS.
 #define EVENKEEL_COMPILE_KERNELS
-#include <evenkeel/kernels/kernels.hpp>
+#include <evenkeel/evenkeel.hpp>

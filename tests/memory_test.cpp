@@ -306,7 +306,7 @@ class Memory {
     pass.gamma = gamma_.data();
     pass.beta = beta_.data();
     pass.epsilon = ek::BatchNormOptions().epsilon;
-    pass.moments = &moments;
+    pass.moments = moments.places();
     pass.stream = true;
     for_each_block<kSets>(p, pass, [](const auto& passes, Index, Index begin, Index end) {
       passes.forward(begin, end, detail::ParallelFor());
@@ -314,7 +314,7 @@ class Memory {
     r.y = y_.values();
 
     lay_output(y_, placing);
-    pass.moments = nullptr;
+    pass.moments = {};
     for_each_block<kSets>(p, pass, [&](const auto& passes, Index, Index begin, Index end) {
       if constexpr (kSets == detail::Sets::channels) {
         passes.infer(begin, end, mean_.data(), variance_.data(), detail::ParallelFor());
@@ -327,7 +327,7 @@ class Memory {
     pass.dy = dy_.data();
     pass.out = dx_.data();
     pass.beta = nullptr;
-    pass.saved = &moments;
+    pass.saved = std::as_const(moments).places();
     pass.grad_gamma = grad_gamma_.data();
     pass.grad_beta = grad_beta_.data();
     std::vector<Statistic> cached_sums;

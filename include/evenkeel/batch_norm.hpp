@@ -237,8 +237,9 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
         !rows.fit_or_none(this->beta_)) {
       return false;
     }
-    detail::infer_few_rows(rows, options_.epsilon, running_.mean.data(), running_.variance.data(),
-                           detail::data_of(this->gamma_), detail::data_of(this->beta_));
+    detail::Core<Scalar>::infer_few_rows(rows, options_.epsilon, running_.mean.data(),
+                                         running_.variance.data(), detail::data_of(this->gamma_),
+                                         detail::data_of(this->beta_));
     return true;
   }
 

@@ -251,8 +251,13 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
         (moments != nullptr && !moments->fits(rows.rows))) {
       return false;
     }
-    detail::normalize_few_rows(rows, options_.epsilon, detail::data_of(this->gamma_), detail::data_of(this->beta_),
-                               moments);
+    detail::StatisticsOfSets<typename Base::Statistic> places;
+    if (moments != nullptr) {
+      moments->used = rows.rows;
+      places = moments->places();
+    }
+    detail::Core<Scalar>::normalize_few_rows(rows, options_.epsilon, detail::data_of(this->gamma_),
+                                             detail::data_of(this->beta_), places);
     return true;
   }
 

@@ -88,7 +88,7 @@ auto saved_moments(const std::vector<Scalar>& x, Index stride) {
   pass.x = memory.data();
   pass.out = y.data();
   pass.epsilon = 1;
-  pass.moments = &moments;
+  pass.moments = moments.places();
   detail::normalize<detail::Sets::channels>(p, pass, detail::ParallelFor());
   return detail::BlockMoments<T>{static_cast<T>(n), moments.mean[0], moments.mean_low[0],
                                  T(moments.variance[0] * static_cast<T>(n))};

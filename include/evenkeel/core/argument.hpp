@@ -191,11 +191,8 @@ struct ArgumentScalar<T, false> {
 template <typename T>
 using ScalarOf = typename ArgumentScalar<T>::type;
 
-[[noreturn]] EVENKEEL_COLD inline void fail_null(const Caller& caller, const Argument& a) {
-  fail(caller, {a.name, " has null data and shape ", shown(a.shape)});
-}
-inline void check_not_null(const Caller& caller, const Argument& a) {
-  if (a.data == nullptr && a.size > 0) fail_null(caller, a);
+EVENKEEL_OUTLINE void check_not_null(const Caller& caller, const Argument& a) {
+  if (a.data == nullptr && a.size > 0) fail(caller, {a.name, " has null data and shape ", shown(a.shape)});
 }
 
 /// What is called data in a TensorView and data() elsewhere.
@@ -213,7 +210,7 @@ Scalar* data_in(TensorView<Scalar>& view) {
 }
 
 template <typename T>
-EVENKEEL_INLINE Shape shape_of(const T& value) {
+Shape shape_of(const T& value) {
   Index extents[Shape::kMaxRank];
   const int rank = ArgumentOf<T>::rank(value);
   for (int axis = 0; axis < rank; ++axis) extents[axis] = ArgumentOf<T>::extent(value, axis);
@@ -221,7 +218,7 @@ EVENKEEL_INLINE Shape shape_of(const T& value) {
 }
 
 template <typename T>
-EVENKEEL_INLINE Argument argument_of(const Caller& caller, const char* name, T& value) {
+Argument argument_of(const Caller& caller, const char* name, T& value) {
   using Traits = ArgumentOf<T>;
   Traits::check(caller, name, value);
   Argument a;
@@ -236,7 +233,7 @@ EVENKEEL_INLINE Argument argument_of(const Caller& caller, const char* name, T& 
 
 /// The argument of an input.
 template <typename T>
-EVENKEEL_INLINE Argument input_argument(const Caller& caller, const char* name, const T& value) {
+EVENKEEL_OUTLINE Argument input_argument(const Caller& caller, const char* name, const T& value) {
   const Argument a = argument_of(caller, name, value);
   check_not_null(caller, a);
   return a;
@@ -250,7 +247,7 @@ inline constexpr OutputType kOutputType = {
 
 /// The argument of an output, which does not change yet.
 template <typename T>
-EVENKEEL_INLINE Argument output_argument(const Caller& caller, const char* name, T& value) {
+EVENKEEL_OUTLINE Argument output_argument(const Caller& caller, const char* name, T& value) {
   static_assert(!std::is_const_v<std::remove_pointer_t<decltype(data_in(value))>>,
                 "evenkeel: an output must not be const");
   using Plain = std::remove_const_t<T>;  // the view may be const, its memory is not
@@ -262,7 +259,7 @@ EVENKEEL_INLINE Argument output_argument(const Caller& caller, const char* name,
 
 /// Gamma, beta or a running statistic, of type Param. It has no elements if there is none.
 template <typename Param, typename T>
-Memory param_argument(const Caller& caller, const char* name, const T& values) {
+EVENKEEL_OUTLINE Memory param_argument(const Caller& caller, const char* name, const T& values) {
   static_assert(std::is_same_v<ScalarOf<T>, Param>,
                 "evenkeel: parameters must be of the type ParamOf<Scalar>");
   ArgumentOf<T>::check(caller, name, values);
@@ -277,42 +274,34 @@ EVENKEEL_INLINE bool overlap(const Memory& a, const Memory& b) {
   return one_in_other && a.bytes > 0 && b.bytes > 0;
 }
 
-[[noreturn]] EVENKEEL_COLD inline void fail_overlap(const Caller& caller, const Memory& a, const Memory& b) {
-  fail(caller, {a.name, " overlaps ", b.name});
-}
-inline void check_apart(const Caller& caller, const Memory& a, const Memory& b) {
+EVENKEEL_OUTLINE void check_apart(const Caller& caller, const Memory& a, const Memory& b) {
   const bool are_one =
       a.output != nullptr && a.output == b.output;  // an empty one too, which is not yet anywhere
-  if (are_one || overlap(a, b)) fail_overlap(caller, a, b);
+  if (are_one || overlap(a, b)) fail(caller, {a.name, " overlaps ", b.name});
 }
 
-EVENKEEL_COLD inline void fail_layout(const Caller& caller, const Argument& a, const Argument& same) {
-  fail(caller, {a.name, " is ", text_of(a.layout), ", ", same.name, " is ", text_of(same.layout)});
-}
-inline void check_layout(const Caller& caller, const Argument& a, const Argument& same) {
-  if (a.layout != same.layout && same.shape.rank() > 1) fail_layout(caller, a, same);
+EVENKEEL_OUTLINE void check_layout(const Caller& caller, const Argument& a, const Argument& same) {
+  if (a.layout != same.layout && same.shape.rank() > 1) {
+    fail(caller, {a.name, " is ", text_of(a.layout), ", ", same.name, " is ", text_of(same.layout)});
+  }
 }
 
-/// What is wrong with an output; else nothing.
-EVENKEEL_COLD inline void fail_output(const Caller& caller, const Argument& out, const Argument& same) {
-  if (out.shape != same.shape && !out.type->resizable_to(same.shape)) {
+/// Checks that an output has the layout of `same`, has its shape or can take it, and is `same` or does not overlap it.
+EVENKEEL_OUTLINE void check_output(const Caller& caller, const Argument& out, const Argument& same) {
+  check_layout(caller, out, same);
+  const bool has_shape = out.shape == same.shape;
+  if (!has_shape && !out.type->resizable_to(same.shape)) {
     fail(caller,
          {out.name, " is ", shown(out.shape), ", expected ", same.name, "'s shape ", shown(same.shape)});
   }
-  if (out.shape == same.shape) check_not_null(caller, out);
-  if (!(out.data == same.data && out.shape == same.shape) && overlap(out, same)) {
+  if (has_shape) check_not_null(caller, out);
+  if (!(out.data == same.data && has_shape) && overlap(out, same)) {
     fail(caller, {out.name, " overlaps ", same.name, " without being ", same.name, " itself"});
   }
 }
-/// Checks that an output has the layout of `same`, has its shape or can take it, and is `same` or does not overlap it.
-inline void check_output(const Caller& caller, const Argument& out, const Argument& same) {
-  check_layout(caller, out, same);
-  if (out.shape == same.shape && out.data != nullptr && (out.data == same.data || !overlap(out, same))) return;
-  fail_output(caller, out, same);
-}
 
 /// Gives an output its shape, and returns its memory.
-inline void* prepare(const Argument& out, const Shape& shape) {
+EVENKEEL_OUTLINE void* prepare(const Argument& out, const Shape& shape) {
   if (out.shape == shape) return const_cast<void*>(out.data);
   out.type->resize(out.output, shape);
   return out.type->data(out.output);

@@ -3,8 +3,7 @@
 #include <optional>
 #include <utility>
 
-#include "evenkeel/core/argument.hpp"
-#include "evenkeel/core/normalize.hpp"
+#include "evenkeel/core/compiled.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
@@ -12,7 +11,7 @@ EVENKEEL_BEGIN
 // What the calls of all norms share, after the norm has made its Partition. Checks do not depend on types.
 
 /// An axis as the caller counts, made non-negative.
-inline int resolve_axis(const Caller& caller, const char* name, Index axis, const Shape& shape) {
+EVENKEEL_OUTLINE int resolve_axis(const Caller& caller, const char* name, Index axis, const Shape& shape) {
   const Index rank = shape.rank();
   if (axis < -rank || axis >= rank) {
     fail(caller, {name, " is ", axis, ", must lie in [", -rank, ", ", rank - 1, "] for x ", shown(shape)});
@@ -36,28 +35,23 @@ EVENKEEL_OUTLINE Index check_positive(const Caller& caller, const char* name, In
   return value;
 }
 
-[[noreturn]] EVENKEEL_COLD inline void fail_size(const Caller& caller, const char* name, Index size,
-                                                 Index expected) {
-  fail(caller, {name, " has ", counted(size, "value"), ", expected ", expected});
-}
-inline void check_size(const Caller& caller, const char* name, Index size, Index expected) {
-  if (size != expected) fail_size(caller, name, size, expected);
+EVENKEEL_OUTLINE void check_size(const Caller& caller, const char* name, Index size, Index expected) {
+  if (size != expected) fail(caller, {name, " has ", counted(size, "value"), ", expected ", expected});
 }
 
 /// x has `expected` of what `noun` names on the axis.
 EVENKEEL_OUTLINE void check_extent(const Caller& caller, const Shape& shape, int axis, const char* noun,
                                    Index expected) {
   if (shape[axis] != expected) {
-    fail(caller, {"x has ", counted(shape[axis], noun), " on axis ", axis, " of ", shown(shape), ", expected ",
-                  expected});
+    fail(caller, {"x has ", counted(shape[axis], noun), " on axis ", axis, " of ", shown(shape),
+                  ", expected ", expected});
   }
 }
 
-inline void check_param(const Caller& caller, const Memory& a, Index expected) {
-  if (a.size != 0 && (a.size != expected || a.data == nullptr)) {
-    if (a.data == nullptr) fail(caller, {a.name, " has null data and ", counted(a.size, "value")});
-    fail_size(caller, a.name, a.size, expected);
-  }
+EVENKEEL_OUTLINE void check_param(const Caller& caller, const Memory& a, Index expected) {
+  if (a.size == 0) return;
+  if (a.data == nullptr) fail(caller, {a.name, " has null data and ", counted(a.size, "value")});
+  check_size(caller, a.name, a.size, expected);
 }
 template <typename Param>
 const Param* data_of(const Memory& a) {
@@ -90,22 +84,30 @@ Pass<S> forward_pass(const ForwardArguments& a, void* out, double epsilon) {
   return pass;
 }
 
-/// Normalizes with each set's own statistics. moments may be null.
-template <Sets kSets, typename S>
+template <typename S>
 EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                                   const Partition& p, double epsilon, Moments<StatisticOf<S>>* moments) {
+                                   const Partition& p, double epsilon, Moments<StatisticOf<S>>* moments,
+                                   void (*run)(const Partition&, const Pass<S>&, const ParallelFor&)) {
   check_forward(caller, a, p.params());
-  std::optional<Moments<StatisticOf<S>>> fresh;
-  if (moments != nullptr && !moments->fits(p.sets())) fresh = moments->like(p.sets());
+  const bool needs_room = moments != nullptr && !moments->fits(p.sets());
+  Moments<StatisticOf<S>> fresh;
+  if (needs_room) moments->make_room(p.sets(), fresh);
   Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), epsilon);
-  if (fresh) *moments = std::move(*fresh);
+  if (needs_room) moments->swap(fresh);
   if (moments != nullptr) moments->used = p.sets();
   if (a.x.size == 0) {
     if (moments != nullptr) moments->clear();
     return;
   }
-  pass.moments = moments;
-  normalize<kSets, S>(p, pass, loops);
+  if (moments != nullptr) pass.moments = moments->places();
+  run(p, pass, loops);
+}
+
+/// Normalizes with each set's own statistics. moments may be null.
+template <Sets kSets, typename S>
+void call_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
+                  const Partition& p, double epsilon, Moments<StatisticOf<S>>* moments) {
+  call_forward<S>(caller, loops, a, p, epsilon, moments, Core<S>::template normalize<kSets>);
 }
 
 /// Normalizes with given statistics, one a set.
@@ -119,7 +121,8 @@ EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops,
   const Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), epsilon);
   if (a.x.size == 0) return;
   using C = ComputeOf<S>;
-  normalize_by<S>(p, pass, static_cast<const C*>(mean.data), static_cast<const C*>(variance.data), loops);
+  Core<S>::normalize_by(p, pass, static_cast<const C*>(mean.data), static_cast<const C*>(variance.data),
+                        loops);
 }
 
 /// The arguments of a backward call. A gradient that is not wanted has no output.
@@ -156,7 +159,8 @@ EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const Backw
   for (const Argument* gradient : {&a.grad_gamma, &a.grad_beta}) {
     if (gradient->output == nullptr) continue;
     check_output(caller, *gradient, expected);
-    for (const Memory* other : {static_cast<const Memory*>(&a.x), static_cast<const Memory*>(&a.dy), static_cast<const Memory*>(&a.dx), &a.gamma}) {
+    for (const Memory* other : {static_cast<const Memory*>(&a.x), static_cast<const Memory*>(&a.dy),
+                                static_cast<const Memory*>(&a.dx), &a.gamma}) {
       check_apart(caller, *gradient, *other);
     }
   }
@@ -176,17 +180,17 @@ EVENKEEL_OUTLINE void check_moments(const Caller& caller, const Moments<T>& mome
   if (moments.mean_low.size() > 0) check("moments.mean_low", moments.mean_low);
 }
 
-/// dx and the gradients of gamma and beta. workspace grows as needed and is kept by the caller.
-template <Sets kSets, typename S>
+template <typename S>
 EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loops,
                                     const BackwardArguments& a, const Partition& p,
-                                    const Moments<StatisticOf<S>>& moments,
-                                    Vector<StatisticOf<S>>& workspace) {
+                                    const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace,
+                                    Index (*workspace_size)(const Partition&),
+                                    void (*run)(const Partition&, const Pass<S>&, const ParallelFor&)) {
   using C = ComputeOf<S>;
   check_moments(caller, moments, p.sets());
   check_backward_arguments(caller, a, p.params());
   const bool is_empty = a.x.size == 0;
-  const Index needed = is_empty ? 0 : workspace_size<kSets, S>(p);
+  const Index needed = is_empty ? 0 : workspace_size(p);
   if (workspace.size() < needed) workspace = vector_of<StatisticOf<S>>(needed);
   const auto prepare_gradient = [&](const Argument& gradient) {
     return gradient.output == nullptr ? nullptr : static_cast<C*>(prepare(gradient, Shape{p.params()}));
@@ -204,19 +208,29 @@ EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loo
   pass.x = static_cast<const S*>(a.x.data);
   pass.dy = static_cast<const S*>(a.dy.data);
   pass.gamma = data_of<C>(a.gamma);
-  pass.saved = &moments;
+  pass.saved = moments.places();
   pass.sums = workspace.data();
-  differentiate<kSets, S>(p, pass, loops);
+  run(p, pass, loops);
+}
+
+/// dx and the gradients of gamma and beta. workspace grows as needed and is kept by the caller.
+template <Sets kSets, typename S>
+void call_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
+                   const Partition& p, const Moments<StatisticOf<S>>& moments,
+                   Vector<StatisticOf<S>>& workspace) {
+  call_backward<S>(caller, loops, a, p, moments, workspace, Core<S>::template workspace_size<kSets>,
+                   Core<S>::template differentiate<kSets>);
 }
 
 /// The arguments of a call whose scalar type is x's.
 template <typename X, typename Gamma, typename Beta, typename Y>
-EVENKEEL_INLINE ForwardArguments forward_arguments(const Caller& caller, const X& x, const Gamma& gamma, const Beta& beta,
+ForwardArguments forward_arguments(const Caller& caller, const X& x, const Gamma& gamma, const Beta& beta,
                                    Y& y) {
   using S = ScalarOf<X>;
   static_assert(std::is_same_v<ScalarOf<Y>, S>, "evenkeel: y must have x's scalar type");
   return {input_argument(caller, "x", x), output_argument(caller, "y", y),
-          param_argument<ParamOf<S>>(caller, "gamma", gamma), param_argument<ParamOf<S>>(caller, "beta", beta)};
+          param_argument<ParamOf<S>>(caller, "gamma", gamma),
+          param_argument<ParamOf<S>>(caller, "beta", beta)};
 }
 template <typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma, typename GradBeta>
 BackwardArguments backward_arguments(const Caller& caller, const X& x, const Dy& dy, const Gamma& gamma,

@@ -17,10 +17,10 @@ struct FewRows {
   const S* x;
   S* y;
   Index rows, n;
+  Index bytes;  // of y
 
-  bool is_apart_from(const void* values, Index bytes) const {
-    const Memory mine{"", y, 0, rows * n * static_cast<Index>(sizeof(S)), nullptr};
-    return !overlap(mine, {"", values, 0, bytes, nullptr});
+  bool is_apart_from(const void* values, Index its_bytes) const {
+    return !overlap({"", y, 0, bytes, nullptr}, {"", values, 0, its_bytes, nullptr});
   }
 
   /// Whether parameters fit the rows and do not overlap y.
@@ -40,8 +40,8 @@ const Param* data_of(const Vector<Param>& values) {
 }
 
 template <typename S, typename X, typename Y>
-EVENKEEL_INLINE FewRows<S> few_rows([[maybe_unused]] const X& x, [[maybe_unused]] Y& y, [[maybe_unused]] Index axis,
-                                    [[maybe_unused]] Index n) {
+EVENKEEL_INLINE FewRows<S> few_rows([[maybe_unused]] const X& x, [[maybe_unused]] Y& y,
+                                    [[maybe_unused]] Index axis, [[maybe_unused]] Index n) {
   if constexpr (ArgumentOf<X>::kIsArgument && ArgumentOf<Y>::kIsArgument) {
     using ofX = ArgumentOf<X>;
     using ofY = ArgumentOf<Y>;
@@ -54,11 +54,12 @@ EVENKEEL_INLINE FewRows<S> few_rows([[maybe_unused]] const X& x, [[maybe_unused]
     const void* in = data_in(x);
     const void* out = data_in(y);
     if (is_right && in != nullptr && out != nullptr) {
-      const FewRows<S> rows{static_cast<const S*>(in), const_cast<S*>(static_cast<const S*>(out)), size / n, n};
-      if (in == out || rows.is_apart_from(in, size * static_cast<Index>(sizeof(S)))) return rows;
+      const FewRows<S> rows{static_cast<const S*>(in), const_cast<S*>(static_cast<const S*>(out)), size / n,
+                            n, size * static_cast<Index>(sizeof(S))};
+      if (in == out || rows.is_apart_from(in, rows.bytes)) return rows;
     }
   }
-  return {nullptr, nullptr, 0, 0};
+  return {nullptr, nullptr, 0, 0, 0};
 }
 
 /// y of a channel that is out of range.
@@ -75,8 +76,8 @@ EVENKEEL_COLD void infer_wide_channel(const InferColumns<S>& a, double epsilon) 
 
 /// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of rows of channels.
 template <typename S>
-void infer_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* mean, const ComputeOf<S>* variance,
-                    const ComputeOf<S>* gamma, const ComputeOf<S>* beta) {
+void infer_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* mean,
+                    const ComputeOf<S>* variance, const ComputeOf<S>* gamma, const ComputeOf<S>* beta) {
   InferColumns<S> a{few.x, few.y,    few.rows, few.n, few.n, from_double<StatisticOf<S>>(epsilon),
                     mean,  variance, gamma,    beta};
   const auto skip = [&](Index lanes) {
@@ -99,8 +100,8 @@ void infer_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* m
 
 /// y of a row whose statistics are out of range, and the statistics.
 template <typename S>
-EVENKEEL_COLD void normalize_wide_row(const NormalizeRows<S>& a, double epsilon, Moments<StatisticOf<S>>* moments,
-                                      Index row) {
+EVENKEEL_COLD void normalize_wide_row(const NormalizeRows<S>& a, double epsilon,
+                                      const StatisticsOfSets<StatisticOf<S>>& moments, Index row) {
   const Partition p = partition_features(MemoryShape(Shape{a.rows, a.n}, row_major), 1, 2);
   Pass<S> pass;
   pass.x = a.x;
@@ -112,21 +113,30 @@ EVENKEEL_COLD void normalize_wide_row(const NormalizeRows<S>& a, double epsilon,
   forward_wide(p, pass, row);
 }
 
-/// y of rows by the statistics of each, which moments keep unless they are null.
+/// y of rows by the statistics of each, which are kept unless there is no place for them.
 template <typename S>
-void normalize_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* gamma, const ComputeOf<S>* beta,
-                        Moments<StatisticOf<S>>* moments) {
+void normalize_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* gamma,
+                        const ComputeOf<S>* beta, const StatisticsOfSets<StatisticOf<S>>& moments) {
   unsigned char outside[FewRows<S>::kMostElements];
-  NormalizeRows<S> a{few.x, few.y, few.rows, few.n, few.n, gamma, beta, from_double<StatisticOf<S>>(epsilon),
-                     nullptr, nullptr, nullptr, nullptr, outside, false, false, ComputeOf<S>(0), nullptr, nullptr,
+  NormalizeRows<S> a{few.x,
+                     few.y,
+                     few.rows,
+                     few.n,
+                     few.n,
+                     gamma,
+                     beta,
+                     from_double<StatisticOf<S>>(epsilon),
+                     moments.mean,
+                     moments.mean_low,
+                     moments.variance,
+                     moments.inv_std,
+                     outside,
+                     false,
+                     false,
+                     ComputeOf<S>(0),
+                     nullptr,
+                     nullptr,
                      Epilogue<S>{}};
-  if (moments != nullptr) {
-    moments->used = few.rows;
-    a.mean = moments->mean.data();
-    a.inv_std = moments->inv_std.data();
-    if (moments->keeps_mean_low) a.mean_low = moments->mean_low.data();
-    if (moments->keeps_variance) a.variance = moments->variance.data();
-  }
   Index left = normalize_rows(a);
   for (Index row = 0; left > 0; ++row) {
     if (outside[row] == 0) continue;

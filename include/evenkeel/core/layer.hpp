@@ -3,7 +3,6 @@
 #include <optional>
 
 #include "evenkeel/core/calls.hpp"
-#include "evenkeel/core/few_rows.hpp"
 
 /// Normalization layers, and the functions that they call.
 namespace evenkeel {

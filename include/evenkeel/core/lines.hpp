@@ -283,7 +283,7 @@ class LinePasses {
       Scratch<C, kBatch> centers;
       for_each_cell(range, first_set, [&](const Cell& cell) {
         offsets[cell.k] = cell.offset;
-        centers[cell.k] = static_cast<C>(pass_.saved->mean[first_set + cell.set]);
+        centers[cell.k] = static_cast<C>(pass_.saved.mean[first_set + cell.set]);
       });
       sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(),
                             range.begin, range.end, centers.data(), dy, dy_x});

@@ -3,6 +3,21 @@
 #include "evenkeel/base/scratch.hpp"
 #include "evenkeel/kernels/kernels.hpp"
 
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+/// The statistics of each set; mean_low and variance may be null, or all of them.
+template <typename T>
+struct StatisticsOfSets {
+  T* mean = nullptr;
+  T* mean_low = nullptr;
+  T* variance = nullptr;
+  T* inv_std = nullptr;
+};
+
+EVENKEEL_END
+}  // namespace evenkeel::detail
+
 namespace evenkeel {
 EVENKEEL_BEGIN
 
@@ -30,14 +45,19 @@ struct Moments {
     if (keeps_variance) variance = detail::vector_of<Statistic>(sets);
     used = sets;
   }
-  /// New moments for so many sets, which keep the same arrays.
-  Moments like(Index sets) const {
-    Moments m;
-    m.keeps_mean_low = keeps_mean_low;
-    m.keeps_variance = keeps_variance;
-    m.keeps_room = keeps_room;
-    m.resize(sets);
-    return m;
+  /// Gives `fresh` the same arrays as this has, for so many sets.
+  EVENKEEL_OUTLINE_MEMBER void make_room(Index sets, Moments& fresh) const {
+    fresh.keeps_mean_low = keeps_mean_low;
+    fresh.keeps_variance = keeps_variance;
+    fresh.keeps_room = keeps_room;
+    fresh.resize(sets);
+  }
+  /// Exchanges the arrays with moments that keep the same ones.
+  void swap(Moments& other) {
+    mean.swap(other.mean);
+    mean_low.swap(other.mean_low);
+    variance.swap(other.variance);
+    inv_std.swap(other.inv_std);
   }
   /// Whether one of the arrays has room for so many sets.
   bool has_room(const Vector<Statistic>& array, Index sets) const {
@@ -52,10 +72,17 @@ struct Moments {
            is_right(variance, keeps_variance);
   }
 
+  /// Where the statistics lie; null where they are not kept.
+  detail::StatisticsOfSets<Statistic> places() {
+    const auto place = [](Vector<Statistic>& array, bool kept) { return kept ? array.data() : nullptr; };
+    return {mean.data(), place(mean_low, keeps_mean_low), place(variance, keeps_variance), inv_std.data()};
+  }
+  detail::StatisticsOfSets<const Statistic> places() const {
+    return {mean.data(), mean_low.size() > 0 ? mean_low.data() : nullptr, nullptr, inv_std.data()};
+  }
+
   /// How many sets there are.
   Index size() const { return keeps_room ? used : mean.size(); }
-  /// mean_low of a set, 0 where it is not kept.
-  Statistic low(Index set) const { return set < mean_low.size() ? mean_low[set] : Statistic(0); }
   /// Sets to 0 what is kept.
   void clear() {
     for (Vector<Statistic>* v : {&mean, &mean_low, &variance, &inv_std}) v->setConstant(Statistic(0));

@@ -25,24 +25,25 @@ struct Pass {
   const C* gamma = nullptr;
   const C* beta = nullptr;
   double epsilon = 0;
-  Moments<T>* moments = nullptr;      // forward: written, may be null
-  const Moments<T>* saved = nullptr;  // backward: what forward wrote
-  C* grad_gamma = nullptr;            // backward, may be null
-  C* grad_beta = nullptr;             // backward, may be null
-  T* sums = nullptr;                  // backward: workspace for the sums behind the parameters' gradients
-  bool stream = false;                // the output goes past the caches
+  StatisticsOfSets<T> moments;      // forward: written, may be null
+  StatisticsOfSets<const T> saved;  // backward: what forward wrote
+  C* grad_gamma = nullptr;          // backward, may be null
+  C* grad_beta = nullptr;           // backward, may be null
+  T* sums = nullptr;                // backward: workspace for the sums behind the parameters' gradients
+  bool stream = false;              // the output goes past the caches
 
   bool wants_params() const { return grad_gamma != nullptr || grad_beta != nullptr; }
 
   void save(Index set, const SetStatistics<T>& s) const {
-    if (moments == nullptr) return;
-    moments->mean[set] = s.mean;
-    moments->inv_std[set] = s.inv_std;
-    if (moments->keeps_mean_low) moments->mean_low[set] = s.mean_low;
-    if (moments->keeps_variance) moments->variance[set] = s.variance;
+    if (moments.mean == nullptr) return;
+    moments.mean[set] = s.mean;
+    moments.inv_std[set] = s.inv_std;
+    if (moments.mean_low != nullptr) moments.mean_low[set] = s.mean_low;
+    if (moments.variance != nullptr) moments.variance[set] = s.variance;
   }
   SetStatistics<T> load(Index set) const {
-    return {saved->mean[set], saved->low(set), T(0), saved->inv_std[set]};
+    return {saved.mean[set], saved.mean_low == nullptr ? T(0) : saved.mean_low[set], T(0),
+            saved.inv_std[set]};
   }
 };
 

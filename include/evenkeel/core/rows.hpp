@@ -37,18 +37,16 @@ class RowPasses {
       a.epsilon = from_double<T>(pass_.epsilon);
       a.outside = outside;
       a.stream = pass_.stream;
-      Moments<T>* m = pass_.moments;
-      const auto place = [&](Vector<T>& all, Scratch<T, kRows>& some) {
-        return groups_ == 1 ? &all[first_set] : some.data();
+      const StatisticsOfSets<T>& m = pass_.moments;
+      const auto place = [&](T* all, Scratch<T, kRows>& some) {
+        return all == nullptr ? nullptr : groups_ == 1 ? all + first_set : some.data();
       };
-      if (m != nullptr) {
-        a.mean = place(m->mean, mean);
-        a.inv_std = place(m->inv_std, inv_std);
-        if (m->keeps_mean_low) a.mean_low = place(m->mean_low, mean_low);
-        if (m->keeps_variance) a.variance = place(m->variance, variance);
-      }
+      a.mean = place(m.mean, mean);
+      a.inv_std = place(m.inv_std, inv_std);
+      a.mean_low = place(m.mean_low, mean_low);
+      a.variance = place(m.variance, variance);
       const Index outside_count = normalize_rows(a);
-      if (m != nullptr && groups_ > 1) {
+      if (m.mean != nullptr && groups_ > 1) {
         for (Index r = 0; r < rows; ++r) {
           pass_.save(first_set + r * groups_, {mean[r], a.mean_low == nullptr ? T(0) : mean_low[r],
                                                a.variance == nullptr ? T(0) : variance[r], inv_std[r]});
@@ -65,9 +63,10 @@ class RowPasses {
       const Index at = p_.offset(first_set), param = p_.first_param(first_set);
       Scratch<T, kRows> mean, mean_low, inv_std;
       unsigned char outside[kRows];
-      const Moments<T>& m = *pass_.saved;
-      const auto place = [&](const Vector<T>& all, Scratch<T, kRows>& some) -> const T* {
-        if (groups_ == 1) return &all[first_set];
+      const StatisticsOfSets<const T>& m = pass_.saved;
+      const auto place = [&](const T* all, Scratch<T, kRows>& some) -> const T* {
+        if (all == nullptr) return nullptr;
+        if (groups_ == 1) return all + first_set;
         for (Index r = 0; r < rows; ++r) some[r] = all[first_set + r * groups_];
         return some.data();
       };
@@ -81,7 +80,7 @@ class RowPasses {
       a.stride = p_.batch.stride;
       a.gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + param;
       a.mean = place(m.mean, mean);
-      a.mean_low = m.mean_low.size() == 0 ? nullptr : place(m.mean_low, mean_low);
+      a.mean_low = place(m.mean_low, mean_low);
       a.inv_std = place(m.inv_std, inv_std);
       a.grad_gamma = wanted ? sums.gamma + param : nullptr;
       a.grad_beta = wanted ? sums.beta + param : nullptr;

@@ -75,7 +75,7 @@ namespace one_by_one {
 #undef EVENKEEL_REGISTERS
 }  // namespace one_by_one
 
-#if EVENKEEL_HAS_VECTORS && (!defined(EVENKEEL_EXTERN_KERNELS) || defined(EVENKEEL_COMPILE_KERNELS))
+#if EVENKEEL_HAS_OWN_VECTORS
 namespace baseline {
 #define EVENKEEL_REGISTER 16
 #ifdef __aarch64__

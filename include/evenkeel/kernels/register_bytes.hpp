@@ -12,6 +12,13 @@
 #define EVENKEEL_HAS_VECTORS 0
 #endif
 
+// If the core is compiled elsewhere, this unit computes other types alone.
+#if EVENKEEL_HAS_VECTORS && (!defined(EVENKEEL_EXTERN_KERNELS) || defined(EVENKEEL_COMPILE_KERNELS))
+#define EVENKEEL_HAS_OWN_VECTORS 1
+#else
+#define EVENKEEL_HAS_OWN_VECTORS 0
+#endif
+
 // One program has kernels for several instruction sets, unless g++ for Windows compiles it: that spills wide registers
 // to a stack that is aligned for narrow ones (GCC's bug 54412).
 #if EVENKEEL_HAS_VECTORS && defined(__x86_64__) && (!defined(_WIN32) || defined(__clang__))

@@ -1,0 +1,157 @@
+#pragma once
+
+#include "evenkeel/core/few_rows.hpp"
+#include "evenkeel/core/normalize.hpp"
+
+// What calls have the core do: in their own unit, or in one that is compiled elsewhere.
+//
+// With EVENKEEL_EXTERN_KERNELS, defined for the whole program, the core and the kernels of float, double, half and
+// bfloat16 are compiled elsewhere: link evenkeel::compiled, or compile <evenkeel/evenkeel.hpp> in one more unit that
+// defines EVENKEEL_COMPILE_KERNELS. Each scalar type has one symbol, whose name says what to link.
+
+namespace evenkeel::detail {
+
+/// The core of one scalar type. A unit with AVX has other names for the types of arguments, so they go without a type;
+/// they are plain data and the same in every unit.
+struct CoreTable {
+  void (*normalize)(const void* partition, const void* pass, const void* loops);
+  void (*normalize_by)(const void* partition, const void* pass, const void* mean, const void* variance,
+                       const void* loops);
+  Index (*workspace_size)(const void* partition);
+  void (*differentiate)(const void* partition, const void* pass, const void* loops);
+  void (*normalize_few_rows)(const void* rows, double epsilon, const void* gamma, const void* beta,
+                             const void* moments);
+  void (*infer_few_rows)(const void* rows, double epsilon, const void* mean, const void* variance,
+                         const void* gamma, const void* beta);
+};
+
+#if defined(EVENKEEL_EXTERN_KERNELS) || defined(EVENKEEL_COMPILE_KERNELS)
+#define EVENKEEL_EACH_COMPILED_SCALAR(X) \
+  X(float, float) X(double, double) X(Eigen::half, half) X(Eigen::bfloat16, bfloat16)
+#define EVENKEEL_X(Scalar, name) extern "C" const void* link_evenkeel_compiled_for_kernels_of_##name();
+EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+#endif
+
+EVENKEEL_BEGIN
+
+/// The core in this unit.
+template <typename S>
+struct Core {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+
+  template <Sets kSets>
+  static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
+    detail::normalize<kSets, S>(p, pass, loops);
+  }
+  static void normalize_by(const Partition& p, const Pass<S>& pass, const C* mean, const C* variance,
+                           const ParallelFor& loops) {
+    detail::normalize_by<S>(p, pass, mean, variance, loops);
+  }
+  template <Sets kSets>
+  static Index workspace_size(const Partition& p) {
+    return detail::workspace_size<kSets, S>(p);
+  }
+  template <Sets kSets>
+  static void differentiate(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
+    detail::differentiate<kSets, S>(p, pass, loops);
+  }
+  static void normalize_few_rows(const FewRows<S>& rows, double epsilon, const C* gamma, const C* beta,
+                                 const StatisticsOfSets<T>& moments) {
+    detail::normalize_few_rows<S>(rows, epsilon, gamma, beta, moments);
+  }
+  static void infer_few_rows(const FewRows<S>& rows, double epsilon, const C* mean, const C* variance,
+                             const C* gamma, const C* beta) {
+    detail::infer_few_rows<S>(rows, epsilon, mean, variance, gamma, beta);
+  }
+};
+
+#if defined(EVENKEEL_EXTERN_KERNELS) && !defined(EVENKEEL_COMPILE_KERNELS)
+
+/// The core that is compiled elsewhere, for all orders of memory.
+template <typename S, const void* (*kTable)()>
+struct CompiledCore {
+  using C = ComputeOf<S>;
+
+  static const CoreTable& table() { return *static_cast<const CoreTable*>(kTable()); }
+
+  template <Sets>
+  static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
+    table().normalize(&p, &pass, &loops);
+  }
+  static void normalize_by(const Partition& p, const Pass<S>& pass, const C* mean, const C* variance,
+                           const ParallelFor& loops) {
+    table().normalize_by(&p, &pass, mean, variance, &loops);
+  }
+  template <Sets>
+  static Index workspace_size(const Partition& p) {
+    return table().workspace_size(&p);
+  }
+  template <Sets>
+  static void differentiate(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
+    table().differentiate(&p, &pass, &loops);
+  }
+  static void normalize_few_rows(const FewRows<S>& rows, double epsilon, const C* gamma, const C* beta,
+                                 const StatisticsOfSets<StatisticOf<S>>& moments) {
+    table().normalize_few_rows(&rows, epsilon, gamma, beta, &moments);
+  }
+  static void infer_few_rows(const FewRows<S>& rows, double epsilon, const C* mean, const C* variance,
+                             const C* gamma, const C* beta) {
+    table().infer_few_rows(&rows, epsilon, mean, variance, gamma, beta);
+  }
+};
+#define EVENKEEL_X(Scalar, name) \
+  template <>                    \
+  struct Core<Scalar> : CompiledCore<Scalar, link_evenkeel_compiled_for_kernels_of_##name> {};
+EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+
+#endif
+
+EVENKEEL_END
+
+#ifdef EVENKEEL_COMPILE_KERNELS
+
+template <typename S>
+const void* core_table() {
+  using C = ComputeOf<S>;
+  static constexpr CoreTable table = {
+      [](const void* p, const void* pass, const void* loops) {
+        normalize<Sets::groups, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
+                                   *static_cast<const ParallelFor*>(loops));
+      },
+      [](const void* p, const void* pass, const void* mean, const void* variance, const void* loops) {
+        normalize_by<S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
+                        static_cast<const C*>(mean), static_cast<const C*>(variance),
+                        *static_cast<const ParallelFor*>(loops));
+      },
+      [](const void* p) { return workspace_size<Sets::groups, S>(*static_cast<const Partition*>(p)); },
+      [](const void* p, const void* pass, const void* loops) {
+        differentiate<Sets::groups, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
+                                       *static_cast<const ParallelFor*>(loops));
+      },
+      [](const void* rows, double epsilon, const void* gamma, const void* beta, const void* moments) {
+        normalize_few_rows<S>(*static_cast<const FewRows<S>*>(rows), epsilon, static_cast<const C*>(gamma),
+                              static_cast<const C*>(beta),
+                              *static_cast<const StatisticsOfSets<StatisticOf<S>>*>(moments));
+      },
+      [](const void* rows, double epsilon, const void* mean, const void* variance, const void* gamma,
+         const void* beta) {
+        infer_few_rows<S>(*static_cast<const FewRows<S>*>(rows), epsilon, static_cast<const C*>(mean),
+                          static_cast<const C*>(variance), static_cast<const C*>(gamma),
+                          static_cast<const C*>(beta));
+      }};
+  return &table;
+}
+
+// NOLINTBEGIN(misc-definitions-in-headers): in one unit, as its macro says.
+#define EVENKEEL_X(Scalar, name) \
+  const void* link_evenkeel_compiled_for_kernels_of_##name() { return core_table<Scalar>(); }
+EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
+// NOLINTEND(misc-definitions-in-headers)
+#undef EVENKEEL_X
+
+#endif
+
+}  // namespace evenkeel::detail
