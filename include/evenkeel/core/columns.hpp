@@ -273,7 +273,7 @@ class ColumnPasses {
       if (p_.inner > 1) spread(Spread<S>{narrow[j].data(), some.sets, p_.inner, c[j].data()});
       rows.repeat(c[j].data());
     }
-    map_rows(some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
+    map_rows(map_columns<S>, some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
              p_.inner > 1 ? rows.width() : kFewLines);
     return true;
   }
@@ -545,16 +545,19 @@ class ColumnPasses {
 
   /// y of an item by its statistics, which begin at `first`.
   void normalize(const Columns& item, Index first, const Statistics& s, const ParallelFor& loops) const {
-    map_cells(item, first, s, nullptr, nullptr, 3, loops);
+    map_cells(map_columns<S>, item, first, s, nullptr, nullptr, loops);
   }
 
   void differentiate(const Columns& item, Index first, const Statistics& s, const Sums& dy,
                      const Sums& dy_xhat, const ParallelFor& loops) const {
-    map_cells(item, first, s, dy.data() + first, dy_xhat.data() + first, 4, loops);
+    map_cells(map_gradients_of_columns<S>, item, first, s, dy.data() + first, dy_xhat.data() + first, loops);
   }
 
-  void map_cells(const Columns& item, Index first, const Statistics& s, const T* set_dy, const T* set_dy_xhat,
-                 int kinds, const ParallelFor& loops) const {
+  using Map = void (*)(const MapColumns<S>&);
+
+  void map_cells(Map map, const Columns& item, Index first, const Statistics& s, const T* set_dy,
+                 const T* set_dy_xhat, const ParallelFor& loops) const {
+    const int kinds = set_dy == nullptr ? 3 : 4;
     const T n = from_count<T>(p_.set_size());
     if (p_.elements_are_cells()) {
       Lanes c[4];
@@ -569,7 +572,7 @@ class ColumnPasses {
                                    set_dy_xhat,
                                    {c[0].data(), c[1].data(), c[2].data(), c[3].data()}});
       const Index param = item.first_param;
-      map_rows(item.offset, items_.rows().outer,
+      map_rows(map, item.offset, items_.rows().outer,
                WideRows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes),
                pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
                pass_.beta == nullptr ? nullptr : pass_.beta + param, c, loops, 0);
@@ -606,13 +609,13 @@ class ColumnPasses {
         spread(Spread<S>{narrow[j].data(), cells, p_.inner, c[j].data()});
       const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);
       for (int j = 0; j < kinds; ++j) rows.repeat(c[j].data());
-      map_rows(offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
+      map_rows(map, offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
                p_.inner > 1 ? rows.width() : 0);
     });
   }
 
   /// Goes backwards, so that what was summed last, and is still near, comes first.
-  void map_rows(Index offset, const Loop& outer, const WideRows& rows, const C* gamma, const C* beta,
+  void map_rows(Map map, Index offset, const Loop& outer, const WideRows& rows, const C* gamma, const C* beta,
                 const Lanes* c, const ParallelFor& loops, Index ahead) const {
     constexpr Index kTurn = 64;
     const Index width = rows.width();
@@ -623,7 +626,7 @@ class ColumnPasses {
         for (Index to = pieces.end(piece); to > begin; to -= kTurn) {
           rows.for_each_span(std::max(begin, to - kTurn), to, [&](Index from, Index lines, Index lanes) {
             const Index at = offset + o * outer.stride + from, row = o * rows.rows + from / rows.stride;
-            map_columns(MapColumns<S>{pass_.x + at,
+            map(MapColumns<S>{pass_.x + at,
                                       pass_.dy == nullptr ? nullptr : pass_.dy + at,
                                       pass_.out + at,
                                       gamma == nullptr ? nullptr : gamma + row,

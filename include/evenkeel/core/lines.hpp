@@ -347,7 +347,7 @@ class LinePasses {
                                    dy.data(),
                                    dy_xhat.data(),
                                    {c[0].data(), c[1].data(), c[2].data(), c[3].data()}});
-      map_lines(MapLines<S>{pass_.x,
+      map_gradients_of_lines(MapLines<S>{pass_.x,
                             pass_.dy,
                             pass_.out,
                             offsets.data(),

@@ -47,11 +47,11 @@ struct SumLines {
   StatisticOf<S>* second;      // [cells]
 };
 
-/// out = (x - c0) c1 + c2, with dy: (x - c0) c1 + c2 + dy c3, over elements [begin, end) of the lines of each cell.
+/// out = (x - c0) c1 + c2, or with gradients (x - c0) c1 + c2 + dy c3, over elements [begin, end) of the lines of each cell.
 template <typename S>
 struct MapLines {
   const S* x;
-  const S* dy;  // may be null
+  const S* dy;  // of gradients
   S* out;
   const Index* offsets;  // where each cell begins
   Index cells;
@@ -85,12 +85,12 @@ struct SumColumns {
   StatisticOf<S>* second;      // [lanes], so has this
 };
 
-/// out = (x - c0) c1 + c2, with dy: (x - c0) c1 + c2 + dy c3, with coefficients of each lane. Where there are gammas,
-/// one a row: ((x - c0) c1 + c2) gamma + beta, and with dy gamma dy for dy.
+/// out = (x - c0) c1 + c2, or with gradients (x - c0) c1 + c2 + dy c3, with coefficients of each lane. Where there are
+/// gammas, one a row: ((x - c0) c1 + c2) gamma + beta, or gamma dy for dy.
 template <typename S>
 struct MapColumns {
   const S* x;
-  const S* dy;  // may be null
+  const S* dy;  // of gradients
   S* out;
   const ComputeOf<S>* gamma;  // [rows], may be null
   const ComputeOf<S>* beta;   // [rows], null where gamma is or without a beta

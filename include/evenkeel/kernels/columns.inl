@@ -209,31 +209,6 @@ EVENKEEL_CALL void map_row(const MapColumns<S>& a, Index row, Index from) {
       });
 }
 
-template <typename S>
-EVENKEEL_CALL void map_row_with_options(const MapColumns<S>& a, Index row) {
-  using C = ComputeOf<S>;
-  using V = Vec<C>;
-  const Index at = row * a.stride;
-  const bool has_gamma = a.gamma != nullptr;
-  const V gamma = all(has_gamma ? C(a.gamma[row]) : C(1)),
-          beta = all(has_gamma && a.beta != nullptr ? C(a.beta[row]) : C(0));
-  write_line(
-      a.out + at, a.lanes, a.stream,
-      [&](Index l, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        V v = fma(as_computed(V(load(a.x + at + l, lanes...) - load(a.c[0] + l, lanes...))),
-                  load(a.c[1] + l, lanes...), load(a.c[2] + l, lanes...));
-        if (a.dy != nullptr) {
-          const V dy = load(a.dy + at + l, lanes...);
-          v = fma(has_gamma ? V(dy * gamma) : dy, load(a.c[3] + l, lanes...), v);
-        } else if (has_gamma) {
-          v = fma(v, gamma, beta);
-        }
-        if (a.epilogue.residual != nullptr) v = V(v + load(a.epilogue.residual + at + l, lanes...));
-        return activated(v, a.epilogue.activation);
-      },
-      [](Index) {});
-}
-
 /// Four rows, which share what belongs to a lane.
 template <bool kGradients, typename S>
 EVENKEEL_CALL void map_four_rows(const MapColumns<S>& a, Index row) {
@@ -265,7 +240,19 @@ EVENKEEL_CALL void map_four_rows(const MapColumns<S>& a, Index row) {
 }
 
 template <bool kGradients, typename S>
-EVENKEEL_WORD void map_columns_plainly(const MapColumns<S>& a) {
+EVENKEEL_WORD void map_columns_of(const MapColumns<S>& a) {
+  if (a.gamma != nullptr || a.epilogue.residual != nullptr || a.epilogue.activation.active) {
+    for (Index row = 0; row < a.rows; ++row) {
+      const Index at = row * a.stride;
+      const S *dy = kGradients ? a.dy + at : nullptr, *residual = a.epilogue.residual;
+      map_with_options(GeneralMap<S>{a.x + at, dy, a.out + at, a.lanes, a.c, true, 0,
+                                     a.gamma == nullptr ? nullptr : a.gamma + row,
+                                     a.beta == nullptr ? nullptr : a.beta + row,
+                                     residual == nullptr ? nullptr : residual + at},
+                       a.epilogue.activation, a.stream);
+    }
+    return;
+  }
   // Rows that are about a page apart would wait for each other's stores.
   constexpr Index kPage = sizeof(S) < 512 ? 4096 / static_cast<Index>(sizeof(S)) : 8, kApart = kPage / 8;
   const bool by_four = !a.stream && a.stride % kPage >= kApart && a.stride % kPage <= kPage - kApart;
@@ -276,13 +263,11 @@ EVENKEEL_WORD void map_columns_plainly(const MapColumns<S>& a) {
 
 template <typename S>
 void map_columns(const MapColumns<S>& a) {
-  if (a.gamma != nullptr || a.epilogue.residual != nullptr || a.epilogue.activation.active) {
-    for (Index row = 0; row < a.rows; ++row) map_row_with_options(a, row);
-  } else if (a.dy == nullptr) {
-    map_columns_plainly<false>(a);
-  } else {
-    map_columns_plainly<true>(a);
-  }
+  map_columns_of<false>(a);
+}
+template <typename S>
+void map_gradients_of_columns(const MapColumns<S>& a) {
+  map_columns_of<true>(a);
 }
 
 template <typename S>

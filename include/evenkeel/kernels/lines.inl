@@ -279,49 +279,80 @@ EVENKEEL_WORD void map_line(const MapLines<S>& a, Index from, Index n, const Vec
       });
 }
 
+/// out[0 .. n) of maps with all options.
 template <typename S>
-EVENKEEL_CALL void map_line_with_options(const MapLines<S>& a, Index k, Index from, Index n) {
+struct GeneralMap {
+  const S* x;
+  const S* dy;  // may be null
+  S* out;
+  Index n;
+  const ComputeOf<S>* const* c;
+  bool has_lanes;  // each element has coefficients, from c[j][begin] on; else all have c[j][begin]
+  Index begin;
+  const ComputeOf<S>* gamma;  // of all, may be null; so may beta
+  const ComputeOf<S>* beta;
+  const S* residual;  // may be null
+};
+template <typename S>
+EVENKEEL_CALL void map_with_options(const GeneralMap<S>& a, const Activation<ComputeOf<S>>& activation, bool streams) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
-  const V c0 = all(C(a.c[0][k])), c1 = all(C(a.c[1][k])), c2 = all(C(a.c[2][k]));
-  const V c3 = a.dy == nullptr ? c2 : all(C(a.c[3][k]));
-  const S* residual = a.epilogue.residual;
+  const V gamma = all(a.gamma == nullptr ? C(1) : C(*a.gamma)), beta = all(a.beta == nullptr ? C(0) : C(*a.beta));
   write_line(
-      a.out + from, n, a.stream,
+      a.out, a.n, streams,
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        const Index at = from + i;
-        V v = fma(as_computed(V(load(a.x + at, lanes...) - c0)), c1, c2);
-        if (a.dy != nullptr) v = fma(load(a.dy + at, lanes...), c3, v);
-        if (residual != nullptr) v = V(v + load(residual + at, lanes...));
-        return activated(v, a.epilogue.activation);
+        const auto c = [&](int j) EVENKEEL_WORD_LAMBDA {
+          const C* from = a.c[j] + a.begin;
+          return a.has_lanes ? load(from + i, lanes...) : all(C(*from));
+        };
+        V v = fma(as_computed(V(load(a.x + i, lanes...) - c(0))), c(1), c(2));
+        if (a.dy != nullptr) {
+          const V dy = load(a.dy + i, lanes...);
+          v = fma(a.gamma == nullptr ? dy : V(dy * gamma), c(3), v);
+        } else if (a.gamma != nullptr) {
+          v = fma(v, gamma, beta);
+        }
+        if (a.residual != nullptr) v = V(v + load(a.residual + i, lanes...));
+        return activated(v, activation);
       },
       [](Index) {});
 }
 
-template <typename S>
-void map_lines(const MapLines<S>& a) {
+template <bool kGradients, typename S>
+EVENKEEL_WORD void map_lines_of(const MapLines<S>& a) {
   using C = ComputeOf<S>;
   const LineCursor start(a.lines, a.begin, a.end);
   const bool has_options = a.epilogue.residual != nullptr || a.epilogue.activation.active;
   const bool is_one_line = a.end <= a.lines.length;
   for (Index k = 0; k < a.cells; ++k) {
     const Vec<C> c0 = all(C(a.c[0][k])), c1 = all(C(a.c[1][k])), c2 = all(C(a.c[2][k]));
-    const Vec<C> c3 = a.dy == nullptr ? c2 : all(C(a.c[3][k]));
+    const Vec<C> c3 = kGradients ? all(C(a.c[3][k])) : c2;
     LineCursor line = start;
-    Index from = a.offsets[k] + (is_one_line ? a.begin : line.offset()), n = is_one_line ? a.end - a.begin : line.length();
+    Index from = is_one_line ? a.begin : line.offset(), n = is_one_line ? a.end - a.begin : line.length();
     for (;;) {
+      const Index at = a.offsets[k] + from;
       if (has_options) {
-        map_line_with_options(a, k, from, n);
-      } else if (a.dy != nullptr) {
-        map_line<true>(a, from, n, c0, c1, c2, c3);
+        const S *dy = kGradients ? a.dy + at : nullptr, *residual = a.epilogue.residual;
+        map_with_options(GeneralMap<S>{a.x + at, dy, a.out + at, n, a.c, false, k, nullptr, nullptr,
+                                       residual == nullptr ? nullptr : residual + at},
+                         a.epilogue.activation, a.stream);
       } else {
-        map_line<false>(a, from, n, c0, c1, c2, c3);
+        map_line<kGradients>(a, at, n, c0, c1, c2, c3);
       }
       if (is_one_line) break;
       line.next();
       if (line.done()) break;
-      from = a.offsets[k] + line.offset();
+      from = line.offset();
       n = line.length();
     }
   }
+}
+
+template <typename S>
+void map_lines(const MapLines<S>& a) {
+  map_lines_of<false>(a);
+}
+template <typename S>
+void map_gradients_of_lines(const MapLines<S>& a) {
+  map_lines_of<true>(a);
 }

@@ -77,7 +77,7 @@ unsigned inference_coefficients(const InferenceCoefficients<S>& a) {
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
     const auto lanes = first_lanes<C>(a.cells - k < kLanes<C> ? a.cells - k : kLanes<C>);
     const Vec<C> mean = load(a.mean + k, lanes);
-    const W gamma = a.gamma == nullptr ? wide_all<C>(1) : load_widened(a.gamma + k, lanes);
+    const W gamma = a.gamma == nullptr ? widen(keep(all(C(1)), lanes)) : load_widened(a.gamma + k, lanes);
     const W scale = over_std(gamma, load_widened(a.variance + k, lanes), epsilon);
     const Vec<C> c1 = narrow<C>(scale);
     store(a.c[0] + k, mean);
@@ -101,7 +101,7 @@ Index infer_columns(const InferColumns<S>& a) {
   const Index stride = a.stride, lanes = a.lanes, end = a.rows * stride;
   // Writes lanes from l on, unless one of them is out of range.
   const auto write = [&](Index l, const auto&... some) EVENKEEL_WORD_LAMBDA {
-    const W weight = gamma == nullptr ? wide_all<C>(1) : load_widened(gamma + l, some...);
+    const W weight = gamma == nullptr ? widen(keep(all(C(1)), some...)) : load_widened(gamma + l, some...);
     const W scale = over_std(weight, load_widened(variance + l, some...), epsilon);
     const V c0 = load(mean + l, some...), c1 = narrow<C>(scale);
     if (any_out_of_inference<C>(c0, c1)) return false;
@@ -115,8 +115,13 @@ Index infer_columns(const InferColumns<S>& a) {
   };
   Index l = 0;
   while (l + L <= lanes && write(l)) l += L;
-  if (l < lanes && lanes - l < L && write(l, first_lanes<C>(lanes - l))) return lanes;
-  while (l < lanes && write(l, first_lanes<C>(1))) ++l;
+  for (Index n = lanes - l < L ? lanes - l : 1; n > 0 && l < lanes;) {
+    if (write(l, first_lanes<C>(n))) {
+      l += n;
+    } else {
+      n = n > 1 ? 1 : 0;
+    }
+  }
   return l;
 }
 

@@ -57,6 +57,10 @@ EVENKEEL_WORD C keep(const C& v, Mask<C> m) {
   return m.one ? v : C(0);
 }
 template <typename C>
+EVENKEEL_WORD C keep(const C& v) {
+  return v;
+}
+template <typename C>
 EVENKEEL_WORD C fma(const C& a, const C& b, const C& c) {
   return C(as_computed(C(a * b)) + c);
 }
@@ -478,6 +482,8 @@ EVENKEEL_WORD D keep(D v, const Mask<double>& m) {
   return (D)((lanes < m.n + IntD{}) & (IntD)v);
 #endif
 }
+EVENKEEL_WORD F keep(F v) { return v; }
+EVENKEEL_WORD D keep(D v) { return v; }
 EVENKEEL_WORD F clamp(F v, F low, F high) { return choose(v < low, low, choose(high < v, high, v)); }
 EVENKEEL_WORD D clamp(D v, D low, D high) { return choose(v < low, low, choose(high < v, high, v)); }
 EVENKEEL_WORD FF clamp(const FF& v, const FF& low, const FF& high) {
