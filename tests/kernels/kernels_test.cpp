@@ -1206,6 +1206,94 @@ void test_inference_coefficients() {
       });
 }
 
+/// A few rows, and rows with a gap after each.
+std::vector<Columns> few_rows_of(Index lanes) {
+  std::vector<Columns> all = {{3, lanes + 5, lanes}};
+  for (Index rows = 1; rows <= 5; ++rows) all.push_back({rows, lanes, lanes});
+  return all;
+}
+
+/// The arguments of inference, and what it should write.
+template <typename S>
+struct Inference {
+  using C = ComputeOf<S>;
+  Columns columns;
+  bool has_gamma, has_beta, in_place;
+  StatisticOf<S> epsilon = StatisticOf<S>(1e-5);
+  std::vector<S> x = columns_values<S>(columns, 3, 1);
+  std::vector<C> mean = numbers<C>(columns.lanes, 3, 0.1, 2), variance = numbers<C>(columns.lanes, 4, 0.5, 3),
+                 gamma = numbers<C>(columns.lanes, 1, 0.5, 4), beta = numbers<C>(columns.lanes, 0, 1, 5);
+
+  /// That the kernel writes the first `expected` lanes and nothing else.
+  void expect_written(const InstructionSet<S>& set, const Place& place, const std::string& text,
+                      Index expected) const {
+    Call call(place, text + columns_text(columns) + (has_gamma ? ", gamma" : "") +
+                         (has_beta ? ", beta" : "") + (in_place ? ", in place" : ""));
+    S* out = in_place ? call.out(x) : call.out<S>(columns.size());
+    const std::vector<S> before(out, out + x.size());
+    const Index written =
+        set.kernels.infer_columns({in_place ? out : call.in(x), out, columns.rows, columns.stride,
+                                   columns.lanes, epsilon, call.in(mean), call.in(variance),
+                                   data_or_null(call, has_gamma, gamma), data_or_null(call, has_beta, beta)});
+    EXPECT_EQ(written, expected) << Call::what();
+    for (Index i = 0; i < columns.size(); ++i) {
+      const std::size_t lane = at(i % columns.stride);
+      if (lane >= at(expected)) {
+        expect_same("what is not to be written", i, out[i], before[at(i)]);
+        continue;
+      }
+      const Real root = std::sqrt(real(variance[lane]) + real(epsilon));
+      const Real scale = root == 0 ? 0 : (has_gamma ? real(gamma[lane]) : 1) / root,
+                 b = has_beta ? real(beta[lane]) : 0;
+      const Real scaled = (real(x[at(i)]) - real(mean[lane])) * scale;
+      // A difference, a scale of a sum, a root and a quotient that is rounded, a product and a sum.
+      expect_near("out", i, out[i], scaled + b,
+                  7 * kUnit<C> * (std::fabs(scaled) + std::fabs(b)) + 2 * stored<S>(scaled + b));
+    }
+  }
+};
+
+template <typename S>
+void test_infer_columns() {
+  using C = ComputeOf<S>;
+  for_each_call<S>(
+      "infer_columns", sizes_to(70),
+      [&](const InstructionSet<S>& set, Index lanes, const Place& place, const std::string& text) {
+        for (const Columns& columns : few_rows_of(lanes))
+          for (const bool has_gamma : {false, true})
+            for (const bool has_beta : {false, true})
+              for (const bool in_place : {false, true}) {
+                Inference<S> inference{columns, has_gamma, has_beta, in_place};
+                inference.expect_written(set, place, text, lanes);
+                inference.epsilon = 0;
+                inference.variance[at(lanes / 2)] = C(0);  // y is beta
+                inference.expect_written(set, place, text + ", no epsilon", lanes);
+              }
+      });
+}
+
+template <typename S>
+void test_infer_columns_outside() {
+  using C = ComputeOf<S>;
+  constexpr bool kIsDouble = std::is_same_v<C, double>;
+  for_each_call<S>(
+      "infer_columns", sizes_to(70),
+      [&](const InstructionSet<S>& set, Index lanes, const Place& place, const std::string& text) {
+        for (const Columns& columns : few_rows_of(lanes))
+          for (const Index hard : {Index(0), lanes / 3, lanes - 1})
+            for (const bool in_place : {false, true}) {
+              Inference<S> far{columns, hard % 2 == 0, true, in_place};
+              far.mean[at(hard)] = static_cast<C>(kIsDouble ? -0x1p1001 : 0x1p101);
+              far.expect_written(set, place, text + ", a far mean", hard);
+              Inference<S> steep{columns, true, hard % 2 == 0, in_place};
+              steep.epsilon = 1e-300;
+              steep.variance[at(hard)] = C(0);
+              steep.gamma[at(hard)] = static_cast<C>(kIsDouble ? 1e200 : 1);
+              steep.expect_written(set, place, text + ", an infinite scale", hard);
+            }
+      });
+}
+
 template <typename S>
 void test_spread_and_fold() {
   using C = ComputeOf<S>;
@@ -1318,11 +1406,14 @@ TYPED_TEST(Kernels, FinishSums) { test_finish_sums<TypeParam>(); }
 TYPED_TEST(Kernels, FinishGradients) { test_finish_gradients<TypeParam>(); }
 TYPED_TEST(Kernels, Coefficients) { test_coefficients<TypeParam>(); }
 TYPED_TEST(Kernels, InferenceCoefficients) { test_inference_coefficients<TypeParam>(); }
+TYPED_TEST(Kernels, InferColumns) { test_infer_columns<TypeParam>(); }
+TYPED_TEST(Kernels, InferColumnsStopsOutside) { test_infer_columns_outside<TypeParam>(); }
 TYPED_TEST(Kernels, SpreadAndFold) { test_spread_and_fold<TypeParam>(); }
 TYPED_TEST(Kernels, SameBitsWherever) { test_same_bits_wherever<TypeParam>(); }
 
 TEST(KernelsOfHalf, MapLines) { test_map_lines<Eigen::half>(); }
 TEST(KernelsOfHalf, NormalizeRows) { test_normalize_rows<Eigen::half>(); }
+TEST(KernelsOfHalf, InferColumns) { test_infer_columns<Eigen::half>(); }
 TEST(KernelsOfBfloat16, MapLines) { test_map_lines<Eigen::bfloat16>(); }
 TEST(KernelsOfBfloat16, RowGradients) { test_row_gradients<Eigen::bfloat16>(gradient_cases, 130); }
 

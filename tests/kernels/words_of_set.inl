@@ -26,6 +26,10 @@ struct Words {
     store(out, Vec<C>(where_positive(load(sign), load(v), load(other))));
   }
   static void widened(const C* in, T* out) { store_wide<C>(out, Wide<C>(widen(load(in)))); }
+  static void loaded_widened(const C* in, T* out) { store_wide<C>(out, Wide<C>(load_widened(in))); }
+  static void loaded_widened(const C* in, Index n, T* out) {
+    store_wide<C>(out, Wide<C>(load_widened(in, first_lanes<C>(n))));
+  }
   static void narrowed(const T* in, C* out) { store(out, Vec<C>(narrow<C>(load_wide<C>(in)))); }
   static void wide_part(const T* in, Index n, T* out) { store_wide<C>(out, load_wide<C>(in, n)); }
   static void to_wide_part(const T* in, Index n, T* out) { store_wide<C>(out, load_wide<C>(in), n); }
@@ -42,6 +46,7 @@ struct Words {
     for (Index i = 0; i < kCount; ++i) rows[i] = load(in + i * kCount);
     store(out, Vec<C>(transposed_totals(rows)));
   }
+  static C total_of_row(const C* in) { return transposed_total(load(in)); }
   static void inverse_roots(const T* in, T* out) { store_wide<C>(out, Wide<C>(over_root(wide_all<C>(1), load_wide<C>(in)))); }
   static void magnitudes(const T* in, T* out) { store_wide<C>(out, Wide<C>(magnitude(load_wide<C>(in)))); }
   static void not_negatives(const T* in, T* out) { store_wide<C>(out, Wide<C>(not_negative(load_wide<C>(in)))); }
@@ -54,6 +59,8 @@ struct Words {
   static bool any_outside(const C* a, const C* b, double low, double high) {
     return any(sizes_outside(load(a), load(b), low, high));
   }
+  static bool any_beyond(const C* in, double high) { return any(beyond(load(in), high)); }
+  static bool any_infinite(const C* in) { return any(infinite(load(in))); }
 
  private:
   static constexpr int at_least_one() { return static_cast<int>(kCount); }

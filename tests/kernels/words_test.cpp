@@ -122,6 +122,11 @@ void test_memory(const char* set) {
       std::vector<C> nan(at(L), kNan<C>);
       W::kept(call.in(nan), n, some);
       expect_lanes("keep", some, each<C>(L, [&](std::size_t i) { return i < at(n) ? kNan<C> : C(0); }));
+      T* widened = call.out<T>(L);
+      const std::vector<C> narrow = numbers<C>(n, 0, 1, 5);
+      W::loaded_widened(call.in(narrow), n, widened);
+      expect_lanes("load_widened", widened,
+                   each<T>(L, [&](std::size_t i) { return i < at(n) ? static_cast<T>(narrow[i]) : T(0); }));
       const std::vector<T> wide = numbers<T>(n, 0, 1, 3), whole_wide = numbers<T>(L, 0, 1, 4);
       T *some_wide = call.out<T>(L), *stored_wide = call.out<T>(n);
       if (n > 0) {
@@ -200,6 +205,8 @@ void test_values(const char* set, bool fuses) {
 
     W::widened(in_v, wide);
     expect_lanes("widen", wide, each<T>(L, [&](std::size_t i) { return static_cast<T>(v[i]); }));
+    W::loaded_widened(in_v, wide2);
+    expect_lanes("load_widened", wide2, std::vector<T>(wide, wide + L));
     W::narrowed(in_w, out);
     expect_lanes("narrow", out, each<C>(L, [&](std::size_t i) { return static_cast<C>(w[i]); }));
     W::wide_arithmetic(in_w, in_other_w, wide, wide2, wide3);
@@ -238,6 +245,11 @@ void test_values(const char* set, bool fuses) {
             << v[0] << ", " << Call::what();
         EXPECT_EQ(W::any_outside(call.in(zero), call.in(some), 0.5, 2), expected)
             << v[0] << ", " << Call::what();
+        for (const C high : {C(1.5), C(2)}) {
+          EXPECT_EQ(W::any_beyond(call.in(some), static_cast<double>(high)), !(size < high))
+              << v[0] << ", " << Call::what();
+        }
+        EXPECT_EQ(W::any_infinite(call.in(some)), std::isinf(v[0])) << v[0] << ", " << Call::what();
       }
       EXPECT_FALSE(W::any_outside(call.in(zero), call.in(zero), 0.5, 2));
     }
@@ -276,6 +288,7 @@ void test_sums(const char* set) {
     std::copy_n(random.begin() + r * L, L, others.begin() + r * L);
     W::totals_of(call.in(others), totals);
     EXPECT_EQ(totals[r], before[at(r)]) << set;
+    EXPECT_EQ(W::total_of_row(random.data() + r * L), before[at(r)]) << set;
   }
 }
 

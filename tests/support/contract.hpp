@@ -55,9 +55,10 @@ struct CaseName {
   template <typename C>
   static std::string GetName(int) {
     using Scalar = typename C::Scalar;
-    const std::string scalar = std::is_same_v<Scalar, float>    ? "float"
-                               : std::is_same_v<Scalar, double> ? "double"
-                                                                : "long_double";
+    const std::string scalar = std::is_same_v<Scalar, float>         ? "float"
+                               : std::is_same_v<Scalar, double>      ? "double"
+                               : std::is_same_v<Scalar, Eigen::half> ? "half"
+                                                                     : "long_double";
     return scalar + (C::kOrder == Eigen::RowMajor ? "_row_major" : "_col_major");
   }
 };

@@ -38,11 +38,11 @@ std::vector<double> state_of(const Layer& layer) {
 }
 
 /// The call throws, its message has all parts, and neither the layer nor the output has changed by a bit.
-template <typename Layer, typename Call>
-void expect_refused(const Layer& layer, const Buffer<float>& output, std::initializer_list<std::string> parts,
-                    Call call) {
+template <typename Layer, typename Scalar, typename Call>
+void expect_refused(const Layer& layer, const Buffer<Scalar>& output,
+                    std::initializer_list<std::string> parts, Call call) {
   const std::vector<double> state = state_of(layer);
-  const std::vector<float> before = output.values();
+  const std::vector<Scalar> before = output.values();
   EXPECT_TRUE(says(refusal(call), parts));
   EXPECT_TRUE(same_bits(state_of(layer), state)) << "the refused call changed the layer";
   EXPECT_TRUE(same_bits(output.values(), before)) << "the refused call wrote its output";
