@@ -108,7 +108,7 @@ TYPED_TEST(FewRows, HaveTheBitsOfTheSameRowsInABatch) {
   using S = typename TypeParam::Scalar;
   for (const Index n : kWidths)
     for (const bool affine : {true, false}) {
-      const auto batch = Calls::batch_norm(n, 1e-5, affine);
+      const auto batch = Calls::batch_norm(n, affine ? 1e-5 : 1e-300, affine);
       const auto layer = Calls::layer_norm(n, 1e-5, affine);
       const Index most = 2048 / n + 20;
       const std::vector<S> x = random_values<S>(most * n, 3, 2, 1), of_batch = Calls::infer(batch, x, n),
@@ -306,6 +306,32 @@ TYPED_TEST(FewRows, ReportErrorsAndLeaveYAlone) {
       expect_refusals<Calls>("BatchNorm", Calls::batch_norm(n), rows, n);
       expect_refusals<Calls>("LayerNorm", Calls::layer_norm(n), rows, n);
     }
+}
+
+// A layer without statistics of its own has none that could fit no rows.
+TYPED_TEST(FewRows, OfALayerThatTracksNothing) {
+  using Calls = CallsOf<TypeParam>;
+  using S = typename TypeParam::Scalar;
+  ek::BatchNormOptions options;
+  options.axis = Calls::kAxis;
+  options.affine = options.track_running_stats = false;
+  for (const Index rows : {2, 3000}) {
+    ek::BatchNorm<S> layer(1, options);
+    if (rows == 2) {  // which infer does not read
+      layer.running_mean().setConstant(1, typename Calls::Param(5));
+      layer.running_var().setConstant(1, typename Calls::Param(1));
+    }
+    std::vector<S> x(at(rows), static_cast<S>(1));
+    for (std::size_t i = 1; i < x.size(); i += 2) x[i] = static_cast<S>(3);
+    std::vector<Real> expected;
+    for (const S& value : x) expected.push_back((static_cast<Real>(value) - 2) / std::sqrt(1 + Real(1e-5)));
+    Calls::expect_near(Calls::infer(layer, x, 1), expected, 1);
+  }
+  std::vector<S> wrong(10, static_cast<S>(1)), y = wrong;
+  EXPECT_NE(refusal([&] {
+              ek::BatchNorm<S>(3, options).infer(Calls::view_of(wrong, 5), Calls::view_of(y, 5));
+            }).find("expected 3"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -42,18 +42,19 @@ TEST(Options, OfLines) {
                                               offsets.data(), kRows, line, 0, kLanes, c0.data(), first.data(),
                                               second.data()});
     Floats out(kSize);
-    detail::map_lines(detail::MapLines<float>{x.data(),
-                                              gradients ? dy.data() : nullptr,
-                                              out.data(),
-                                              offsets.data(),
-                                              kRows,
-                                              line,
-                                              0,
-                                              kLanes,
-                                              {c0.data(), c1.data(), c2.data(), c3.data()},
-                                              0,
-                                              false,
-                                              {residual.data(), kLeaky}});
+    const auto map = gradients ? detail::map_gradients_of_lines<float> : detail::map_lines<float>;
+    map(detail::MapLines<float>{x.data(),
+                                gradients ? dy.data() : nullptr,
+                                out.data(),
+                                offsets.data(),
+                                kRows,
+                                line,
+                                0,
+                                kLanes,
+                                {c0.data(), c1.data(), c2.data(), c3.data()},
+                                0,
+                                false,
+                                {residual.data(), kLeaky}});
     for (Index r = 0; r < kRows; ++r) {
       double f = 0, s = 0;
       for (Index i = r * kLanes; i < (r + 1) * kLanes; ++i) {
@@ -77,18 +78,19 @@ TEST(Options, OfColumns) {
                                                   nullptr, kRows, kLanes, kLanes, c0.data(), first.data(),
                                                   second.data()});
     Floats out(kSize);
-    detail::map_columns(detail::MapColumns<float>{x.data(),
-                                                  gradients ? dy.data() : nullptr,
-                                                  out.data(),
-                                                  nullptr,
-                                                  nullptr,
-                                                  kRows,
-                                                  kLanes,
-                                                  kLanes,
-                                                  {c0.data(), c1.data(), c2.data(), c3.data()},
-                                                  0,
-                                                  false,
-                                                  {residual.data(), kLeaky}});
+    const auto map = gradients ? detail::map_gradients_of_columns<float> : detail::map_columns<float>;
+    map(detail::MapColumns<float>{x.data(),
+                                  gradients ? dy.data() : nullptr,
+                                  out.data(),
+                                  nullptr,
+                                  nullptr,
+                                  kRows,
+                                  kLanes,
+                                  kLanes,
+                                  {c0.data(), c1.data(), c2.data(), c3.data()},
+                                  0,
+                                  false,
+                                  {residual.data(), kLeaky}});
     for (Index l = 0; l < kLanes; ++l) {
       double f = 0, s = 0;
       for (Index i = l; i < kSize; i += kLanes) {

@@ -9,7 +9,8 @@ EVENKEEL_BEGIN
 // A call on a few elements, all of which fit the nearest cache, goes from its arguments to a kernel. A plan would take
 // longer than the work. What is not plainly right goes the way of other calls, which knows each error.
 
-/// x and y as rows of n neighbours along the axis that is normalized; no rows if a call has to look closer.
+/// x and y as rows of n neighbours along the axis that is normalized; no rows, and n -1 so that nothing fits, if a call
+/// has to look closer.
 template <typename S>
 struct FewRows {
   static constexpr Index kMostElements = 2048;
@@ -59,7 +60,7 @@ EVENKEEL_INLINE FewRows<S> few_rows([[maybe_unused]] const X& x, [[maybe_unused]
       if (in == out || rows.is_apart_from(in, rows.bytes)) return rows;
     }
   }
-  return {nullptr, nullptr, 0, 0, 0};
+  return {nullptr, nullptr, 0, -1, 0};
 }
 
 /// y of a channel that is out of range.

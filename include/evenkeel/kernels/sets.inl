@@ -106,15 +106,16 @@ Index infer_columns(const InferColumns<S>& a) {
     const V c0 = load(mean + l, some...), c1 = narrow<C>(scale);
     if (any_out_of_inference<C>(c0, c1)) return false;
     const V c2 = beta == nullptr ? all(C(0)) : load(beta + l, some...);
-    Index at = l;
-    do {
+    const auto map = [&](Index at) EVENKEEL_WORD_LAMBDA {
       store(out + at, V(fma(as_computed(V(load(x + at, some...) - c0)), c1, c2)), some...);
-      at += stride;
-    } while (at < end);
+    };
+    map(l);
+    for (Index at = l + stride; at < end; at += stride) map(at);
     return true;
   };
   Index l = 0;
   while (l + L <= lanes && write(l)) l += L;
+  if (l == lanes) return l;
   for (Index n = lanes - l < L ? lanes - l : 1; n > 0 && l < lanes;) {
     if (write(l, first_lanes<C>(n))) {
       l += n;
