@@ -74,7 +74,8 @@ template <typename S, const void* (*kTable)()>
 struct CompiledCore {
   using C = ComputeOf<S>;
 
-  static const CoreTable& table() { return *static_cast<const CoreTable*>(kTable()); }
+  /// Its only reference, so that a linker without it writes one line.
+  EVENKEEL_OUTLINE_MEMBER static const CoreTable& table() { return *static_cast<const CoreTable*>(kTable()); }
 
   template <Sets>
   static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
