@@ -233,8 +233,8 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   template <typename X, typename Y>
   bool infer_few(const X& x, Y& y) const {
     const detail::FewRows<Scalar> rows = detail::few_rows<Scalar>(x, y, options_.axis, channels_);
-    if (infer_by_batch_ != nullptr || !rows.fit(running_.mean) || !rows.fit(running_.variance) || !rows.fit_or_none(this->gamma_) ||
-        !rows.fit_or_none(this->beta_)) {
+    if (infer_by_batch_ != nullptr || !rows.fit(running_.mean) || !rows.fit(running_.variance) ||
+        !rows.fit_or_none(this->gamma_) || !rows.fit_or_none(this->beta_)) {
       return false;
     }
     detail::Core<Scalar>::infer_few_rows(rows, options_.epsilon, running_.mean.data(),

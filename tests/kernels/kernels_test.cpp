@@ -691,22 +691,21 @@ void test_rows_outside() {
 struct GradientCase {
   Index rows, stride;
   bool rms, has_gamma, has_low, has_grads, stream, in_place;
-  double gamma_offset;
   bool has_plus;
 };
 std::vector<GradientCase> gradient_cases(Index n) {
   std::vector<GradientCase> cases = {
-      {1, n, false, true, true, true, false, false, 0, false},
-      {2, n, false, true, true, true, true, false, 0, false},
-      {3, n + 3, false, true, false, true, true, false, 0, false},
-      {4, n, false, false, true, true, false, true, 0, false},
-      {5, n + 1, true, true, false, true, false, false, 0, false},
-      {2, n, true, false, false, false, true, false, 0, false},
-      {3, n, false, true, true, false, false, true, 0, false},
-      {19, n, false, true, true, true, false, false, 0, false},
+      {1, n, false, true, true, true, false, false, false},
+      {2, n, false, true, true, true, true, false, false},
+      {3, n + 3, false, true, false, true, true, false, false},
+      {4, n, false, false, true, true, false, true, false},
+      {5, n + 1, true, true, false, true, false, false, false},
+      {2, n, true, false, false, false, true, false, false},
+      {3, n, false, true, true, false, false, true, false},
+      {19, n, false, true, true, true, false, false, false},
   };
-  if (n <= 130) cases.push_back({37, n, false, true, true, true, true, false, 0, false});
-  if (n <= 130) cases.push_back({37, n, false, true, true, true, false, true, 0, false});
+  if (n <= 130) cases.push_back({37, n, false, true, true, true, true, false, false});
+  if (n <= 130) cases.push_back({37, n, false, true, true, true, false, true, false});
   return cases;
 }
 
@@ -741,7 +740,7 @@ void test_row_gradients(std::vector<GradientCase> (*cases)(Index), Index most) {
                                (c.has_gamma ? ", gamma" : "") + (c.has_low ? ", mean_low" : "") +
                                (c.has_grads ? "" : ", no gradients of parameters") +
                                (c.stream ? ", streamed" : "") + (c.in_place ? ", in place" : "") +
-                               (c.gamma_offset != 0 ? ", gamma_offset" : "") + (c.has_plus ? ", plus" : ""));
+                               (c.has_plus ? ", plus" : ""));
           detail::RowGradients<S> a{};
           a.x = call.in(x);
           a.dx = c.in_place ? call.out(dy) : call.out<S>(rows.size());
@@ -750,7 +749,7 @@ void test_row_gradients(std::vector<GradientCase> (*cases)(Index), Index most) {
           a.rows = c.rows;
           a.n = n;
           a.stride = c.stride;
-          a.gamma = data_or_null(call, c.has_gamma, gamma);
+          a.weights = call.in(c.has_gamma ? gamma : std::vector<C>(at(n), C(1)));
           a.mean = call.in(mean);
           a.mean_low = data_or_null(call, c.has_low, mean_low);
           a.inv_std = call.in(inv_std);
@@ -760,7 +759,6 @@ void test_row_gradients(std::vector<GradientCase> (*cases)(Index), Index most) {
           a.outside = call.out<unsigned char>(c.rows);
           a.rms = c.rms;
           a.stream = c.stream;
-          a.gamma_offset = C(c.gamma_offset);
           a.plus = data_or_null(call, c.has_plus, plus);
           EXPECT_EQ(set.kernels.row_gradients(a), 0) << Call::what();
 
@@ -773,8 +771,7 @@ void test_row_gradients(std::vector<GradientCase> (*cases)(Index), Index most) {
             const Real low = std::fabs(m.mean - real(static_cast<C>(m.mean)));
             Real mean_g = 0, mean_gx = 0, g_size = 0, gx_size = 0, largest = 0;
             const auto g_of = [&](Index i) {
-              return real(dy[at(r * c.stride + i)]) *
-                     ((c.has_gamma ? real(gamma[at(i)]) : 1) + real(a.gamma_offset));
+              return real(dy[at(r * c.stride + i)]) * (c.has_gamma ? real(gamma[at(i)]) : 1);
             };
             const auto xhat_of = [&](Index i) {
               return (real(x[at(r * c.stride + i)]) - m.mean) * m.inv_std;
@@ -857,6 +854,7 @@ void test_gradients_outside() {
                        a.dy = in_place ? a.dx : call.in(dy);
                        a.rows = count;
                        a.n = a.stride = n;
+                       a.weights = call.in(std::vector<C>(at(n), C(1)));
                        a.mean = call.in(mean);
                        a.inv_std = call.in(inv_std);
                        a.grad_gamma = call.out<T>(n, T(0));
@@ -1419,15 +1417,10 @@ TEST(KernelsOfBfloat16, RowGradients) { test_row_gradients<Eigen::bfloat16>(grad
 
 TYPED_TEST(Kernels, SumWideOfMaskedNan) { test_sum_wide<TypeParam>(true); }
 std::vector<GradientCase> cases_of_plus(Index n) {
-  return {{3, n, false, true, true, true, false, false, 0, true},
-          {2, n + 3, true, true, false, true, true, false, 0, true}};
-}
-std::vector<GradientCase> cases_of_offset(Index n) {
-  return {{3, n, false, true, true, true, false, false, 1, false},
-          {2, n + 3, true, false, false, true, true, false, 1, false}};
+  return {{3, n, false, true, true, true, false, false, true},
+          {2, n + 3, true, true, false, true, true, false, true}};
 }
 TYPED_TEST(Kernels, RowGradientsPlus) { test_row_gradients<TypeParam>(cases_of_plus, 300); }
-TYPED_TEST(Kernels, RowGradientsOffset) { test_row_gradients<TypeParam>(cases_of_offset, 300); }
 
 }  // namespace
 }  // namespace ek_test

@@ -627,17 +627,17 @@ class ColumnPasses {
           rows.for_each_span(std::max(begin, to - kTurn), to, [&](Index from, Index lines, Index lanes) {
             const Index at = offset + o * outer.stride + from, row = o * rows.rows + from / rows.stride;
             map(MapColumns<S>{pass_.x + at,
-                                      pass_.dy == nullptr ? nullptr : pass_.dy + at,
-                                      pass_.out + at,
-                                      gamma == nullptr ? nullptr : gamma + row,
-                                      beta == nullptr ? nullptr : beta + row,
-                                      lines,
-                                      rows.copies * rows.stride,
-                                      lanes,
-                                      {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
-                                      pass_.stream ? ahead : 0,
-                                      pass_.stream,
-                                      Epilogue<S>{}});
+                              pass_.dy == nullptr ? nullptr : pass_.dy + at,
+                              pass_.out + at,
+                              gamma == nullptr ? nullptr : gamma + row,
+                              beta == nullptr ? nullptr : beta + row,
+                              lines,
+                              rows.copies * rows.stride,
+                              lanes,
+                              {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
+                              pass_.stream ? ahead : 0,
+                              pass_.stream,
+                              Epilogue<S>{}});
           });
         }
       }

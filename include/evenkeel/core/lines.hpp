@@ -348,17 +348,17 @@ class LinePasses {
                                    dy_xhat.data(),
                                    {c[0].data(), c[1].data(), c[2].data(), c[3].data()}});
       map_gradients_of_lines(MapLines<S>{pass_.x,
-                            pass_.dy,
-                            pass_.out,
-                            offsets.data(),
-                            range.count,
-                            p_.cell_lines(),
-                            range.begin,
-                            range.end,
-                            {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
-                            ahead(sets),
-                            pass_.stream,
-                            Epilogue<S>{}});
+                                         pass_.dy,
+                                         pass_.out,
+                                         offsets.data(),
+                                         range.count,
+                                         p_.cell_lines(),
+                                         range.begin,
+                                         range.end,
+                                         {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
+                                         ahead(sets),
+                                         pass_.stream,
+                                         Epilogue<S>{}});
     });
   }
 

@@ -57,13 +57,13 @@ struct Workspace {
   using T = StatisticOf<S>;
 
   Index cells, blocks, params,
-      row;  // cells: 0 where every element is one; row: of rows, the values of short sums
+      row;  // cells: 0 where every element is one; row: of rows, the values of short sums and of weights
 
   Workspace(const Partition& p, Index block_count)
       : cells(p.elements_are_cells() ? 0 : CellSums<T>::size(p)),
         blocks(block_count),
         params(cells > 0 ? 0 : p.params()),
-        row(p.order == MemoryOrder::rows ? 4 * p.set_size() : 0) {}
+        row(p.order == MemoryOrder::rows ? 5 * p.set_size() : 0) {}
 
   Index size() const { return cells + blocks * (2 * params + row); }
   T* gamma(T* all, Index block) const { return all + 2 * block * params; }

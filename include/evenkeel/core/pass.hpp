@@ -114,7 +114,7 @@ template <typename S>
 struct BlockSums {
   StatisticOf<S>* gamma;
   StatisticOf<S>* beta;
-  ComputeOf<S>* short_sums;  // of rows: 4 n
+  ComputeOf<S>* short_sums;  // of rows: 4 n, and n weights
 };
 
 /// A sum in a fixed order, four at a time.

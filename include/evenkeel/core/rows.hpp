@@ -59,6 +59,8 @@ class RowPasses {
   }
 
   void backward(Index begin, Index end, const ParallelFor&, const BlockSums<S>& sums) const {
+    C* const ones = sums.short_sums + 4 * p_.set_size();
+    if (pass_.gamma == nullptr) std::fill_n(ones, p_.set_size(), C(1));
     for_each_batch(begin, end, [&](Index first_set, Index rows) {
       const Index at = p_.offset(first_set), param = p_.first_param(first_set);
       Scratch<T, kRows> mean, mean_low, inv_std;
@@ -78,7 +80,7 @@ class RowPasses {
       a.rows = rows;
       a.n = p_.set_size();
       a.stride = p_.batch.stride;
-      a.gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + param;
+      a.weights = pass_.gamma == nullptr ? ones : pass_.gamma + param;
       a.mean = place(m.mean, mean);
       a.mean_low = place(m.mean_low, mean_low);
       a.inv_std = place(m.inv_std, inv_std);

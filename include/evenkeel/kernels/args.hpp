@@ -148,7 +148,7 @@ struct NormalizeRows {
 
 /// The gradients of NormalizeRows:
 ///
-///   dx = inv_std (gamma dy - mean(gamma dy) - xhat mean(gamma dy xhat)) + plus
+///   dx = inv_std (w dy - mean(w dy) - xhat mean(w dy xhat)) + plus, where w = gamma + gamma_offset
 ///   grad_gamma += sum over rows of dy xhat, grad_beta += sum over rows of dy
 template <typename S>
 struct RowGradients {
@@ -156,7 +156,7 @@ struct RowGradients {
   const S* dy;
   S* dx;
   Index rows, n, stride;
-  const ComputeOf<S>* gamma;       // [n], may be null
+  const ComputeOf<S>* weights;     // [n]: 1 without a gamma
   const StatisticOf<S>* mean;      // [rows]
   const StatisticOf<S>* mean_low;  // [rows], may be null
   const StatisticOf<S>* inv_std;   // [rows]
@@ -166,7 +166,6 @@ struct RowGradients {
   unsigned char* outside;          // [rows], written: see RowOutside
   bool rms;
   bool stream;
-  ComputeOf<S> gamma_offset;
   const S* plus;  // may be null
 };
 

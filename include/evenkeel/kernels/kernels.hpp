@@ -11,16 +11,16 @@ namespace evenkeel::detail {
 
 /// X(result, kernel, arguments) of each kernel that walks the elements, and of those that need no wider registers than
 /// AVX2's.
-#define EVENKEEL_EACH_LARGE_KERNEL(X)            \
-  X(void, sum_lines, SumLines)                   \
-  X(void, map_lines, MapLines)                   \
-  X(void, map_gradients_of_lines, MapLines)      \
-  X(void, sum_columns, SumColumns)               \
-  X(void, map_columns, MapColumns)               \
-  X(void, map_gradients_of_columns, MapColumns)  \
-  X(Index, infer_columns, InferColumns)          \
-  X(void, sum_params, SumParams)                 \
-  X(Index, normalize_rows, NormalizeRows)        \
+#define EVENKEEL_EACH_LARGE_KERNEL(X)           \
+  X(void, sum_lines, SumLines)                  \
+  X(void, map_lines, MapLines)                  \
+  X(void, map_gradients_of_lines, MapLines)     \
+  X(void, sum_columns, SumColumns)              \
+  X(void, map_columns, MapColumns)              \
+  X(void, map_gradients_of_columns, MapColumns) \
+  X(Index, infer_columns, InferColumns)         \
+  X(void, sum_params, SumParams)                \
+  X(Index, normalize_rows, NormalizeRows)       \
   X(Index, row_gradients, RowGradients)
 #define EVENKEEL_EACH_SMALL_KERNEL(X)                        \
   X(void, pivot_lines, PivotLines)                           \

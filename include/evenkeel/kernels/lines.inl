@@ -245,9 +245,11 @@ EVENKEEL_WORD void write_line(S* out, Index n, bool streams, const Value& value,
     }
     if (i == n) return;
     if (part.begin < part.end) {
-      for (; i < part.end; i += L) {
+      constexpr Index kLine = kCacheLine<S> > L ? kCacheLine<S> : L;
+      for (; i < part.end; i += kLine) {
         ask(i);
-        stream(out + i, value(i));
+#pragma GCC unroll 4
+        for (Index j = 0; j < kLine; j += L) stream(out + i + j, value(i + j));
       }
     } else {
       for (; i + 2 * L <= n; i += 2 * L) {

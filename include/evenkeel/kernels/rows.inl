@@ -277,7 +277,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
   for (; r < end; ++r) write(std::integral_constant<int, 1>(), r);
 }
 
-/// The same with all options, and of rows that are streamed but do not begin with a line of the cache.
+/// The same of one row, with all options, and of rows that are streamed but do not begin with a line of the cache.
 template <typename S>
 EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x, Index row, Index r,
                                           Index ahead, const RowTerms<ComputeOf<S>>& terms) {
@@ -287,6 +287,17 @@ EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x,
   const S* p = x + r * a.stride;
   const S* residual = a.epilogue.residual == nullptr ? nullptr : a.epilogue.residual + row * a.stride;
   const bool has_offset = !(a.gamma_offset == C(0));
+  const auto ask = [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(p + i, ahead); };
+  if (!has_offset && residual == nullptr && !a.epilogue.activation.active && a.gamma != nullptr && a.beta != nullptr) {
+    const C *gamma = a.gamma, *beta = a.beta;
+    return write_line(
+        a.y + row * a.stride, a.n, a.stream,
+        [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+          return fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift), load(gamma + i, lanes...),
+                     load(beta + i, lanes...));
+        },
+        ask);
+  }
   write_line(
       a.y + row * a.stride, a.n, a.stream,
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
@@ -298,7 +309,7 @@ EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x,
         if (residual != nullptr) v = V(v + load(residual + i, lanes...));
         return activated(v, a.epilogue.activation);
       },
-      [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(p + i, ahead); });
+      ask);
 }
 
 /// sum = x + skip of m rows.
@@ -445,6 +456,25 @@ EVENKEEL_CALL void add_params_widely(const RowGradients<S>& a, Index begin, Inde
   }
 }
 
+/// dx of one row, number r of the terms, with what is added to it.
+template <typename S>
+EVENKEEL_CALL void write_gradients_plus(const RowGradients<S>& a, Index row,
+                                        const RowGradientTerms<ComputeOf<S>>& terms, Index r) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  const V c0 = all(C(terms.mean[r])), c1 = all(C(terms.slope[r])), c2 = all(C(terms.level[r])),
+          c3 = all(C(terms.scale[r]));
+  const Index at = row * a.stride;
+  write_line(
+      a.dx + at, a.n, a.stream,
+      [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        const V weighted = V(load(a.dy + at + i, lanes...) * load(a.weights + i, lanes...));
+        const V v = fma(weighted, c3, fma(as_computed(V(load(a.x + at + i, lanes...) - c0)), c1, c2));
+        return V(v + load(a.plus + at + i, lanes...));
+      },
+      [](Index) {});
+}
+
 /// m rows from `row` on, all of which have statistics in range; returns how many have gradients out of range. sums_before are
 /// those of the parameters before these rows, null if there are none, and new_sums those with them; summed() is called
 /// before anything is written. kVectors as above.
@@ -461,15 +491,8 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   const Index n = kVectors > 0 ? kVectors * L : a.n, whole = whole_vectors<C>(n), stride = a.stride;
   const auto rest = first_lanes<C>(n - whole);
   const S *x = a.x + row * stride, *dy = a.dy + row * stride;
-  const C* gamma = a.gamma;
-  const V zero = all(C(0)), one = all(C(1));
-  const S* plus = a.plus;
-  const bool has_offset = !(a.gamma_offset == C(0)), is_plain = gamma == nullptr && !has_offset;
-  const auto weight = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-    V w = gamma == nullptr ? one : load(gamma + i, lanes...);
-    if (has_offset) w = V(w + all(C(a.gamma_offset)));
-    return w;
-  };
+  const C* weights = a.weights;
+  const V zero = all(C(0));
 
   RowGradientTerms<C> terms;
   const W mean = load_wide<C>(a.mean + row, m), inv_std = load_wide<C>(a.inv_std + row, m);
@@ -490,7 +513,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
     V w[kVectors], g[kVectors], b[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
-      w[j] = weight(j * L);
+      w[j] = load(weights + j * L);
       g[j] = sums_before == nullptr ? zero : load(sums_before + j * L);
       b[j] = sums_before == nullptr ? zero : load(sums_before + n + j * L);
     }
@@ -531,7 +554,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
           g = load(before + i, lanes...);
           b = load(before + n + i, lanes...);
         }
-        const V w = weight(i, lanes...);
+        const V w = load(weights + i, lanes...);
         add_gradients(load(x0 + i, lanes...), load(dy0 + i, lanes...), w, row0, s0, t0, g, b);
         if (kRows > 1) add_gradients(load(x1 + i, lanes...), load(dy1 + i, lanes...), w, row1, s1, t1, g, b);
         if (kRows > 2) {
@@ -613,16 +636,32 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
             c3 = all(C(terms.scale[r]));
     const S *p = x + r * stride, *d = dy + r * stride;
     S* q = a.dx + (row + r) * stride;
+    if (a.plus != nullptr) {
+      write_gradients_plus(a, row + r, terms, r);
+      continue;
+    }
     const auto value = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-      const V weighted = is_plain ? load(d + i, lanes...) : V(load(d + i, lanes...) * weight(i, lanes...));
-      V v = fma(weighted, c3, fma(as_computed(V(load(p + i, lanes...) - c0)), c1, c2));
-      if (plus != nullptr) v = V(v + load(plus + (q - a.dx) + i, lanes...));
-      return v;
+      const V weighted = V(load(d + i, lanes...) * load(weights + i, lanes...));
+      return fma(weighted, c3, fma(as_computed(V(load(p + i, lanes...) - c0)), c1, c2));
     };
-    write_line(q, n, streams, value, [&](Index i) EVENKEEL_WORD_LAMBDA {
+    const auto ask = [&](Index i) EVENKEEL_WORD_LAMBDA {
       prefetch(p + i, ahead);
       prefetch(d + i, ahead);
-    });
+    };
+    if constexpr (kVectors > 0) {  // a row is a line of the cache
+      if (streams) ask(0);
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) {
+        const V v = value(j * L);
+        if (streams) {
+          stream(q + j * L, v);
+        } else {
+          store(q + j * L, v);
+        }
+      }
+    } else {
+      write_line(q, n, streams, value, ask);
+    }
   }
   return outside_count;
 }
@@ -651,9 +690,10 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
   for (Index row = 0; row < a.rows;) {
     Index m = a.rows - row < at_once ? a.rows - row : at_once;
     if constexpr (Range<C>::kBounded) {
-      Index inside = 0;
-      while (inside < m && is_between(a.inv_std[row + inside], Range<C>::kLowInvStd, Range<C>::kHighInvStd))
-        ++inside;
+      const unsigned out = outside(load_wide<C>(a.inv_std + row, m), Range<C>::kLowInvStd, Range<C>::kHighInvStd) &
+                           ((1u << static_cast<unsigned>(m)) - 1);
+      Index inside = out == 0 ? m : 0;
+      while (inside < m && (out >> static_cast<unsigned>(inside) & 1) == 0) ++inside;
       if (inside == 0) {
         join_sums(row);
         a.outside[row] = kStatisticsOutside;

@@ -538,10 +538,14 @@ EVENKEEL_WORD void store_wide(double* p, const Wide<C>& w) {
 }
 /// Loads n values, and 0 in the other lanes; stores n values.
 template <typename C>
-EVENKEEL_CALL Wide<C> load_wide(const double* p, Index n) {
+EVENKEEL_CALL void load_some(const double* p, Index n, double* lanes) {
+  for (Index i = 0; i < kLanes<C>; ++i) lanes[i] = i < n ? p[i] : 0.0;
+}
+template <typename C>
+EVENKEEL_WORD Wide<C> load_wide(const double* p, Index n) {
   if (n >= kLanes<C>) return load_wide<C>(p);
-  double lanes[kLanes<C>] = {};
-  for (Index i = 0; i < n; ++i) lanes[i] = p[i];
+  double lanes[kLanes<C>];
+  load_some<C>(p, n, lanes);
   return load_wide<C>(lanes);
 }
 template <typename C>
@@ -603,7 +607,7 @@ EVENKEEL_WORD unsigned bits_of_lanes(IntD m) {
 /// A bit for each lane that does not lie between low and high, which are positive; NaN does not.
 EVENKEEL_WORD unsigned outside(D a, double low, double high) {
   const IntD bits = (IntD)a;
-  return bits_of_lanes(~(((IntD)all(low) < bits) & (bits < (IntD)all(high))));
+  return bits_of_lanes((bits < (IntD)all(low) + 1) | (bits > (IntD)all(high) - 1));
 }
 EVENKEEL_WORD unsigned outside(const FF& a, double low, double high) {
   return outside(a.low, low, high) | outside(a.high, low, high) << kLanes<double>;
@@ -624,11 +628,11 @@ EVENKEEL_WORD F magnitude(F a) { return (F)((IntF)a & (std::numeric_limits<std::
 EVENKEEL_WORD IntF sizes_outside(F a, F b, double low, double high) {
   const IntF bits = (IntF)(magnitude(a) + magnitude(b));
   return (bits != 0) &
-         ~(((IntF)all(static_cast<float>(low)) < bits) & (bits < (IntF)all(static_cast<float>(high))));
+         ((bits < (IntF)all(static_cast<float>(low)) + 1) | (bits > (IntF)all(static_cast<float>(high)) - 1));
 }
 EVENKEEL_WORD IntD sizes_outside(D a, D b, double low, double high) {
   const IntD bits = (IntD)(magnitude(a) + magnitude(b));
-  return (bits != 0) & ~(((IntD)all(low) < bits) & (bits < (IntD)all(high)));
+  return (bits != 0) & ((bits < (IntD)all(low) + 1) | (bits > (IntD)all(high) - 1));
 }
 /// Set where |a| is not below high; NaN is not.
 EVENKEEL_WORD IntF beyond(F a, double high) {
