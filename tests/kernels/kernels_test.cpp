@@ -1122,7 +1122,8 @@ void test_coefficients() {
       "coefficients", sizes_to(70),
       [&](const InstructionSet<S>& set, Index cells, const Place& place, const std::string& text) {
         for (const bool has_dy : {false, true})
-          for (const int params : {0, 1, 2}) {
+          for (const int params : {0, 1, 2, 3}) {
+            const bool of_one_set = params == 3;
             const T n(9);
             const std::vector<T> mean = numbers<T>(cells, 1000, 1, 1),
                                  mean_low = numbers<T>(cells, 0, 0x1p-50, 2),
@@ -1130,7 +1131,7 @@ void test_coefficients() {
                                  dy_xhat = numbers<T>(cells, 1, 1, 5);
             const std::vector<C> gamma = numbers<C>(cells, 1, 0.5, 6), beta = numbers<C>(cells, 0, 1, 7);
             Call call(place, text + (has_dy ? ", dy" : "") + (params > 0 ? ", gamma" : "") +
-                                 (params > 1 ? ", beta" : ""));
+                                 (params > 1 ? ", beta" : "") + (of_one_set ? ", of one set" : ""));
             C* c[4] = {call.out_with_room<C>(cells), call.out_with_room<C>(cells),
                        call.out_with_room<C>(cells), has_dy ? call.out_with_room<C>(cells) : nullptr};
             set.kernels.coefficients({cells,
@@ -1142,21 +1143,22 @@ void test_coefficients() {
                                       params > 1 && !has_dy ? call.in_with_room(beta) : nullptr,
                                       has_dy ? call.in_with_room(dy) : nullptr,
                                       has_dy ? call.in_with_room(dy_xhat) : nullptr,
-                                      {c[0], c[1], c[2], c[3]}});
+                                      {c[0], c[1], c[2], c[3]},
+                                      of_one_set});
             for (Index k = 0; k < cells; ++k) {
-              const std::size_t i = at(k);
+              const std::size_t i = at(k), of = of_one_set ? 0 : i;
               const Real g = params > 0 ? real(gamma[i]) : 1, b = params > 1 ? real(beta[i]) : 0,
-                         s = real(inv_std[i]);
-              const Real low = real(mean[i]) - real(static_cast<C>(mean[i])) + real(mean_low[i]);
+                         s = real(inv_std[of]);
+              const Real low = real(mean[of]) - real(static_cast<C>(mean[of])) + real(mean_low[of]);
               const Real u = kUnit<T>, round = kUnit<C>;
-              expect_same("c0", k, c[0][k], static_cast<C>(mean[i]));
+              expect_same("c0", k, c[0][k], static_cast<C>(mean[of]));
               if (!has_dy) {
                 expect_near("c1", k, c[1][k], s * g, (round + u) * 2 * std::fabs(s * g));
                 const Real c2 = b - low * s * g;
                 expect_near("c2", k, c[2][k], c2,
                             round * std::fabs(c2) + 4 * u * (std::fabs(b) + std::fabs(low * s * g)));
               } else {
-                const Real c1 = -s * s * real(dy_xhat[i]) / real(n), level = -s * real(dy[i]) / real(n),
+                const Real c1 = -s * s * real(dy_xhat[of]) / real(n), level = -s * real(dy[of]) / real(n),
                            c2 = level - low * c1;
                 // 1 / n, two or three products, two sums; then rounded.
                 expect_near("c1", k, c[1][k], c1, (round + 4 * u) * std::fabs(c1));

@@ -528,7 +528,8 @@ class ColumnPasses {
                                  nullptr,
                                  nullptr,
                                  nullptr,
-                                 {c[0].data(), c[1].data(), c[2].data(), nullptr}});
+                                 {c[0].data(), c[1].data(), c[2].data(), nullptr},
+                                 false});
     loops.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
       const Index begin = pieces.begin(i), at = item.offset + begin * loop.stride,
                   param = item.first_param + begin;
@@ -570,7 +571,8 @@ class ColumnPasses {
                                    nullptr,
                                    set_dy,
                                    set_dy_xhat,
-                                   {c[0].data(), c[1].data(), c[2].data(), c[3].data()}});
+                                   {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
+                                   false});
       const Index param = item.first_param;
       map_rows(map, item.offset, items_.rows().outer,
                WideRows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes),
@@ -604,7 +606,8 @@ class ColumnPasses {
                                    pass_.beta == nullptr ? nullptr : beta.data(),
                                    set_dy == nullptr ? nullptr : dy.data(),
                                    dy_xhat.data(),
-                                   {to[0].data(), to[1].data(), to[2].data(), to[3].data()}});
+                                   {to[0].data(), to[1].data(), to[2].data(), to[3].data()},
+                                   false});
       for (int j = 0; p_.inner > 1 && j < kinds; ++j)
         spread(Spread<S>{narrow[j].data(), cells, p_.inner, c[j].data()});
       const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);

@@ -93,7 +93,7 @@ class LinePasses {
     const CellSums<T> sums(p_, pass_.sums);
     for_each_batch(begin, end, [&](Index first, Index sets) {
       sum_gradients(first, sets, sums, loops);
-      Scratch<T, kBatch> set_dy, set_dy_xhat;
+      Scratch<T, kBatch + kPadding> set_dy, set_dy_xhat;
       bool in_range[kBatch], all_in_range = true;
       for (Index k = 0; k < sets; ++k) {
         in_range[k] = finish_set(first + k, sums, set_dy[k], set_dy_xhat[k]);
@@ -142,20 +142,23 @@ class LinePasses {
     }
   }
 
-  /// A cell of a range: number k of it, in a set of the batch.
-  struct Cell {
-    Index k, set, offset, param;
+  /// Cells k and on of a range, whose parameters are neighbours: channels of one set, or sets of one channel each.
+  struct Run {
+    Index k, count, set, param;  // set: number of the batch
   };
 
-  /// Calls f(Cell) for each cell of a range of a batch that begins with first_set.
+  /// Calls f(Run) for the cells of a range of a batch that begins with first_set, and fills in where they begin.
   template <typename F>
-  void for_each_cell(const CellRange& range, Index first_set, const F& f) const {
-    Index channel = range.first % channels_;
-    for (Index k = 0, set = range.first / channels_; k < range.count; ++set, channel = 0) {
-      const Index offset = p_.offset(first_set + set), param = p_.first_param(first_set + set);
-      for (; channel < channels_ && k < range.count; ++channel, ++k) {
-        f(Cell{k, set, offset + channel * p_.channel.stride, param + channel});
+  void for_each_run(const CellRange& range, Index first_set, Index* offsets, const F& f) const {
+    for (Index k = 0, count; k < range.count; k += count) {
+      const Index set = (range.first + k) / channels_, channel = (range.first + k) % channels_;
+      const Index param = p_.first_param(first_set + set) + channel;
+      count = std::min(range.count - k, channels_ == 1 ? p_.group.extent - param : channels_ - channel);
+      Index offset = p_.offset(first_set + set) + channel * p_.channel.stride;
+      for (Index i = 0; i < count; ++i, offset += p_.channel.stride) {
+        offsets[k + i] = channels_ == 1 ? p_.offset(first_set + set + i) : offset;
       }
+      f(Run{k, count, set, param});
     }
   }
 
@@ -233,25 +236,21 @@ class LinePasses {
                  Index from = 0) const {
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
-      Scratch<C, kBatch> gamma, beta;
-      StatisticArrays<T, kBatch> of_cells;
-      for_each_cell(range, first_set, [&](const Cell& cell) {
-        offsets[cell.k] = cell.offset;
-        of_cells.set(cell.k, s[from + cell.set]);
-        if (pass_.gamma != nullptr) gamma[cell.k] = pass_.gamma[cell.param];
-        if (pass_.beta != nullptr) beta[cell.k] = pass_.beta[cell.param];
-      });
       Scratch<C, kBatch + kPadding> c[3];
-      coefficients(Coefficients<S>{range.count,
-                                   T(1),
-                                   of_cells.mean.data(),
-                                   of_cells.mean_low.data(),
-                                   of_cells.inv_std.data(),
-                                   pass_.gamma == nullptr ? nullptr : gamma.data(),
-                                   pass_.beta == nullptr ? nullptr : beta.data(),
-                                   nullptr,
-                                   nullptr,
-                                   {c[0].data(), c[1].data(), c[2].data(), nullptr}});
+      for_each_run(range, first_set, offsets.data(), [&](const Run& run) {
+        const Index set = from + run.set, k = run.k;
+        coefficients(Coefficients<S>{run.count,
+                                     T(1),
+                                     &s.mean[set],
+                                     &s.mean_low[set],
+                                     &s.inv_std[set],
+                                     pass_.gamma == nullptr ? nullptr : pass_.gamma + run.param,
+                                     pass_.beta == nullptr ? nullptr : pass_.beta + run.param,
+                                     nullptr,
+                                     nullptr,
+                                     {&c[0][k], &c[1][k], &c[2][k], nullptr},
+                                     channels_ > 1});
+      });
       map_lines(MapLines<S>{pass_.x,
                             nullptr,
                             pass_.out,
@@ -281,9 +280,10 @@ class LinePasses {
     const auto sum = [&](const CellRange& range, T* dy, T* dy_x) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch> centers;
-      for_each_cell(range, first_set, [&](const Cell& cell) {
-        offsets[cell.k] = cell.offset;
-        centers[cell.k] = static_cast<C>(pass_.saved.mean[first_set + cell.set]);
+      for_each_run(range, first_set, offsets.data(), [&](const Run& run) {
+        const T* mean = pass_.saved.mean + first_set + run.set;
+        for (Index i = 0; i < run.count; ++i)
+          centers[run.k + i] = static_cast<C>(channels_ == 1 ? mean[i] : *mean);
       });
       sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(),
                             range.begin, range.end, centers.data(), dy, dy_x});
@@ -324,29 +324,25 @@ class LinePasses {
   /// dx of sets from `first_set` on, by their weighted sums.
   void differentiate(Index first_set, Index sets, const T* set_dy, const T* set_dy_xhat,
                      const ParallelFor& loops) const {
+    StatisticArrays<T, kBatch> s;
+    for (Index k = 0; k < sets; ++k) s.set(k, pass_.load(first_set + k));
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
-      Scratch<C, kBatch> gamma;
-      Scratch<T, kBatch + kPadding> dy, dy_xhat;
-      StatisticArrays<T, kBatch> of_cells;
-      for_each_cell(range, first_set, [&](const Cell& cell) {
-        offsets[cell.k] = cell.offset;
-        of_cells.set(cell.k, pass_.load(first_set + cell.set));
-        dy[cell.k] = set_dy[cell.set];
-        dy_xhat[cell.k] = set_dy_xhat[cell.set];
-        if (pass_.gamma != nullptr) gamma[cell.k] = pass_.gamma[cell.param];
-      });
       Scratch<C, kBatch + kPadding> c[4];
-      coefficients(Coefficients<S>{range.count,
-                                   from_count<T>(p_.set_size()),
-                                   of_cells.mean.data(),
-                                   of_cells.mean_low.data(),
-                                   of_cells.inv_std.data(),
-                                   pass_.gamma == nullptr ? nullptr : gamma.data(),
-                                   nullptr,
-                                   dy.data(),
-                                   dy_xhat.data(),
-                                   {c[0].data(), c[1].data(), c[2].data(), c[3].data()}});
+      for_each_run(range, first_set, offsets.data(), [&](const Run& run) {
+        const Index set = run.set, k = run.k;
+        coefficients(Coefficients<S>{run.count,
+                                     from_count<T>(p_.set_size()),
+                                     &s.mean[set],
+                                     &s.mean_low[set],
+                                     &s.inv_std[set],
+                                     pass_.gamma == nullptr ? nullptr : pass_.gamma + run.param,
+                                     nullptr,
+                                     set_dy + set,
+                                     set_dy_xhat + set,
+                                     {&c[0][k], &c[1][k], &c[2][k], &c[3][k]},
+                                     channels_ > 1});
+      });
       map_gradients_of_lines(MapLines<S>{pass_.x,
                                          pass_.dy,
                                          pass_.out,

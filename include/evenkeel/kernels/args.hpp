@@ -274,6 +274,7 @@ struct Coefficients {
   const StatisticOf<S>* sum_dy;       // may be null
   const StatisticOf<S>* sum_dy_xhat;  // as sum_dy
   ComputeOf<S>* c[4];
+  bool are_of_one_set;  // whose statistics and sums are given once, not for each cell
 };
 
 /// The coefficients of inference: c0 = mean, c1 = gamma / sqrt(variance + epsilon), c2 = beta. Only the output has room

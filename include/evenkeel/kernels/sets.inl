@@ -49,17 +49,20 @@ void coefficients(const Coefficients<S>& a) {
   using W = Wide<C>;
   const W zero = wide_all<C>(0), share = wide_all<C>(a.sum_dy == nullptr ? T(0) : T(T(1) / a.n));
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
-    const W mean = load_wide<C>(a.mean + k), inv_std = load_wide<C>(a.inv_std + k);
+    const auto of = [&](const T* values) EVENKEEL_WORD_LAMBDA {
+      return a.are_of_one_set ? wide_all<C>(*values) : load_wide<C>(values + k);
+    };
+    const W mean = of(a.mean), inv_std = of(a.inv_std);
     const Vec<C> center = narrow<C>(mean);
-    const W low = rest_of_mean<C>(mean, load_wide<C>(a.mean_low + k), center);
+    const W low = rest_of_mean<C>(mean, of(a.mean_low), center);
     const W scale = W(inv_std * params<C>(a.gamma, k, a.cells, C(1)));
     store(a.c[0] + k, center);
     if (a.sum_dy == nullptr) {
       store(a.c[1] + k, narrow<C>(scale));
       store(a.c[2] + k, narrow<C>(fma(W(zero - low), scale, params<C>(a.beta, k, a.cells, C(0)))));
     } else {
-      const GradientTerms<C> t = gradient_terms<C>(inv_std, W(load_wide<C>(a.sum_dy + k) * share),
-                                                   W(load_wide<C>(a.sum_dy_xhat + k) * share), low);
+      const GradientTerms<C> t =
+          gradient_terms<C>(inv_std, W(of(a.sum_dy) * share), W(of(a.sum_dy_xhat) * share), low);
       store(a.c[1] + k, narrow<C>(t.slope));
       store(a.c[2] + k, narrow<C>(t.level));
       store(a.c[3] + k, narrow<C>(scale));
