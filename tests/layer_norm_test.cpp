@@ -198,6 +198,22 @@ TEST(LayerNorm, RefusesABadNormalizedShape) {
       says(refusal([] { ek::LayerNorm<float>(std::vector<Index>{}); }), {"evenkeel::LayerNorm::LayerNorm:"}));
 }
 
+template <typename Scalar>
+void expect_no_gradient_of_one_value() {
+  ek::LayerNorm<Scalar> layer(1);
+  layer.gamma()[0] = Scalar(1.7);
+  Eigen::Tensor<Scalar, 2, Eigen::RowMajor> x(37, 1), dy(37, 1);
+  x.setRandom();
+  dy.setRandom();
+  layer.forward(x);
+  const auto dx = layer.backward(x, dy);
+  for (Index i = 0; i < 37; ++i) EXPECT_EQ(dx(i, 0), Scalar(0)) << i;
+}
+TEST(LayerNorm, OneValueHasNoGradient) {
+  expect_no_gradient_of_one_value<float>();
+  expect_no_gradient_of_one_value<double>();
+}
+
 TEST(LayerNorm, ParametersWithoutBiasAreGammaAlone) {
   ek::LayerNormOptions options;
   options.bias = false;

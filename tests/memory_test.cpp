@@ -345,6 +345,7 @@ class Memory {
         }
         passes.backward(begin, end, detail::ParallelFor(), sums);
       });
+      if (p.set_size() == 1) detail::set_to_zero(pass.out, p.size());
       if (!streams) cached_sums = sums_.values();
     }
     EXPECT_TRUE(same_bytes(sums_.values(), cached_sums)) << "gradients of parameters, " << now();

@@ -84,6 +84,13 @@ Index workspace_size(const Partition& p) {
   return size;
 }
 
+/// dx of sets of one value, which does not move y: exactly 0 where it is finite.
+template <typename S>
+EVENKEEL_COLD void set_to_zero(S* dx, Index size) {
+  using C = ComputeOf<S>;
+  for (Index i = 0; i < size; ++i) dx[i] = static_cast<S>(C(static_cast<C>(dx[i]) - static_cast<C>(dx[i])));
+}
+
 /// dx, and the gradients of gamma and beta, over a partition that is not empty.
 template <Sets kSets, typename S>
 void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
@@ -102,6 +109,7 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
                       }
                       passes.backward(begin, end, its_loops, sums);
                     });
+    if (p.set_size() == 1) set_to_zero(pass.out, p.size());
     if (!pass.wants_params()) return;
     constexpr Index kBundle = 256;
     const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;

@@ -492,6 +492,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   const auto rest = first_lanes<C>(n - whole);
   const S *x = a.x + row * stride, *dy = a.dy + row * stride;
   const C* weights = a.weights;
+  const bool asks = a.stream;
   const V zero = all(C(0));
 
   RowGradientTerms<C> terms;
@@ -520,6 +521,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
     for (Index r = 0; r < m; ++r) {
       const CentredRow<V> c = centred(r);
       V s = zero, t = zero;
+      if (asks) prefetch(x + r * stride, ahead);
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) {
         add_gradients(load(x + r * stride + j * L), load(dy + r * stride + j * L), w[j], c, s, t, g[j], b[j]);
@@ -555,6 +557,14 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
           b = load(before + n + i, lanes...);
         }
         const V w = load(weights + i, lanes...);
+        if (asks) {
+          prefetch(x0 + i, ahead);
+          if (kRows > 1) prefetch(x1 + i, ahead);
+          if (kRows > 2) {
+            prefetch(x2 + i, ahead);
+            prefetch(x3 + i, ahead);
+          }
+        }
         add_gradients(load(x0 + i, lanes...), load(dy0 + i, lanes...), w, row0, s0, t0, g, b);
         if (kRows > 1) add_gradients(load(x1 + i, lanes...), load(dy1 + i, lanes...), w, row1, s1, t1, g, b);
         if (kRows > 2) {
@@ -644,10 +654,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
       const V weighted = V(load(d + i, lanes...) * load(weights + i, lanes...));
       return fma(weighted, c3, fma(as_computed(V(load(p + i, lanes...) - c0)), c1, c2));
     };
-    const auto ask = [&](Index i) EVENKEEL_WORD_LAMBDA {
-      prefetch(p + i, ahead);
-      prefetch(d + i, ahead);
-    };
+    const auto ask = [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(d + i, ahead); };
     if constexpr (kVectors > 0) {  // a row is a line of the cache
       if (streams) ask(0);
 #pragma GCC unroll 4
@@ -674,8 +681,9 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
               at_once = near > L     ? L
                         : near > few ? near
                                      : few;
+  const Index next_rows = at_once * a.stride, ahead = next_rows > 512 ? next_rows : 512;
   const bool wanted = a.grad_gamma != nullptr, in_place = a.dx == a.dy;
-  C *sums = a.scratch, *next = a.scratch + 2 * a.n;
+  C *sums = a.scratch, *next = in_place ? sums + 2 * a.n : sums;  // over dy the sums before are needed again
   Index outside_count = 0, sum_begin = 0;  // sums are those of rows from sum_begin on
   const auto join_sums = [&](Index end) {
     if (wanted && sum_begin < end) {
@@ -705,7 +713,7 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
     }
     if (row + m - sum_begin > kShortParamSum) join_sums(row);
     outside_count += gradients_of_rows<kVectors>(a, row, m, row == sum_begin ? nullptr : sums, next,
-                                                 at_once * a.stride, [&] {
+                                                 ahead, [&] {
                                                    // Over dy, what is out of range has to be summed again before dx is written.
                                                    if (!in_place || !wanted || param_sums_in_range(a, next)) {
                                                      C* const before = sums;
