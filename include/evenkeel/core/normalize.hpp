@@ -56,8 +56,10 @@ template <typename S>
 struct Workspace {
   using T = StatisticOf<S>;
 
-  Index cells, blocks, params,
-      row;  // cells: 0 where every element is one; row: of rows, the values of short sums and of weights
+  Index cells;   // sums of cells; 0 where every element is one
+  Index blocks;  // each of which has params sums and row values
+  Index params;
+  Index row;  // of rows: short sums and weights
 
   Workspace(const Partition& p, Index block_count)
       : cells(p.elements_are_cells() ? 0 : CellSums<T>::size(p)),
