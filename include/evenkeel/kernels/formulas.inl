@@ -31,7 +31,10 @@ EVENKEEL_WORD Wide<C> inverse_std(const Wide<C>& variance, const Wide<C>& epsilo
 /// no room. Not for a scale of NaN, which is right as it is.
 template <typename C>
 EVENKEEL_WORD bool any_out_of_inference(const Vec<C>& mean, const Vec<C>& scale) {
-  if constexpr (Range<C>::kBounded) return any(beyond(mean, Range<C>::kFarMean) | infinite(scale));
+  if constexpr (Range<C>::kBounded) {
+    const auto is_far = beyond(mean, Range<C>::kFarMean), has_no_room = infinite(scale);
+    return any(is_far | has_no_room);
+  }
   return false;
 }
 
