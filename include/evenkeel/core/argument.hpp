@@ -45,7 +45,9 @@ struct TensorArgument {
   static_assert(kRank >= 1 && kRank <= Shape::kMaxRank, "evenkeel: a tensor must have rank 1 to 8");
 
   static int rank(const T&) { return kRank; }
-  static Index extent(const T& tensor, int axis) { return tensor.dimension(static_cast<unsigned char>(axis)); }
+  static Index extent(const T& tensor, int axis) {
+    return tensor.dimension(static_cast<unsigned char>(axis));
+  }
   static Layout layout(const T&) {
     return static_cast<int>(T::Layout) == static_cast<int>(Eigen::RowMajor) ? row_major : col_major;
   }
