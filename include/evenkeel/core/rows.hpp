@@ -35,6 +35,7 @@ class RowPasses {
       a.gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + param;
       a.beta = pass_.beta == nullptr ? nullptr : pass_.beta + param;
       a.epsilon = from_double<T>(pass_.epsilon);
+      a.gamma_offset = C(0);  // some scalar types do not begin with 0
       a.outside = outside;
       a.stream = pass_.stream;
       const StatisticsOfSets<T>& m = pass_.moments;
