@@ -1,13 +1,13 @@
 // What can be fused into a pass, and is not by any layer yet: activations, residuals, masks, RMS norm, an offset of
-// gamma. By the kernels of the chosen instruction set.
+// gamma. By the kernels of each instruction set.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
-#include <evenkeel/kernels/kernels.hpp>
 #include <vector>
 
 #include "support/data.hpp"
+#include "support/instruction_sets.hpp"
 
 namespace ek_test {
 namespace {
@@ -32,17 +32,17 @@ const Floats x = some(1), dy = some(2), mask = some(3), residual = some(4), c0 =
 
 double at(const Floats& values, Index i) { return static_cast<double>(values[static_cast<std::size_t>(i)]); }
 
-TEST(Options, OfLines) {
+void test_OfLines(const InstructionSet<float>& set) {
   std::vector<Index> offsets;
   for (Index r = 0; r < kRows; ++r) offsets.push_back(r * kLanes);
   const detail::Lines line = {1, 0, 1, 0, kLanes};
   for (const bool gradients : {false, true}) {
     Doubles first(kRows), second(kRows);
-    detail::sum_lines(detail::SumLines<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(),
-                                              offsets.data(), kRows, line, 0, kLanes, c0.data(), first.data(),
-                                              second.data()});
+    set.kernels.sum_lines(detail::SumLines<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(),
+                                                  offsets.data(), kRows, line, 0, kLanes, c0.data(),
+                                                  first.data(), second.data()});
     Floats out(kSize);
-    const auto map = gradients ? detail::map_gradients_of_lines<float> : detail::map_lines<float>;
+    const auto map = gradients ? set.kernels.map_gradients_of_lines : set.kernels.map_lines;
     map(detail::MapLines<float>{x.data(),
                                 gradients ? dy.data() : nullptr,
                                 out.data(),
@@ -71,14 +71,14 @@ TEST(Options, OfLines) {
   }
 }
 
-TEST(Options, OfColumns) {
+void test_OfColumns(const InstructionSet<float>& set) {
   for (const bool gradients : {false, true}) {
     Doubles first(kLanes + detail::kPadding), second(kLanes + detail::kPadding);
-    detail::sum_columns(detail::SumColumns<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(),
-                                                  nullptr, kRows, kLanes, kLanes, c0.data(), first.data(),
-                                                  second.data()});
+    set.kernels.sum_columns(detail::SumColumns<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(),
+                                                      nullptr, kRows, kLanes, kLanes, c0.data(), first.data(),
+                                                      second.data()});
     Floats out(kSize);
-    const auto map = gradients ? detail::map_gradients_of_columns<float> : detail::map_columns<float>;
+    const auto map = gradients ? set.kernels.map_gradients_of_columns : set.kernels.map_columns;
     map(detail::MapColumns<float>{x.data(),
                                   gradients ? dy.data() : nullptr,
                                   out.data(),
@@ -107,27 +107,27 @@ TEST(Options, OfColumns) {
   }
 }
 
-TEST(Options, OfWidePasses) {
+void test_OfWidePasses(const InstructionSet<float>& set) {
   const detail::Lines rows = {1, 0, kRows, kLanes, kLanes};
   const double center = 0.25, scale = 2, slope = 1.5, level = 0.5;
   double first[1 + detail::kPadding], second[1 + detail::kPadding], f = 0, s = 0;
-  detail::sum_wide(detail::SumWide<float>{x.data(), nullptr, mask.data(), nullptr, nullptr, rows, 0, &center,
-                                          &scale, nullptr, first, second});
+  set.kernels.sum_wide(detail::SumWide<float>{x.data(), nullptr, mask.data(), nullptr, nullptr, rows, 0,
+                                              &center, &scale, nullptr, first, second});
   Floats out(kSize);
-  detail::map_wide(detail::MapWide<float>{x.data(),
-                                          nullptr,
-                                          out.data(),
-                                          nullptr,
-                                          nullptr,
-                                          nullptr,
-                                          nullptr,
-                                          rows,
-                                          0,
-                                          {&center, &slope, &level, nullptr},
-                                          &scale,
-                                          nullptr,
-                                          nullptr,
-                                          {residual.data(), kLeaky}});
+  set.kernels.map_wide(detail::MapWide<float>{x.data(),
+                                              nullptr,
+                                              out.data(),
+                                              nullptr,
+                                              nullptr,
+                                              nullptr,
+                                              nullptr,
+                                              rows,
+                                              0,
+                                              {&center, &slope, &level, nullptr},
+                                              &scale,
+                                              nullptr,
+                                              nullptr,
+                                              {residual.data(), kLeaky}});
   for (Index i = 0; i < kSize; ++i) {
     const double d = 2 * at(x, i) - center;
     expect_near(out[static_cast<std::size_t>(i)], activated(d * slope + level + at(residual, i)));
@@ -140,7 +140,7 @@ TEST(Options, OfWidePasses) {
 }
 
 // y = activation((x + skip) inv_rms (gamma + 1) + beta + residual), with rows short and long.
-TEST(Options, OfRows) {
+void test_OfRows(const InstructionSet<float>& set) {
   for (const Index n : {kLanes, Index(700)}) {
     for (const bool rms : {false, true}) {
       const Floats in = random_values<float>(3 * n, 1, 1, 11), skip = random_values<float>(3 * n, 1, 1, 12),
@@ -164,7 +164,7 @@ TEST(Options, OfRows) {
       a.skip = skip.data();
       a.sum = sum.data();
       a.epilogue = {more.data(), kLeaky};
-      EXPECT_EQ(detail::normalize_rows(a), 0);
+      EXPECT_EQ(set.kernels.normalize_rows(a), 0);
       for (Index r = 0; r < 3; ++r) {
         double mean = 0, squares = 0;
         for (Index i = r * n; i < (r + 1) * n; ++i)
@@ -180,6 +180,67 @@ TEST(Options, OfRows) {
         }
       }
     }
+  }
+}
+
+// dx of rows, and what is added to it.
+void test_plus(const InstructionSet<float>& set) {
+  for (const Index n : {Index(16), kLanes, Index(700)}) {
+    const Index rows = 9;
+    const Floats in = random_values<float>(rows * n, 0, 1, 21),
+                 out = random_values<float>(rows * n, 0, 1, 22),
+                 more = random_values<float>(rows * n, 0, 1, 23), weights = random_values<float>(n, 1, 1, 24);
+    const Doubles mean(static_cast<std::size_t>(rows), 0.25), inv_std(static_cast<std::size_t>(rows), 0.5);
+    Floats scratch(static_cast<std::size_t>(4 * n)), dx(in.size()), dx_plus(in.size());
+    unsigned char outside[9];
+    detail::RowGradients<float> a{};
+    a.x = in.data();
+    a.dy = out.data();
+    a.dx = dx.data();
+    a.rows = rows;
+    a.n = a.stride = n;
+    a.weights = weights.data();
+    a.mean = mean.data();
+    a.inv_std = inv_std.data();
+    a.scratch = scratch.data();
+    a.outside = outside;
+    EXPECT_EQ(set.kernels.row_gradients(a), 0);
+    a.dx = dx_plus.data();
+    a.plus = more.data();
+    EXPECT_EQ(set.kernels.row_gradients(a), 0);
+    for (Index i = 0; i < rows * n; ++i)
+      expect_near(dx_plus[static_cast<std::size_t>(i)], at(dx, i) + at(more, i));
+  }
+}
+
+TEST(Options, OfLines) {
+  for (const auto& set : instruction_sets<float>()) {
+    SCOPED_TRACE(set.name);
+    test_OfLines(set);
+  }
+}
+TEST(Options, OfColumns) {
+  for (const auto& set : instruction_sets<float>()) {
+    SCOPED_TRACE(set.name);
+    test_OfColumns(set);
+  }
+}
+TEST(Options, OfWidePasses) {
+  for (const auto& set : instruction_sets<float>()) {
+    SCOPED_TRACE(set.name);
+    test_OfWidePasses(set);
+  }
+}
+TEST(Options, OfRows) {
+  for (const auto& set : instruction_sets<float>()) {
+    SCOPED_TRACE(set.name);
+    test_OfRows(set);
+  }
+}
+TEST(Options, PlusOfRows) {
+  for (const auto& set : instruction_sets<float>()) {
+    SCOPED_TRACE(set.name);
+    test_plus(set);
   }
 }
 
