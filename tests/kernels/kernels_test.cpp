@@ -144,10 +144,11 @@ void test_sum_lines() {
               const std::vector<C> centers = numbers<C>(cells, 3, 0.1, 4);
               Call call(place, text + (has_dy ? ", dy" : "") + (has_mask ? ", mask" : ""));
               T *first = call.out<T>(cells), *second = call.out<T>(cells);
-              set.kernels.sum_lines({call.in(has_mask ? masked(x, mask) : x),
-                                     data_or_null(call, has_dy, has_mask ? masked(dy, mask) : dy),
-                                     data_or_null(call, has_mask, mask), call.in(offsets), cells, part.lines,
-                                     part.begin, part.end, call.in(centers), first, second});
+              const auto sum = has_mask ? set.kernels.sum_lines_with_options : set.kernels.sum_lines;
+              sum({call.in(has_mask ? masked(x, mask) : x),
+                   data_or_null(call, has_dy, has_mask ? masked(dy, mask) : dy),
+                   data_or_null(call, has_mask, mask), call.in(offsets), cells, part.lines, part.begin,
+                   part.end, call.in(centers), first, second});
               for (Index k = 0; k < cells; ++k) {
                 Sums sums;
                 for (Index p : places) {
@@ -200,7 +201,9 @@ void test_map_lines() {
                 const std::vector<S> before(out, out + x.size());
                 const S* in_x = in_place && !has_dy ? out : call.in(x);
                 const S* in_dy = !has_dy ? nullptr : in_place ? out : call.in(dy);
-                const auto map = has_dy ? set.kernels.map_gradients_of_lines : set.kernels.map_lines;
+                const auto map = has_residual || activation.active ? set.kernels.map_lines_with_options
+                                 : has_dy                          ? set.kernels.map_gradients_of_lines
+                                                                   : set.kernels.map_lines;
                 map({in_x,
                      in_dy,
                      out,
@@ -312,11 +315,12 @@ void test_sum_columns() {
                 Call call(place, text + columns_text(columns) + (has_dy ? ", dy" : "") +
                                      (has_mask ? ", mask" : "") + (has_weights ? ", weights" : ""));
                 T *first = call.out_with_room(before), *second = call.out_with_room(before);
-                set.kernels.sum_columns({call.in(has_mask ? masked(x, mask) : x),
-                                         data_or_null(call, has_dy, has_mask ? masked(dy, mask) : dy),
-                                         data_or_null(call, has_mask, mask),
-                                         data_or_null(call, has_weights, weights), columns.rows,
-                                         columns.stride, lanes, call.in(centers), first, second});
+                const auto sum =
+                    has_mask || has_weights ? set.kernels.sum_columns_with_options : set.kernels.sum_columns;
+                sum({call.in(has_mask ? masked(x, mask) : x),
+                     data_or_null(call, has_dy, has_mask ? masked(dy, mask) : dy),
+                     data_or_null(call, has_mask, mask), data_or_null(call, has_weights, weights),
+                     columns.rows, columns.stride, lanes, call.in(centers), first, second});
                 for (Index l = 0; l < lanes; ++l) {
                   Sums sums;
                   for (Index r = 0; r < columns.rows; ++r) {
@@ -376,7 +380,10 @@ void test_map_columns() {
                 const std::vector<S> before(out, out + x.size());
                 const S* in_x = in_place && !has_dy ? out : call.in(x);
                 const S* in_dy = !has_dy ? nullptr : in_place ? out : call.in(dy);
-                const auto map = has_dy ? set.kernels.map_gradients_of_columns : set.kernels.map_columns;
+                const auto map = params > 0 || has_residual || activation.active
+                                     ? set.kernels.map_columns_with_options
+                                 : has_dy ? set.kernels.map_gradients_of_columns
+                                          : set.kernels.map_columns;
                 map({in_x,
                      in_dy,
                      out,
@@ -581,7 +588,10 @@ void test_normalize_rows() {
           a.skip = data_or_null(call, c.has_skip, skip);
           a.sum = c.has_skip ? call.out<S>(rows.size()) : nullptr;
           a.epilogue = {data_or_null(call, c.has_residual, residual), activation};
-          EXPECT_EQ(set.kernels.normalize_rows(a), 0) << Call::what();
+          const bool has_options = c.has_skip || c.has_residual || activation.active || c.gamma_offset != 0;
+          const auto normalize =
+              has_options ? set.kernels.normalize_rows_with_options : set.kernels.normalize_rows;
+          EXPECT_EQ(normalize(a), 0) << Call::what();
 
           for (Index r = 0; r < c.rows; ++r) {
             expect_same<unsigned char>("outside", r, a.outside[r], 0);
@@ -663,7 +673,8 @@ void test_rows_outside() {
           a.epsilon = T(1e-5);
           a.outside = call.out<unsigned char>(count);
           a.epilogue.residual = data_or_null(call, fused, residual);
-          EXPECT_EQ(set.kernels.normalize_rows(a), 4) << Call::what();
+          const auto normalize = fused ? set.kernels.normalize_rows_with_options : set.kernels.normalize_rows;
+          EXPECT_EQ(normalize(a), 4) << Call::what();
           const std::vector<S> y(a.y, a.y + count * n);
           for (Index r = 0; r < count; ++r) {
             expect_same<unsigned char>("outside", r, a.outside[r], is_bad(r) ? 1 : 0);
@@ -676,7 +687,7 @@ void test_rows_outside() {
               alone.rows = 1;
               alone.outside = &outside;
               if (fused) alone.epilogue.residual = a.epilogue.residual + r * n;
-              set.kernels.normalize_rows(alone);
+              normalize(alone);
               for (Index i = 0; i < n; ++i)
                 expect_same("y of a row beside", r * n + i, y[at(r * n + i)], own[at(i)]);
             } else {
@@ -760,7 +771,9 @@ void test_row_gradients(std::vector<GradientCase> (*cases)(Index), Index most) {
           a.rms = c.rms;
           a.stream = c.stream;
           a.plus = data_or_null(call, c.has_plus, plus);
-          EXPECT_EQ(set.kernels.row_gradients(a), 0) << Call::what();
+          const auto differentiate =
+              c.has_plus ? set.kernels.row_gradients_with_options : set.kernels.row_gradients;
+          EXPECT_EQ(differentiate(a), 0) << Call::what();
 
           const Real u = kUnit<C>, count = static_cast<Real>(n);
           std::vector<Sums> params(at(n));

@@ -38,23 +38,22 @@ void test_OfLines(const InstructionSet<float>& set) {
   const detail::Lines line = {1, 0, 1, 0, kLanes};
   for (const bool gradients : {false, true}) {
     Doubles first(kRows), second(kRows);
-    set.kernels.sum_lines(detail::SumLines<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(),
-                                                  offsets.data(), kRows, line, 0, kLanes, c0.data(),
-                                                  first.data(), second.data()});
+    set.kernels.sum_lines_with_options(
+        detail::SumLines<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(), offsets.data(), kRows,
+                                line, 0, kLanes, c0.data(), first.data(), second.data()});
     Floats out(kSize);
-    const auto map = gradients ? set.kernels.map_gradients_of_lines : set.kernels.map_lines;
-    map(detail::MapLines<float>{x.data(),
-                                gradients ? dy.data() : nullptr,
-                                out.data(),
-                                offsets.data(),
-                                kRows,
-                                line,
-                                0,
-                                kLanes,
-                                {c0.data(), c1.data(), c2.data(), c3.data()},
-                                0,
-                                false,
-                                {residual.data(), kLeaky}});
+    set.kernels.map_lines_with_options(detail::MapLines<float>{x.data(),
+                                                               gradients ? dy.data() : nullptr,
+                                                               out.data(),
+                                                               offsets.data(),
+                                                               kRows,
+                                                               line,
+                                                               0,
+                                                               kLanes,
+                                                               {c0.data(), c1.data(), c2.data(), c3.data()},
+                                                               0,
+                                                               false,
+                                                               {residual.data(), kLeaky}});
     for (Index r = 0; r < kRows; ++r) {
       double f = 0, s = 0;
       for (Index i = r * kLanes; i < (r + 1) * kLanes; ++i) {
@@ -74,12 +73,12 @@ void test_OfLines(const InstructionSet<float>& set) {
 void test_OfColumns(const InstructionSet<float>& set) {
   for (const bool gradients : {false, true}) {
     Doubles first(kLanes + detail::kPadding), second(kLanes + detail::kPadding);
-    set.kernels.sum_columns(detail::SumColumns<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(),
-                                                      nullptr, kRows, kLanes, kLanes, c0.data(), first.data(),
-                                                      second.data()});
+    set.kernels.sum_columns_with_options(
+        detail::SumColumns<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(), nullptr, kRows,
+                                  kLanes, kLanes, c0.data(), first.data(), second.data()});
     Floats out(kSize);
-    const auto map = gradients ? set.kernels.map_gradients_of_columns : set.kernels.map_columns;
-    map(detail::MapColumns<float>{x.data(),
+    set.kernels.map_columns_with_options(
+        detail::MapColumns<float>{x.data(),
                                   gradients ? dy.data() : nullptr,
                                   out.data(),
                                   nullptr,
@@ -164,7 +163,7 @@ void test_OfRows(const InstructionSet<float>& set) {
       a.skip = skip.data();
       a.sum = sum.data();
       a.epilogue = {more.data(), kLeaky};
-      EXPECT_EQ(set.kernels.normalize_rows(a), 0);
+      EXPECT_EQ(set.kernels.normalize_rows_with_options(a), 0);
       for (Index r = 0; r < 3; ++r) {
         double mean = 0, squares = 0;
         for (Index i = r * n; i < (r + 1) * n; ++i)
@@ -207,7 +206,7 @@ void test_plus(const InstructionSet<float>& set) {
     EXPECT_EQ(set.kernels.row_gradients(a), 0);
     a.dx = dx_plus.data();
     a.plus = more.data();
-    EXPECT_EQ(set.kernels.row_gradients(a), 0);
+    EXPECT_EQ(set.kernels.row_gradients_with_options(a), 0);
     for (Index i = 0; i < rows * n; ++i)
       expect_near(dx_plus[static_cast<std::size_t>(i)], at(dx, i) + at(more, i));
   }

@@ -73,6 +73,18 @@
 #define EVENKEEL_END_PRECISE
 #endif
 
+// What does not walk elements itself is compiled for size. A caller's -O0 stays.
+#if defined(__clang__)
+#define EVENKEEL_BEGIN_SMALL _Pragma("clang attribute push(__attribute__((minsize)), apply_to = function)")
+#define EVENKEEL_END_SMALL _Pragma("clang attribute pop")
+#elif defined(__GNUC__) && defined(__OPTIMIZE__)
+#define EVENKEEL_BEGIN_SMALL _Pragma("GCC push_options") _Pragma("GCC optimize(\"Os\")")
+#define EVENKEEL_END_SMALL _Pragma("GCC pop_options")
+#else
+#define EVENKEEL_BEGIN_SMALL
+#define EVENKEEL_END_SMALL
+#endif
+
 // One program may have translation units compiled for different instruction sets. The linker keeps one copy of an
 // inline function for all. So units with AVX have names of their own: a machine without it never runs their code. A
 // function that takes a layer is not found when linking from one kind to the other. Eigen's types could not be handed

@@ -7,6 +7,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 // What the calls of all norms share, after the norm has made its Partition. Checks do not depend on types.
 
@@ -255,5 +256,6 @@ EVENKEEL_OUTLINE void check_same_as_forwards(const Caller& caller, const Argumen
   }
 }
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

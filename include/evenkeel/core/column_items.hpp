@@ -9,6 +9,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// Neighbouring lanes, whole sets each: neighbouring lanes of one panel.
 struct Columns {
@@ -143,5 +144,6 @@ struct WideRows {
   }
 };
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

@@ -5,12 +5,13 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// The most lanes of a kernel call: scratch on the stack is sized by them.
 template <typename C>
 inline constexpr Index kMostLanes = sizeof(C) <= 4 ? 2048 : 1024;
 
-/// The passes over sets that lie side by side in memory, one or several lanes each, item by item.
+/// What the passes over sets that lie side by side in memory share: sums and maps of an item, one or several lanes a set.
 template <typename S>
 class ColumnPasses {
  public:
@@ -21,83 +22,7 @@ class ColumnPasses {
 
   Blocks blocks() const { return items_.blocks(); }
 
-  void forward(Index begin, Index end, const ParallelFor& loops) const {
-    Statistics s;
-    for (Index i = begin; i < end; ++i) {
-      const Columns item = items_.at(i);
-      const bool in_range = reduce(item, loops, s);
-      for (Index k = 0; k < item.sets; ++k) pass_.save(item.set(k), s[k]);
-      if (in_range) {
-        normalize(item, 0, s, loops);
-      } else {
-        for_each_run(
-            item, [&](Index k) { return is_in_range<S>(s.inv_std[k]); },
-            [&](const Columns& some, Index first) { normalize(some, first, s, loops); },
-            [&](Index set) { forward_wide(p_, pass_, set); });
-      }
-    }
-  }
-
-  void infer(Index begin, Index end, const C* mean, const C* variance, const ParallelFor& loops) const {
-    for (Index i = begin; i < end; ++i) {
-      const Columns item = items_.at(i);
-      if (infer_part(item, mean, variance, loops)) continue;
-      for_each_run(
-          item,
-          [&](Index k) {
-            const Index set = item.set(k);
-            const C gamma = pass_.gamma == nullptr ? C(1) : pass_.gamma[set];
-            return is_inference_in_range(mean[set], variance[set], gamma, pass_.epsilon);
-          },
-          [&](const Columns& some, Index) { infer_part(some, mean, variance, loops); },
-          [&](Index set) {
-            infer_wide(p_, pass_, set, statistics_of(mean[set], variance[set], pass_.epsilon));
-          });
-    }
-  }
-
-  void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>& block_sums) const {
-    const CellSums<T> sums(p_, pass_.sums);
-    Statistics s;
-    Sums set_dy, set_dy_xhat;
-    Scratch<bool, kLanes> in_range;
-    for (Index i = begin; i < end; ++i) {
-      const Columns item = items_.at(i);
-      for (Index k = 0; k < item.sets; ++k) s.set(k, pass_.load(item.set(k)));
-      if (p_.elements_are_cells()) {
-        sum_elements(item, s, set_dy, set_dy_xhat, loops);
-      } else {
-        sum_cells(item, s, sums, loops);
-        sum_sets_of_cells(item, sums, set_dy, set_dy_xhat);
-      }
-      bool all_in_range = true;
-      const T share = T(T(1) / from_count<T>(p_.set_size()));
-      for (Index k = 0; k < item.sets; ++k) {
-        in_range[k] = is_in_range<S>(s.inv_std[k]) &&
-                      are_gradients_in_range<S>(s.inv_std[k], share, set_dy[k], set_dy_xhat[k]) &&
-                      are_cells_in_range(item.set(k), s.inv_std[k], sums);
-        all_in_range = all_in_range && in_range[k];
-      }
-      const auto pass = [&](const Columns& some, Index first) {
-        if (p_.elements_are_cells() && pass_.wants_params())
-          add_params(some, first, s, loops, block_sums.gamma, block_sums.beta);
-        differentiate(some, first, s, set_dy, set_dy_xhat, loops);
-      };
-      if (all_in_range) {
-        pass(item, 0);
-      } else {
-        const bool adds = p_.elements_are_cells() && pass_.wants_params();
-        for_each_run(
-            item, [&](Index k) { return in_range[k]; }, pass,
-            [&](Index set) {
-              backward_wide(p_, pass_, set, adds ? block_sums.gamma : nullptr,
-                            adds ? block_sums.beta : nullptr);
-            });
-      }
-    }
-  }
-
- private:
+ protected:
   static constexpr Index kLanes = kMostLanes<C>;
   static constexpr Index kRoom =
       kLanes + 4 * kPadding;  // whole tiles of four vectors, and what Spread writes beyond
@@ -118,30 +43,26 @@ class ColumnPasses {
     Scratch<T, kMost + kPadding> first, second;
   };
 
-  /// Writes nothing, and returns false, where a mean is far away.
-  bool infer_part(const Columns& some, const C* mean, const C* variance, const ParallelFor& loops) const {
-    const Index param = some.first_param;
-    Lanes c[4];
-    Scratch<C, kRoom> narrow[3];
-    Scratch<C, kRoom>* to = p_.inner == 1 ? c : narrow;
-    if (inference_coefficients(
-            InferenceCoefficients<S>{some.sets,
-                                     from_double<T>(pass_.epsilon),
-                                     mean + some.first_set,
-                                     variance + some.first_set,
-                                     pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
-                                     pass_.beta == nullptr ? nullptr : pass_.beta + param,
-                                     {to[0].data(), to[1].data(), to[2].data()}}) != 0) {
-      return false;
+  using Sum = void (*)(const SumColumns<S>&);
+  using Map = void (*)(const MapColumns<S>&);
+
+  /// y of items and the statistics of their sets: map(part of an item, its first set, statistics) writes y.
+  template <typename F>
+  void normalize_items(Index begin, Index end, const ParallelFor& loops, const F& map) const {
+    Statistics s;
+    for (Index i = begin; i < end; ++i) {
+      const Columns item = items_.at(i);
+      const bool in_range = reduce(item, loops, s);
+      for (Index k = 0; k < item.sets; ++k) pass_.save(item.set(k), s[k]);
+      if (in_range) {
+        map(item, 0, s);
+      } else {
+        for_each_run(
+            item, [&](Index k) { return is_in_range<S>(s.inv_std[k]); },
+            [&](const Columns& some, Index first) { map(some, first, s); },
+            [&](Index set) { forward_wide(p_, pass_, set); });
+      }
     }
-    const WideRows rows = wide_rows(some.lanes, kMapped);
-    for (int j = 0; j < 3; ++j) {
-      if (p_.inner > 1) spread(Spread<S>{narrow[j].data(), some.sets, p_.inner, c[j].data()});
-      rows.repeat(c[j].data());
-    }
-    map_rows(map_columns<S>, some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
-             p_.inner > 1 ? rows.width() : kFewLines);
-    return true;
   }
 
   /// Calls pass(part of the item, its first set) for neighbouring sets that are in range, and rescue(set) for the others.
@@ -168,37 +89,24 @@ class ColumnPasses {
     }
   }
 
-  /// Calls f(offset, channel, first lane, lanes) for strips whose rows are cells: of sample_columns, those of a channel.
-  template <typename F>
-  void for_each_cell_strip(const Columns& item, const F& f) const {
-    const Index panels = items_.by_channel() ? 1 : p_.channel.extent;
-    for (Index channel = 0; channel < panels; ++channel) {
-      for_each_strip(item, [&](Index lane, Index lanes) {
-        f(item.offset + channel * p_.channel.stride + lane, channel, lane, lanes);
-      });
+  /// A value a lane of wide rows, from one a cell of `width` lanes.
+  static void spread_over(const C* of_cells, Index cells, Index width, const WideRows& rows, C* of_lanes) {
+    if (width > 1) {
+      spread(Spread<S>{of_cells, cells, width, of_lanes});
+    } else {
+      std::copy_n(of_cells, cells, of_lanes);
+    }
+    rows.repeat(of_lanes);
+  }
+  /// Sums of cells of `width` lanes, in place of those of lanes.
+  static void fold_into_cells(LaneSums& sums, Index cells, Index width) {
+    for (T* sum : {sums.first.data(), sums.second.data()}) {
+      if (width > 1) fold(Fold<S>{sum, cells, width, sum});
     }
   }
 
-  /// Calls f(lane of the strip, set of the item, channel) for the cells of a strip, p_.inner lanes each.
-  template <typename F>
-  void for_each_cell(Index channel, Index first_lane, Index lanes, const F& f) const {
-    if (!items_.by_channel()) {
-      for (Index l = 0; l < lanes; ++l) f(l, first_lane + l, channel);
-      return;
-    }
-    const Index channels = p_.channel.extent, cell = first_lane / p_.inner;
-    Index set = cell / channels, c = cell % channels, k = 0;
-    for (Index l = 0; l < lanes; l += p_.inner, ++k) {
-      f(k, set, c);
-      if (++c == channels) {
-        c = 0;
-        ++set;
-      }
-    }
-  }
-
-  /// sums = those of `lanes` lanes over all rows, from one center a lane.
-  void sum_lanes(const S* x, const S* dy, const C* weights, const Loop& outer, const WideRows& rows,
+  /// sums = those of `lanes` lanes over all rows, from one center a lane. weights: one a row, or null.
+  void sum_lanes(Sum sum, const S* x, const S* dy, const C* weights, const Loop& outer, const WideRows& rows,
                  const C* centers, const ParallelFor& loops, LaneSums& sums) const {
     const Index lanes = rows.lanes, width = rows.width();
     const Index room =
@@ -225,9 +133,8 @@ class ColumnPasses {
           const Index at = o * outer.stride + offset;
           const C* its_weights =
               weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
-          sum_columns(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
-                                    rows.copies * rows.stride, of_line, centers, first + part,
-                                    second + part});
+          sum(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
+                            rows.copies * rows.stride, of_line, centers, first + part, second + part});
           if (++spans % kFewSpans == 0) join_part();
         });
       }
@@ -264,27 +171,20 @@ class ColumnPasses {
     const WideRows rows = wide_rows(lanes, kSummed);
     const T n = from_count<T>(items_.rows().count() * width);
     Lanes centers, pivots;
-    LaneSums sums, of_sets;
+    LaneSums sums;
     guess_pivots(x, lanes, width, centers.data(), pivots.data());
     const auto sum = [&] {
-      C* of_lanes = width == 1 ? pivots.data() : centers.data();
-      if (width > 1) spread(Spread<S>{pivots.data(), sets, width, of_lanes});
-      rows.repeat(of_lanes);
-      sum_lanes(x, nullptr, nullptr, items_.rows().outer, rows, of_lanes, loops, sums);
-      LaneSums& result = width == 1 ? sums : of_sets;
-      if (width > 1) {
-        fold(Fold<S>{sums.first.data(), sets, width, of_sets.first.data()});
-        fold(Fold<S>{sums.second.data(), sets, width, of_sets.second.data()});
-      }
+      spread_over(pivots.data(), sets, width, rows, centers.data());
+      sum_lanes(sum_columns<S>, x, nullptr, nullptr, items_.rows().outer, rows, centers.data(), loops, sums);
+      fold_into_cells(sums, sets, width);
       return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots.data(),
-                                       result.first.data(), result.second.data(), s.mean.data(),
+                                       sums.first.data(), sums.second.data(), s.mean.data(),
                                        s.mean_low.data(), s.variance.data(), s.inv_std.data()});
     };
     unsigned seen = sum();
     if ((seen & kPoorPivot) != 0) {
-      const LaneSums& result = width == 1 ? sums : of_sets;
       for (Index k = 0; k < sets; ++k) {
-        if (is_poor_pivot(n, result.first[k], result.second[k])) pivots[k] = static_cast<C>(s.mean[k]);
+        if (is_poor_pivot(n, sums.first[k], sums.second[k])) pivots[k] = static_cast<C>(s.mean[k]);
       }
       seen = sum();
     }
@@ -303,184 +203,6 @@ class ColumnPasses {
       for (Index l = 1; l < width; ++l) sum = C(sum + C(some[l] - some[0]));
       pivots[k] = C(some[0] + C(sum / from_count<C>(width)));
     }
-  }
-
-  /// The sums of dy and of dy xhat of each cell of an item.
-  void sum_cells(const Columns& item, const Statistics& s, const CellSums<T>& sums,
-                 const ParallelFor& loops) const {
-    for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
-      const Index cells = lanes / p_.inner;
-      const WideRows rows(items_.cell_rows().inner, lanes, kSummed, kCacheLine, kLanes);
-      Lanes centers, of_cells;
-      LaneSums lane_sums, folded;
-      StatisticArrays<T, kLanes> cell;
-      C* narrow = p_.inner == 1 ? centers.data() : of_cells.data();
-      for_each_cell(channel, lane, lanes, [&](Index k, Index set, Index) {
-        cell.set(k, s[set]);
-        narrow[k] = static_cast<C>(s.mean[set]);
-      });
-      if (p_.inner > 1) spread(Spread<S>{narrow, cells, p_.inner, centers.data()});
-      rows.repeat(centers.data());
-      sum_lanes(pass_.x + offset, pass_.dy + offset, nullptr, items_.cell_rows().outer, rows, centers.data(),
-                loops, lane_sums);
-      LaneSums& result = p_.inner == 1 ? lane_sums : folded;
-      if (p_.inner > 1) {
-        fold(Fold<S>{lane_sums.first.data(), cells, p_.inner, folded.first.data()});
-        fold(Fold<S>{lane_sums.second.data(), cells, p_.inner, folded.second.data()});
-      }
-      finish_gradients(FinishGradients<S>{cells, narrow, cell.mean.data(), cell.mean_low.data(),
-                                          cell.inv_std.data(), result.first.data(), result.second.data()});
-      for_each_cell(channel, lane, lanes, [&](Index k, Index set, Index c) {
-        const Index at = item.set(set) * p_.channel.extent + c;
-        sums.dy[at] = result.first[k];
-        sums.dy_xhat[at] = result.second[k];
-      });
-    });
-  }
-
-  /// Those of an item's sets, weighted by gamma.
-  void sum_sets_of_cells(const Columns& item, const CellSums<T>& sums, Sums& set_dy,
-                         Sums& set_dy_xhat) const {
-    const Index channels = p_.channel.extent;
-    for (Index k = 0; k < item.sets; ++k) {
-      const Index set = item.set(k);
-      const C* gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + p_.first_param(set);
-      set_dy[k] = set_dy_xhat[k] = T(0);
-      for (Index channel = 0; channel < channels; ++channel) {
-        const T weight(gamma == nullptr ? C(1) : gamma[channel]);
-        set_dy[k] += weight * sums.dy[set * channels + channel];
-        set_dy_xhat[k] += weight * sums.dy_xhat[set * channels + channel];
-      }
-    }
-  }
-
-  bool are_cells_in_range(Index set, const T& inv_std, const CellSums<T>& sums) const {
-    if (p_.elements_are_cells() || p_.channel.extent == 1) return true;
-    const T share = T(T(1) / from_count<T>(p_.cell_size()));
-    for (Index cell = set * p_.channel.extent; cell < (set + 1) * p_.channel.extent; ++cell) {
-      if (!are_gradients_in_range<S>(inv_std, share, sums.dy[cell], sums.dy_xhat[cell])) return false;
-    }
-    return true;
-  }
-
-  /// The weighted sums of an item's lanes, each of which is a set.
-  void sum_elements(const Columns& item, const Statistics& s, Sums& dy, Sums& dy_xhat,
-                    const ParallelFor& loops) const {
-    const WideRows rows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes);
-    Lanes centers;
-    LaneSums sums;
-    for (Index l = 0; l < item.lanes; ++l) centers[l] = static_cast<C>(s.mean[l]);
-    sum_lanes(pass_.x + item.offset, pass_.dy + item.offset,
-              pass_.gamma == nullptr ? nullptr : pass_.gamma + item.first_param, items_.rows().outer, rows,
-              centers.data(), loops, sums);
-    finish_gradients(FinishGradients<S>{item.lanes, centers.data(), s.mean.data(), s.mean_low.data(),
-                                        s.inv_std.data(), sums.first.data(), sums.second.data()});
-    std::copy_n(sums.first.data(), item.lanes, dy.data());
-    std::copy_n(sums.second.data(), item.lanes, dy_xhat.data());
-  }
-
-  /// What an item adds to the gradients of gamma and beta; its statistics begin at `first`.
-  void add_params(const Columns& item, Index first, const Statistics& s, const ParallelFor& loops,
-                  T* grad_gamma, T* grad_beta) const {
-    const Loop& loop = items_.rows().inner;
-    const Pieces pieces(loop.extent, item.lanes);
-    Lanes c[3];
-    coefficients(Coefficients<S>{item.sets,
-                                 T(1),
-                                 s.mean.data() + first,
-                                 s.mean_low.data() + first,
-                                 s.inv_std.data() + first,
-                                 nullptr,
-                                 nullptr,
-                                 nullptr,
-                                 nullptr,
-                                 {c[0].data(), c[1].data(), c[2].data(), nullptr},
-                                 false});
-    loops.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
-      const Index begin = pieces.begin(i), at = item.offset + begin * loop.stride,
-                  param = item.first_param + begin;
-      sum_params(SumParams<S>{pass_.x + at,
-                              pass_.dy + at,
-                              pieces.end(i) - begin,
-                              loop.stride,
-                              item.lanes,
-                              {c[0].data(), c[1].data(), c[2].data()},
-                              grad_gamma + param,
-                              grad_beta + param});
-    });
-  }
-
-  /// y of an item by its statistics, which begin at `first`.
-  void normalize(const Columns& item, Index first, const Statistics& s, const ParallelFor& loops) const {
-    map_cells(map_columns<S>, item, first, s, nullptr, nullptr, loops);
-  }
-
-  void differentiate(const Columns& item, Index first, const Statistics& s, const Sums& dy,
-                     const Sums& dy_xhat, const ParallelFor& loops) const {
-    map_cells(map_gradients_of_columns<S>, item, first, s, dy.data() + first, dy_xhat.data() + first, loops);
-  }
-
-  using Map = void (*)(const MapColumns<S>&);
-
-  void map_cells(Map map, const Columns& item, Index first, const Statistics& s, const T* set_dy,
-                 const T* set_dy_xhat, const ParallelFor& loops) const {
-    const int kinds = set_dy == nullptr ? 3 : 4;
-    const T n = from_count<T>(p_.set_size());
-    if (p_.elements_are_cells()) {
-      Lanes c[4];
-      coefficients(Coefficients<S>{item.sets,
-                                   n,
-                                   s.mean.data() + first,
-                                   s.mean_low.data() + first,
-                                   s.inv_std.data() + first,
-                                   nullptr,
-                                   nullptr,
-                                   set_dy,
-                                   set_dy_xhat,
-                                   {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
-                                   false});
-      const Index param = item.first_param;
-      map_rows(map, item.offset, items_.rows().outer,
-               WideRows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes),
-               pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
-               pass_.beta == nullptr ? nullptr : pass_.beta + param, c, loops, 0);
-      return;
-    }
-    for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
-      const Index cells = lanes / p_.inner;
-      StatisticArrays<T, kLanes> cell;
-      Sums dy, dy_xhat;
-      Scratch<C, kLanes> gamma, beta;
-      for_each_cell(channel, lane, lanes, [&](Index k, Index set, Index of) {
-        const Index param = p_.first_param(item.set(set)) + of;
-        cell.set(k, s[first + set]);
-        if (set_dy != nullptr) {
-          dy[k] = set_dy[set];
-          dy_xhat[k] = set_dy_xhat[set];
-        }
-        if (pass_.gamma != nullptr) gamma[k] = pass_.gamma[param];
-        if (pass_.beta != nullptr) beta[k] = pass_.beta[param];
-      });
-      Lanes narrow[4], c[4];
-      Lanes* to = p_.inner == 1 ? c : narrow;
-      coefficients(Coefficients<S>{cells,
-                                   n,
-                                   cell.mean.data(),
-                                   cell.mean_low.data(),
-                                   cell.inv_std.data(),
-                                   pass_.gamma == nullptr ? nullptr : gamma.data(),
-                                   pass_.beta == nullptr ? nullptr : beta.data(),
-                                   set_dy == nullptr ? nullptr : dy.data(),
-                                   dy_xhat.data(),
-                                   {to[0].data(), to[1].data(), to[2].data(), to[3].data()},
-                                   false});
-      for (int j = 0; p_.inner > 1 && j < kinds; ++j)
-        spread(Spread<S>{narrow[j].data(), cells, p_.inner, c[j].data()});
-      const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);
-      for (int j = 0; j < kinds; ++j) rows.repeat(c[j].data());
-      map_rows(map, offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
-               p_.inner > 1 ? rows.width() : 0);
-    });
   }
 
   /// Goes backwards, so that what was summed last, and is still near, comes first.
@@ -518,5 +240,6 @@ class ColumnPasses {
   ColumnItems items_;
 };
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

@@ -4,6 +4,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// Sets are summed in blocks of so many elements, which fit the nearest cache.
 constexpr Index kSumBlock = 8192;
@@ -365,5 +366,6 @@ class LinePasses {
   Pieces set_pieces_, cell_pieces_;
 };
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

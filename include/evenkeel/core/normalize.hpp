@@ -1,29 +1,32 @@
 #pragma once
 
-#include "evenkeel/core/columns.hpp"
+#include "evenkeel/core/cell_columns.hpp"
+#include "evenkeel/core/element_columns.hpp"
 #include "evenkeel/core/lines.hpp"
 #include "evenkeel/core/rows.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 // A call cuts the sets into blocks, one a thread. A block is cut into batches that stay in a cache. Of each batch one
 // kernel reduces and one maps.
 
-/// The sets of a norm. A norm compiles only their orders of memory: for channels lines and channel_columns, for
-/// features rows and sample_columns, for groups all.
+/// The sets of a norm. A norm compiles only what it may need: for channels lines and columns, for features rows and
+/// columns of elements, for groups all.
 enum class Sets { channels, features, groups };
 
-/// Calls f(passes) with LinePasses, RowPasses or ColumnPasses.
+/// Calls f(passes) with the passes over a partition's order of memory.
 template <Sets kSets, typename S, typename F>
 void with_passes(const Partition& p, const Pass<S>& pass, const F& f) {
   if constexpr (kSets != Sets::features) {
     if (p.order == MemoryOrder::lines) return f(LinePasses<S>(p, pass));
+    if (!p.elements_are_cells()) return f(CellColumnPasses<S>(p, pass));
   }
   if constexpr (kSets != Sets::channels) {
     if (p.order == MemoryOrder::rows) return f(RowPasses<S>(p, pass));
+    f(ElementColumnPasses<S>(p, pass));
   }
-  f(ColumnPasses<S>(p, pass));
 }
 
 /// y = (x - mean) inv_std gamma + beta over every set of a partition that is not empty, and the statistics.
@@ -139,5 +142,6 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
   });
 }
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

@@ -4,6 +4,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// The passes over sets that are rows of neighbours, each of which has a parameter of its own.
 template <typename S>
@@ -118,5 +119,6 @@ class RowPasses {
   Index groups_, samples_;
 };
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

@@ -6,6 +6,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 // Computes sets that are out of range of the compute type, one at a time, with the wide kernels: in the statistic type,
 // scaled by powers of two if that has no room either.
@@ -307,5 +308,6 @@ bool are_gradients_in_range(const StatisticOf<S>& inv_std, const StatisticOf<S>&
   return true;
 }
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

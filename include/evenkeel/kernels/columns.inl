@@ -13,17 +13,15 @@ EVENKEEL_WORD void add_wide(StatisticOf<C>* to, const Vec<C>& short_sum) {
   store_wide<C>(to, Wide<C>(load_wide<C>(to) + widen(short_sum)));
 }
 
-/// Sums of kVectors neighbouring vectors of lanes over a few rows, which join first and second.
-template <int kVectors, bool kGradients, typename S>
+/// Sums of four neighbouring vectors of lanes over a few rows, which join first and second.
+template <bool kGradients, typename S>
 EVENKEEL_WORD void sum_tile(const S* x, const S* dy, Index stride, Index rows, const ComputeOf<S>* center,
                             StatisticOf<S>* first, StatisticOf<S>* second) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
-  constexpr int k1 = kVectors > 1, k2 = kVectors > 2 ? 2 : 0, k3 = kVectors > 2 ? 3 : 0;
   const V zero = all(C(0));
-  const V c0 = load(center), c1 = load(center + k1 * L), c2 = load(center + k2 * L),
-          c3 = load(center + k3 * L);
+  const V c0 = load(center), c1 = load(center + L), c2 = load(center + 2 * L), c3 = load(center + 3 * L);
   const auto add = [&](Index i, const V& c, V& f, V& s) EVENKEEL_WORD_LAMBDA {
     add_terms<kGradients>(V(load(x + i) - c), kGradients ? load(dy + i) : zero, f, s);
   };
@@ -33,73 +31,58 @@ EVENKEEL_WORD void sum_tile(const S* x, const S* dy, Index stride, Index rows, c
     const Index end = rows - row < kFewRows ? rows : row + kFewRows;
     for (Index r = row; r < end; ++r, x += stride, dy += stride) {
       add(0, c0, g0, t0);
-      if (kVectors > 1) add(L, c1, g1, t1);
-      if (kVectors > 2) add(2 * L, c2, g2, t2);
-      if (kVectors > 3) add(3 * L, c3, g3, t3);
+      add(L, c1, g1, t1);
+      add(2 * L, c2, g2, t2);
+      add(3 * L, c3, g3, t3);
     }
     f0 = V(f0 + g0), f1 = V(f1 + g1), f2 = V(f2 + g2), f3 = V(f3 + g3);
     s0 = V(s0 + t0), s1 = V(s1 + t1), s2 = V(s2 + t2), s3 = V(s3 + t3);
   }
   add_wide<C>(first, f0);
+  add_wide<C>(first + L, f1);
+  add_wide<C>(first + 2 * L, f2);
+  add_wide<C>(first + 3 * L, f3);
   add_wide<C>(second, s0);
-  if (kVectors > 1) {
-    add_wide<C>(first + L, f1);
-    add_wide<C>(second + L, s1);
-  }
-  if (kVectors > 2) {
-    add_wide<C>(first + 2 * L, f2);
-    add_wide<C>(second + 2 * L, s2);
-    add_wide<C>(first + 3 * L, f3);
-    add_wide<C>(second + 3 * L, s3);
-  }
+  add_wide<C>(second + L, s1);
+  add_wide<C>(second + 2 * L, s2);
+  add_wide<C>(second + 3 * L, s3);
 }
 
-/// The same of n lanes of one vector, with all options.
-template <typename S>
-EVENKEEL_CALL void sum_tile_with_options(const SumColumns<S>& a, Index row, Index rows, Index l, Index n) {
+/// The same of n lanes of one vector.
+template <bool kGradients, typename S>
+EVENKEEL_CALL void sum_lanes(const SumColumns<S>& a, Index row, Index rows, Index l, Index n) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   const auto lanes = first_lanes<C>(n);
   const V zero = all(C(0)), center = load(a.center + l, lanes);
-  V f_sum = zero, s_sum = zero, f = zero, s = zero;
-  for (Index r = row; r < row + rows; ++r) {
-    const Index at = r * a.stride + l;
-    V d = V(load(a.x + at, lanes) - center), dy = zero;
-    if (a.dy != nullptr) dy = load(a.dy + at, lanes);
-    if (a.weights != nullptr) dy = V(dy * all(C(a.weights[r])));
-    if (a.mask != nullptr) {
-      const V counts = load(a.mask + at, lanes);
-      d = where_positive(counts, d, zero);
-      dy = where_positive(counts, dy, zero);
+  V first = zero, second = zero;
+  const S *x = a.x + row * a.stride + l, *dy = kGradients ? a.dy + row * a.stride + l : x;
+  for (Index from = 0; from < rows; from += kFewRows) {
+    V f = zero, s = zero;
+    const Index end = rows - from < kFewRows ? rows : from + kFewRows;
+    for (Index r = from; r < end; ++r, x += a.stride, dy += a.stride) {
+      add_terms<kGradients>(V(load(x, lanes) - center), kGradients ? load(dy, lanes) : zero, f, s);
     }
-    if (a.dy != nullptr) {
-      add_terms<true>(d, dy, f, s);
-    } else {
-      add_terms<false>(d, dy, f, s);
-    }
-    if ((r + 1 - row) % kFewRows == 0 || r + 1 == row + rows) {
-      f_sum = V(f_sum + f), s_sum = V(s_sum + s);
-      f = s = zero;
-    }
+    first = V(first + f);
+    second = V(second + s);
   }
-  add_wide<C>(a.first + l, f_sum);
-  add_wide<C>(a.second + l, s_sum);
+  add_wide<C>(a.first + l, first);
+  add_wide<C>(a.second + l, second);
 }
 
 /// Rows so wide that a few of them are read side by side, not sixteen.
 inline constexpr Index kWideRow = 512, kMostShortSums = 2048;
 
-/// Sums of kRows rows over all lanes, which join those of the rows before in short_sums [2][lanes]; `more`: there are
-/// some.
-template <int kRows, bool kGradients, typename S>
-EVENKEEL_WORD void sum_rows(const SumColumns<S>& a, const S* x, const S* dy, bool more,
-                            ComputeOf<S>* short_sums) {
+/// Sums of four rows over all whole vectors, which join those of the rows before in short_sums [2][lanes]; `more`: there
+/// are some.
+template <bool kGradients, typename S>
+EVENKEEL_WORD void sum_four_rows(const SumColumns<S>& a, const S* x, const S* dy, bool more,
+                                 ComputeOf<S>* short_sums) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
-  constexpr int k1 = kRows > 1, k2 = kRows > 2 ? 2 : 0, k3 = kRows > 2 ? 3 : 0;
-  const S *x1 = x + k1 * a.stride, *x2 = x + k2 * a.stride, *x3 = x + k3 * a.stride;
-  const S *dy1 = dy + k1 * a.stride, *dy2 = dy + k2 * a.stride, *dy3 = dy + k3 * a.stride;
+  const S *x1 = x + a.stride, *x2 = x1 + a.stride, *x3 = x2 + a.stride;
+  const S *dy1 = dy + a.stride, *dy2 = dy1 + a.stride, *dy3 = dy2 + a.stride;
   const C* center = a.center;
   C* second = short_sums + kMostShortSums;
   const V zero = all(C(0));
@@ -110,11 +93,9 @@ EVENKEEL_WORD void sum_rows(const SumColumns<S>& a, const S* x, const S* dy, boo
       add_terms<kGradients>(V(load(p + l) - c), kGradients ? load(d + l) : zero, f, s);
     };
     add(x, dy);
-    if (kRows > 1) {
-      add(x1, dy1);
-      add(x2, dy2);
-      add(x3, dy3);
-    }
+    add(x1, dy1);
+    add(x2, dy2);
+    add(x3, dy3);
     if (more) {
       f = V(f + load(short_sums + l));
       s = V(s + load(second + l));
@@ -125,51 +106,43 @@ EVENKEEL_WORD void sum_rows(const SumColumns<S>& a, const S* x, const S* dy, boo
 }
 
 template <bool kGradients, typename S>
-EVENKEEL_WORD void sum_columns_plainly(const SumColumns<S>& a) {
+EVENKEEL_WORD void sum_columns_of(const SumColumns<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
-  const Index whole = whole_vectors<C>(a.lanes);
   constexpr bool kMayBeWide = std::is_arithmetic_v<C>;
   const bool is_wide = kMayBeWide && a.stride >= kWideRow && a.lanes <= kMostShortSums;
   alignas(64) C short_sums[kMayBeWide ? 2 * kMostShortSums : 1];
   for (Index row = 0; row < a.rows; row += kShortRows<C>) {
     const Index rows = a.rows - row < kShortRows<C> ? a.rows - row : kShortRows<C>;
     const S *x = a.x + row * a.stride, *dy = kGradients ? a.dy + row * a.stride : x;
-    if (is_wide) {
-      Index r = 0;
-      for (; r + 4 <= rows; r += 4) {
-        sum_rows<4, kGradients>(a, x + r * a.stride, dy + r * a.stride, r > 0, short_sums);
-      }
-      for (; r < rows; ++r)
-        sum_rows<1, kGradients>(a, x + r * a.stride, dy + r * a.stride, r > 0, short_sums);
-      for (Index l = 0; l < whole; l += L) {
+    Index by_four = 0, l = 0;
+    if (is_wide && rows >= 4) {
+      for (; by_four + 4 <= rows; by_four += 4)
+        sum_four_rows<kGradients>(a, x + by_four * a.stride, dy + by_four * a.stride, by_four > 0,
+                                  short_sums);
+      for (; l + L <= a.lanes; l += L) {
         add_wide<C>(a.first + l, load(short_sums + l));
         add_wide<C>(a.second + l, load(short_sums + kMostShortSums + l));
       }
-    } else {
-      Index l = 0;
-      for (; l + 4 * L <= a.lanes; l += 4 * L) {
-        sum_tile<4, kGradients>(x + l, dy + l, a.stride, rows, a.center + l, a.first + l, a.second + l);
-      }
-      for (; l < whole; l += L) {
-        sum_tile<1, kGradients>(x + l, dy + l, a.stride, rows, a.center + l, a.first + l, a.second + l);
-      }
+      if (l < a.lanes) sum_lanes<kGradients>(a, row, by_four, l, a.lanes - l);
+      l = 0;
     }
-    if (whole < a.lanes) sum_tile_with_options(a, row, rows, whole, a.lanes - whole);
+    const Index left = by_four * a.stride;
+    for (; by_four < rows && l + 4 * L <= a.lanes; l += 4 * L) {
+      sum_tile<kGradients>(x + left + l, dy + left + l, a.stride, rows - by_four, a.center + l, a.first + l,
+                           a.second + l);
+    }
+    for (; by_four < rows && l < a.lanes; l += L)
+      sum_lanes<kGradients>(a, row + by_four, rows - by_four, l, a.lanes - l < L ? a.lanes - l : L);
   }
 }
 
 template <typename S>
 void sum_columns(const SumColumns<S>& a) {
-  using C = ComputeOf<S>;
-  constexpr Index L = kLanes<C>;
-  if (a.mask == nullptr && a.weights == nullptr) {
-    return a.dy == nullptr ? sum_columns_plainly<false>(a) : sum_columns_plainly<true>(a);
-  }
-  for (Index row = 0; row < a.rows; row += kShortRows<C>) {
-    const Index rows = a.rows - row < kShortRows<C> ? a.rows - row : kShortRows<C>;
-    for (Index l = 0; l < a.lanes; l += L)
-      sum_tile_with_options(a, row, rows, l, a.lanes - l < L ? a.lanes - l : L);
+  if (a.dy == nullptr) {
+    sum_columns_of<false>(a);
+  } else {
+    sum_columns_of<true>(a);
   }
 }
 
@@ -241,18 +214,6 @@ EVENKEEL_CALL void map_four_rows(const MapColumns<S>& a, Index row) {
 
 template <bool kGradients, typename S>
 EVENKEEL_WORD void map_columns_of(const MapColumns<S>& a) {
-  if (a.gamma != nullptr || a.epilogue.residual != nullptr || a.epilogue.activation.active) {
-    for (Index row = 0; row < a.rows; ++row) {
-      const Index at = row * a.stride;
-      const S *dy = kGradients ? a.dy + at : nullptr, *residual = a.epilogue.residual;
-      map_with_options(GeneralMap<S>{a.x + at, dy, a.out + at, a.lanes, a.c, true, 0,
-                                     a.gamma == nullptr ? nullptr : a.gamma + row,
-                                     a.beta == nullptr ? nullptr : a.beta + row,
-                                     residual == nullptr ? nullptr : residual + at},
-                       a.epilogue.activation, a.stream);
-    }
-    return;
-  }
   // Rows that are about a page apart would wait for each other's stores.
   constexpr Index kPage = sizeof(S) < 512 ? 4096 / static_cast<Index>(sizeof(S)) : 8, kApart = kPage / 8;
   const bool by_four = !a.stream && a.stride % kPage >= kApart && a.stride % kPage <= kPage - kApart;

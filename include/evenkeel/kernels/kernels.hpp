@@ -9,8 +9,8 @@
 
 namespace evenkeel::detail {
 
-/// X(result, kernel, arguments) of each kernel that walks the elements, and of those that need no wider registers than
-/// AVX2's.
+/// X(result, kernel, arguments) of each kernel that walks the elements in every pass. The small ones take less time: they
+/// are compiled for AVX2, and one by one for older machines.
 #define EVENKEEL_EACH_LARGE_KERNEL(X)           \
   X(void, sum_lines, SumLines)                  \
   X(void, map_lines, MapLines)                  \
@@ -22,6 +22,14 @@ namespace evenkeel::detail {
   X(void, sum_params, SumParams)                \
   X(Index, normalize_rows, NormalizeRows)       \
   X(Index, row_gradients, RowGradients)
+/// Those of what is optional: callers without options do not compile them.
+#define EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X)           \
+  X(void, sum_lines_with_options, SumLines)            \
+  X(void, map_lines_with_options, MapLines)            \
+  X(void, sum_columns_with_options, SumColumns)        \
+  X(void, map_columns_with_options, MapColumns)        \
+  X(Index, normalize_rows_with_options, NormalizeRows) \
+  X(Index, row_gradients_with_options, RowGradients)
 #define EVENKEEL_EACH_SMALL_KERNEL(X)                        \
   X(void, pivot_lines, PivotLines)                           \
   X(void, pivot_columns, PivotColumns)                       \
@@ -34,7 +42,8 @@ namespace evenkeel::detail {
   X(void, spread, Spread)                                    \
   X(void, sum_blocks, SumBlocks)                             \
   X(void, fold, Fold)
-#define EVENKEEL_EACH_KERNEL(X) EVENKEEL_EACH_LARGE_KERNEL(X) EVENKEEL_EACH_SMALL_KERNEL(X)
+#define EVENKEEL_EACH_KERNEL(X) \
+  EVENKEEL_EACH_LARGE_KERNEL(X) EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X) EVENKEEL_EACH_SMALL_KERNEL(X)
 
 /// The kernels of one scalar type and one instruction set.
 template <typename S>
@@ -55,32 +64,37 @@ inline constexpr bool kHasVectors =
 EVENKEEL_BEGIN
 
 #if EVENKEEL_HAS_OWN_VECTORS && EVENKEEL_HAS_CHOICE
-#define EVENKEEL_RUN(widest, name)            \
+#define EVENKEEL_RUN_LARGE(name)              \
   const int bytes = register_bytes();         \
-  if (bytes == 64) return widest::name<S>(a); \
+  if (bytes == 64) return avx512::name<S>(a); \
   return bytes == 32 ? avx2::name<S>(a) : baseline::name<S>(a);
+#define EVENKEEL_RUN_SMALL(name) return register_bytes() >= 32 ? avx2::name<S>(a) : one_by_one::name<S>(a);
 #elif EVENKEEL_HAS_OWN_VECTORS
-#define EVENKEEL_RUN(widest, name) return baseline::name<S>(a);
+#define EVENKEEL_RUN_LARGE(name) return baseline::name<S>(a);
+#define EVENKEEL_RUN_SMALL(name) return baseline::name<S>(a);
 #else
-#define EVENKEEL_RUN(widest, name) return one_by_one::name<S>(a);
+#define EVENKEEL_RUN_LARGE(name) return one_by_one::name<S>(a);
+#define EVENKEEL_RUN_SMALL(name) return one_by_one::name<S>(a);
 #endif
-#define EVENKEEL_KERNEL(Result, name, Arguments, widest) \
-  template <typename S>                                  \
-  Result name(const Arguments<S>& a) {                   \
-    if constexpr (kHasVectors<S>) {                      \
-      EVENKEEL_RUN(widest, name)                         \
-    } else {                                             \
-      return one_by_one::name<S>(a);                     \
-    }                                                    \
+#define EVENKEEL_KERNEL(Result, name, Arguments, run) \
+  template <typename S>                               \
+  Result name(const Arguments<S>& a) {                \
+    if constexpr (kHasVectors<S>) {                   \
+      run(name)                                       \
+    } else {                                          \
+      return one_by_one::name<S>(a);                  \
+    }                                                 \
   }
-#define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, avx512)
+#define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, EVENKEEL_RUN_LARGE)
 EVENKEEL_EACH_LARGE_KERNEL(EVENKEEL_X)
+EVENKEEL_EACH_KERNEL_WITH_OPTIONS(EVENKEEL_X)
 #undef EVENKEEL_X
-#define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, avx2)
+#define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, EVENKEEL_RUN_SMALL)
 EVENKEEL_EACH_SMALL_KERNEL(EVENKEEL_X)
 #undef EVENKEEL_X
 #undef EVENKEEL_KERNEL
-#undef EVENKEEL_RUN
+#undef EVENKEEL_RUN_LARGE
+#undef EVENKEEL_RUN_SMALL
 
 EVENKEEL_END
 

@@ -13,7 +13,8 @@ inline constexpr Index kShortRow = 16;
 /// Whether rows are streamed: those that fill lines of the cache, or are worth two ends that do not.
 template <typename S>
 EVENKEEL_WORD bool streams_rows(bool stream, const S* out, Index n, Index stride) {
-  return stream && std::is_same_v<S, ComputeOf<S>> && (n >= 16 * kCacheLine<S> || fills_lines(out, n, stride));
+  return stream && std::is_same_v<S, ComputeOf<S>> &&
+         (n >= 16 * kCacheLine<S> || fills_lines(out, n, stride));
 }
 
 /// y = ((x - center) scale + shift) gamma + beta of some rows.
@@ -25,7 +26,7 @@ struct RowTerms {
 /// Means and 1 / standard deviations of m rows from `row` on, from their sums about centers; returns a bit for each row
 /// that is out of range.
 template <typename S>
-EVENKEEL_WORD std::uint64_t finish_rows(const NormalizeRows<S>& a, Index row, Index m, Index t,
+EVENKEEL_CALL std::uint64_t finish_rows(const NormalizeRows<S>& a, Index row, Index m, Index t,
                                         const Wide<ComputeOf<S>>& first, const Wide<ComputeOf<S>>& second,
                                         RowTerms<ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
@@ -77,8 +78,8 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
   const auto sum_all = [&](bool squares_too) EVENKEEL_WORD_LAMBDA {
     for (Index r = 0; r < m; r += 4) {
       const S *p0 = x + r * a.stride, *p1 = p0 + a.stride, *p2 = p1 + a.stride, *p3 = p2 + a.stride;
-      const V c0 = all(C(terms.center[r])), c1 = all(C(terms.center[r + 1])), c2 = all(C(terms.center[r + 2])),
-              c3 = all(C(terms.center[r + 3]));
+      const V c0 = all(C(terms.center[r])), c1 = all(C(terms.center[r + 1])),
+              c2 = all(C(terms.center[r + 2])), c3 = all(C(terms.center[r + 3]));
       V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
       const auto step = [&](Index i) EVENKEEL_WORD_LAMBDA {
         add(V(load(p0 + i) - c0), f0, s0);
@@ -171,7 +172,7 @@ EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x,
   const T n = from_count<T>(a.n);
   const auto sum = [&](Index r) EVENKEEL_WORD_LAMBDA {
     W f = wide_all<C>(0), s = f;
-    sum_line<false>(x + r * a.stride, x, a.n, all(C(terms.center[r])), f, s);
+    sum_line<S>(x + r * a.stride, nullptr, a.n, terms.center[r], f, s);
     first[r] = a.rms ? T(0) : total<C>(f);
     second[r] = total<C>(s);
   };
@@ -249,7 +250,8 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
       V v[kRows];
 #pragma GCC unroll 4
       for (int k = 0; k < kRows; ++k) {
-        v[k] = fma(fma(as_computed(V(load(p + k * stride + i, lanes...) - center[k])), scale[k], shift[k]), g, b);
+        v[k] = fma(fma(as_computed(V(load(p + k * stride + i, lanes...) - center[k])), scale[k], shift[k]), g,
+                   b);
       }
 #pragma GCC unroll 4
       for (int k = 0; k < kRows; ++k) store(q + k * stride + i, v[k], lanes...);
@@ -267,8 +269,8 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
       step(i, gamma == nullptr ? one : load(gamma + i), beta == nullptr ? zero : load(beta + i));
     if (whole < n) {
       const auto rest = first_lanes<C>(n - whole);
-      step(whole, gamma == nullptr ? one : load(gamma + whole, rest), beta == nullptr ? zero : load(beta + whole, rest),
-           rest);
+      step(whole, gamma == nullptr ? one : load(gamma + whole, rest),
+           beta == nullptr ? zero : load(beta + whole, rest), rest);
     }
   };
   Index r = begin;
@@ -277,39 +279,47 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
   for (; r < end; ++r) write(std::integral_constant<int, 1>(), r);
 }
 
-/// The same of one row, with all options, and of rows that are streamed but do not begin with a line of the cache.
+/// The same of one row that is streamed but does not begin with a line of the cache.
+template <typename S>
+EVENKEEL_CALL void stream_row(const NormalizeRows<S>& a, const S* x, Index row, Index r, Index ahead,
+                              const RowTerms<ComputeOf<S>>& terms) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  const V center = all(C(terms.center[r])), scale = all(C(terms.scale[r])), shift = all(C(terms.shift[r]));
+  const V one = all(C(1)), zero = all(C(0));
+  const S* p = x + r * a.stride;
+  const C *gamma = a.gamma, *beta = a.beta;
+  write_line(
+      a.y + row * a.stride, a.n, true,
+      [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        return fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift),
+                   gamma == nullptr ? one : load(gamma + i, lanes...),
+                   beta == nullptr ? zero : load(beta + i, lanes...));
+      },
+      [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(p + i, ahead); });
+}
+
+/// The same of one row with all options.
 template <typename S>
 EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x, Index row, Index r,
-                                          Index ahead, const RowTerms<ComputeOf<S>>& terms) {
+                                          const RowTerms<ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   const V center = all(C(terms.center[r])), scale = all(C(terms.scale[r])), shift = all(C(terms.shift[r]));
   const S* p = x + r * a.stride;
   const S* residual = a.epilogue.residual == nullptr ? nullptr : a.epilogue.residual + row * a.stride;
-  const bool has_offset = !(a.gamma_offset == C(0));
-  const auto ask = [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(p + i, ahead); };
-  if (!has_offset && residual == nullptr && !a.epilogue.activation.active && a.gamma != nullptr && a.beta != nullptr) {
-    const C *gamma = a.gamma, *beta = a.beta;
-    return write_line(
-        a.y + row * a.stride, a.n, a.stream,
-        [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-          return fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift), load(gamma + i, lanes...),
-                     load(beta + i, lanes...));
-        },
-        ask);
-  }
   write_line(
       a.y + row * a.stride, a.n, a.stream,
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         V gamma = all(C(1)), beta = all(C(0));
         if (a.gamma != nullptr) gamma = load(a.gamma + i, lanes...);
-        if (has_offset) gamma = V(gamma + all(C(a.gamma_offset)));
+        gamma = V(gamma + all(C(a.gamma_offset)));
         if (a.beta != nullptr) beta = load(a.beta + i, lanes...);
         V v = fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift), gamma, beta);
         if (residual != nullptr) v = V(v + load(residual + i, lanes...));
         return activated(v, a.epilogue.activation);
       },
-      ask);
+      [](Index) {});
 }
 
 /// sum = x + skip of m rows.
@@ -325,18 +335,16 @@ EVENKEEL_CALL void add_skip(const NormalizeRows<S>& a, Index row, Index m) {
   }
 }
 
-/// Returns how many rows are out of range.
-template <typename S>
-Index normalize_rows(const NormalizeRows<S>& a) {
+template <bool kOptions, typename S>
+EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>, kLine = kCacheLine<C>;
   constexpr int kLineVectors = static_cast<int>(kLine / L);
   const bool streams = streams_rows(a.stream, a.y, a.n, a.stride);
   const bool is_line = L > 1 && a.n == kLine, is_short = a.n <= kShortRow * L;
-  const bool has_options = a.skip != nullptr || a.epilogue.residual != nullptr ||
-                           a.epilogue.activation.active || !(a.gamma_offset == C(0)) ||
-                           (streams && !fills_lines(a.y, a.n, a.stride));
-  constexpr Index kLeast = L > 4 ? L : 4;  // of short ones, whose sums are added up by whole vectors and four at a time
+  const bool row_by_row = kOptions || (streams && !fills_lines(a.y, a.n, a.stride));
+  constexpr Index kLeast =
+      L > 4 ? L : 4;  // of short ones, whose sums are added up by whole vectors and four at a time
   const Index near = is_short ? 2048 / a.n & -kLeast : 8192 / a.n, least = is_short ? kLeast : 1;
   const Index most = is_short ? kMostRows<C> : L, at_once = near > most ? most : near > least ? near : least;
   RowTerms<C> terms;
@@ -345,9 +353,11 @@ Index normalize_rows(const NormalizeRows<S>& a) {
     m = a.rows - row < at_once ? a.rows - row : at_once;
     if (is_short) m = m < 4 ? 1 : m & -4;
     const S* x = a.x + row * a.stride;
-    if (a.skip != nullptr) {
-      add_skip(a, row, m);
-      x = a.sum + row * a.stride;
+    if constexpr (kOptions) {
+      if (a.skip != nullptr) {
+        add_skip(a, row, m);
+        x = a.sum + row * a.stride;
+      }
     }
     const std::uint64_t out = !is_short ? sum_long_rows(a, x, row, m, terms)
                               : m == 1  ? sum_short_row(a, x, row, terms)
@@ -355,12 +365,14 @@ Index normalize_rows(const NormalizeRows<S>& a) {
                                         : sum_short_rows<0>(a, x, row, m, terms);
     for (Index r = 0, end; r < m; r = end) {
       const bool is_outside = (out >> static_cast<unsigned>(r) & 1) != 0;
-      end = out == 0 && !has_options ? m : r + 1;
+      end = out == 0 && !row_by_row ? m : r + 1;
       for (Index k = r; k < end; ++k) a.outside[row + k] = is_outside ? 1 : 0;
       if (is_outside) {
         ++outside_count;
-      } else if (has_options) {
-        write_row_with_options(a, x, row + r, r, at_once * a.stride, terms);
+      } else if constexpr (kOptions) {
+        write_row_with_options(a, x, row + r, r, terms);
+      } else if (row_by_row) {
+        stream_row(a, x, row + r, r, at_once * a.stride, terms);
       } else if (is_line) {
         write_rows<kLineVectors>(a, x, a.y + row * a.stride, r, end, at_once * a.stride, terms);
       } else {
@@ -369,6 +381,17 @@ Index normalize_rows(const NormalizeRows<S>& a) {
     }
   }
   return outside_count;
+}
+
+/// Returns how many rows are out of range.
+template <typename S>
+Index normalize_rows(const NormalizeRows<S>& a) {
+  return normalize_rows_of<false>(a);
+}
+/// The same with a skip, an offset of gamma, a residual and an activation.
+template <typename S>
+Index normalize_rows_with_options(const NormalizeRows<S>& a) {
+  return normalize_rows_of<true>(a);
 }
 
 /// Rows that share a short sum of a parameter's gradient.
@@ -477,8 +500,8 @@ EVENKEEL_CALL void write_gradients_plus(const RowGradients<S>& a, Index row,
 
 /// m rows from `row` on, all of which have statistics in range; returns how many have gradients out of range. sums_before are
 /// those of the parameters before these rows, null if there are none, and new_sums those with them; summed() is called
-/// before anything is written. kVectors as above.
-template <int kVectors, typename S, typename Summed>
+/// before anything is written.
+template <bool kOptions, typename S, typename Summed>
 EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index m,
                                       const ComputeOf<S>* sums_before, ComputeOf<S>* new_sums, Index ahead,
                                       const Summed& summed) {
@@ -488,7 +511,9 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   using W = Wide<C>;
   constexpr Index L = kLanes<C>;
   constexpr bool kHasManyRegisters = EVENKEEL_REGISTERS >= 32;
-  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = whole_vectors<C>(n), stride = a.stride;
+  constexpr int kLineVectors = L > 1 ? static_cast<int>(kCacheLine<C> / L) : 0;
+  const bool is_line = L > 1 && a.n == kCacheLine<C>;
+  const Index n = a.n, whole = whole_vectors<C>(n), stride = a.stride;
   const auto rest = first_lanes<C>(n - whole);
   const S *x = a.x + row * stride, *dy = a.dy + row * stride;
   const C* weights = a.weights;
@@ -510,10 +535,10 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   V sums[L], sums_xhat[L];
   W sum_dy = wide_all<C>(0), sum_dy_xhat = sum_dy;
   for (Index r = m; r < L; ++r) sums[r] = sums_xhat[r] = zero;
-  if constexpr (kVectors > 0) {
-    V w[kVectors], g[kVectors], b[kVectors];
+  const auto add_lines = [&]() EVENKEEL_WORD_LAMBDA {
+    V w[kLineVectors + 1], g[kLineVectors + 1], b[kLineVectors + 1];
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
+    for (int j = 0; j < kLineVectors; ++j) {
       w[j] = load(weights + j * L);
       g[j] = sums_before == nullptr ? zero : load(sums_before + j * L);
       b[j] = sums_before == nullptr ? zero : load(sums_before + n + j * L);
@@ -523,21 +548,19 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
       V s = zero, t = zero;
       if (asks) prefetch(x + r * stride, ahead);
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) {
+      for (int j = 0; j < kLineVectors; ++j) {
         add_gradients(load(x + r * stride + j * L), load(dy + r * stride + j * L), w[j], c, s, t, g[j], b[j]);
       }
       sums[r] = s;
       sums_xhat[r] = t;
     }
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
+    for (int j = 0; j < kLineVectors; ++j) {
       store(new_sums + j * L, g[j]);
       store(new_sums + n + j * L, b[j]);
     }
-    sum_dy = widen(transposed_totals(sums));
-    sum_dy_xhat = widen(transposed_totals(sums_xhat));
-  }
-  for (Index strip = 0; kVectors == 0 && strip < n; strip += kRowStrip * L) {
+  };
+  for (Index strip = 0; strip < n; strip += kRowStrip * L) {
     const Index strip_end = n - strip < kRowStrip * L ? n : strip + kRowStrip * L;
     // Of kRows rows from r on, which share what belongs to a feature.
     const auto add_rows = [&](auto count, Index r) EVENKEEL_WORD_LAMBDA {
@@ -609,11 +632,12 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
         sums_xhat[r + r3] = xhat3;
       }
     };
-    Index r = 0;
+    Index r = is_line ? m : 0;
+    if (is_line) add_lines();
     if constexpr (kHasManyRegisters && L > 2) {
       for (; r + 4 <= m; r += 4) add_rows(std::integral_constant<int, 4>(), r);
     }
-    if constexpr (L > 1) {
+    if constexpr (L > 1 && !(kHasManyRegisters && L > 2)) {
       for (; r + 2 <= m; r += 2) add_rows(std::integral_constant<int, 2>(), r);
     }
     for (; r < m; ++r) add_rows(std::integral_constant<int, 1>(), r);
@@ -646,7 +670,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
             c3 = all(C(terms.scale[r]));
     const S *p = x + r * stride, *d = dy + r * stride;
     S* q = a.dx + (row + r) * stride;
-    if (a.plus != nullptr) {
+    if constexpr (kOptions) {
       write_gradients_plus(a, row + r, terms, r);
       continue;
     }
@@ -655,10 +679,10 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
       return fma(weighted, c3, fma(as_computed(V(load(p + i, lanes...) - c0)), c1, c2));
     };
     const auto ask = [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(d + i, ahead); };
-    if constexpr (kVectors > 0) {  // a row is a line of the cache
+    if (is_line) {
       if (streams) ask(0);
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) {
+      for (int j = 0; j < kLineVectors; ++j) {
         const V v = value(j * L);
         if (streams) {
           stream(q + j * L, v);
@@ -673,7 +697,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   return outside_count;
 }
 
-template <int kVectors, typename S>
+template <bool kOptions, typename S>
 EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
@@ -684,7 +708,7 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
   const Index next_rows = at_once * a.stride, ahead = next_rows > 512 ? next_rows : 512;
   const bool wanted = a.grad_gamma != nullptr, in_place = a.dx == a.dy;
   C *sums = a.scratch, *next = in_place ? sums + 2 * a.n : sums;  // over dy the sums before are needed again
-  Index outside_count = 0, sum_begin = 0;  // sums are those of rows from sum_begin on
+  Index outside_count = 0, sum_begin = 0;                         // sums are those of rows from sum_begin on
   const auto join_sums = [&](Index end) {
     if (wanted && sum_begin < end) {
       if (in_place || param_sums_in_range(a, sums)) {
@@ -698,8 +722,9 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
   for (Index row = 0; row < a.rows;) {
     Index m = a.rows - row < at_once ? a.rows - row : at_once;
     if constexpr (Range<C>::kBounded) {
-      const unsigned out = outside(load_wide<C>(a.inv_std + row, m), Range<C>::kLowInvStd, Range<C>::kHighInvStd) &
-                           ((1u << static_cast<unsigned>(m)) - 1);
+      const unsigned out =
+          outside(load_wide<C>(a.inv_std + row, m), Range<C>::kLowInvStd, Range<C>::kHighInvStd) &
+          ((1u << static_cast<unsigned>(m)) - 1);
       Index inside = out == 0 ? m : 0;
       while (inside < m && (out >> static_cast<unsigned>(inside) & 1) == 0) ++inside;
       if (inside == 0) {
@@ -712,19 +737,19 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
       m = inside;
     }
     if (row + m - sum_begin > kShortParamSum) join_sums(row);
-    outside_count += gradients_of_rows<kVectors>(a, row, m, row == sum_begin ? nullptr : sums, next,
-                                                 ahead, [&] {
-                                                   // Over dy, what is out of range has to be summed again before dx is written.
-                                                   if (!in_place || !wanted || param_sums_in_range(a, next)) {
-                                                     C* const before = sums;
-                                                     sums = next;
-                                                     next = before;
-                                                     return;
-                                                   }
-                                                   join_sums(row);
-                                                   add_params_widely(a, row, row + m);
-                                                   sum_begin = row + m;
-                                                 });
+    outside_count +=
+        gradients_of_rows<kOptions>(a, row, m, row == sum_begin ? nullptr : sums, next, ahead, [&] {
+          // Over dy, what is out of range has to be summed again before dx is written.
+          if (!in_place || !wanted || param_sums_in_range(a, next)) {
+            C* const before = sums;
+            sums = next;
+            next = before;
+            return;
+          }
+          join_sums(row);
+          add_params_widely(a, row, row + m);
+          sum_begin = row + m;
+        });
     row += m;
   }
   join_sums(a.rows);
@@ -734,8 +759,10 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
 /// Returns how many rows are out of range.
 template <typename S>
 Index row_gradients(const RowGradients<S>& a) {
-  constexpr Index L = kLanes<ComputeOf<S>>;
-  if (L > 1 && a.n == kCacheLine<ComputeOf<S>>)
-    return row_gradients_of<static_cast<int>(kCacheLine<ComputeOf<S>> / L)>(a);
-  return row_gradients_of<0>(a);
+  return row_gradients_of<false>(a);
+}
+/// The same with what is added to dx.
+template <typename S>
+Index row_gradients_with_options(const RowGradients<S>& a) {
+  return row_gradients_of<true>(a);
 }

@@ -580,7 +580,9 @@ EVENKEEL_WORD FF as_computed(const FF& v) { return {as_computed(v.low), as_compu
 
 /// b / sqrt(a)
 EVENKEEL_WORD D over_root(D b, D a) { return b / square_root(a); }
-EVENKEEL_WORD FF over_root(const FF& b, const FF& a) { return {over_root(b.low, a.low), over_root(b.high, a.high)}; }
+EVENKEEL_WORD FF over_root(const FF& b, const FF& a) {
+  return {over_root(b.low, a.low), over_root(b.high, a.high)};
+}
 EVENKEEL_WORD D magnitude(D a) { return (D)((IntD)a & (std::numeric_limits<std::int64_t>::max)()); }
 EVENKEEL_WORD FF magnitude(const FF& a) { return {magnitude(a.low), magnitude(a.high)}; }
 /// a, or 0 where it is negative and finite; NaN stays what it is.
