@@ -45,68 +45,78 @@ EVENKEEL_WORD void add_terms(const V& deviation, const V& dy, V& first, V& secon
   }
 }
 
-/// Sums of at most 4 kShortSum vectors, in the compute type. dy may be null.
-template <typename S>
-EVENKEEL_CALL void sum_few(const S* x, const S* dy, Index n, const ComputeOf<S>& center,
+/// Sums of at most 4 kShortSum vectors, in the compute type.
+template <bool kGradients, typename S>
+EVENKEEL_WORD void sum_few(const S* x, const S* dy, Index n, const Vec<ComputeOf<S>>& center,
                            Vec<ComputeOf<S>>& first, Vec<ComputeOf<S>>& second) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
-  const V c = all(C(center)), zero = all(C(0));
+  const V zero = all(C(0));
   V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
-  const auto sum = [&](auto gradients) EVENKEEL_WORD_LAMBDA {
-    constexpr bool kGradients = decltype(gradients)::value;
-    const auto add = [&](Index i, V& f, V& s) EVENKEEL_WORD_LAMBDA {
-      add_terms<kGradients>(V(load(x + i) - c), kGradients ? load(dy + i) : zero, f, s);
-    };
-    Index i = 0;
-    for (; i + 4 * L <= n; i += 4 * L) {
-      add(i, f0, s0);
-      add(i + L, f1, s1);
-      add(i + 2 * L, f2, s2);
-      add(i + 3 * L, f3, s3);
-    }
-    for (; i + L <= n; i += L) add(i, f1, s1);
-    if (i < n) {
-      const auto rest = first_lanes<C>(n - i);
-      add_terms<kGradients>(keep(V(load(x + i, rest) - c), rest), kGradients ? load(dy + i, rest) : zero, f2,
-                            s2);
-    }
+  const auto add = [&](Index i, V& f, V& s) EVENKEEL_WORD_LAMBDA {
+    add_terms<kGradients>(V(load(x + i) - center), kGradients ? load(dy + i) : zero, f, s);
   };
-  if (dy == nullptr) {
-    sum(std::false_type());
-  } else {
-    sum(std::true_type());
+  Index i = 0;
+  for (; i + 4 * L <= n; i += 4 * L) {
+    add(i, f0, s0);
+    add(i + L, f1, s1);
+    add(i + 2 * L, f2, s2);
+    add(i + 3 * L, f3, s3);
+  }
+  for (; i + L <= n; i += L) add(i, f1, s1);
+  if (i < n) {
+    const auto rest = first_lanes<C>(n - i);
+    add_terms<kGradients>(keep(V(load(x + i, rest) - center), rest), kGradients ? load(dy + i, rest) : zero,
+                          f2, s2);
   }
   first = V(V(f0 + f1) + V(f2 + f3));
   second = V(V(s0 + s1) + V(s2 + s3));
 }
 
+/// The sums of a line, which join first and second. dy may be null.
 template <typename S>
-EVENKEEL_WORD void sum_line(const S* x, const S* dy, Index n, const ComputeOf<S>& center,
+EVENKEEL_CALL void sum_line(const S* x, const S* dy, Index n, const ComputeOf<S>& center,
                             Wide<ComputeOf<S>>& first, Wide<ComputeOf<S>>& second) {
   using C = ComputeOf<S>;
   constexpr Index kFew = 4 * kShortSum * kLanes<C>;
-  for (Index i = 0; i < n; i += kFew) {
-    Vec<C> f, s;
-    sum_few(x + i, dy == nullptr ? dy : dy + i, n - i < kFew ? n - i : kFew, center, f, s);
-    first = Wide<C>(first + widen(f));
-    second = Wide<C>(second + widen(s));
+  const auto sum = [&](auto gradients) EVENKEEL_WORD_LAMBDA {
+    constexpr bool kGradients = decltype(gradients)::value;
+    Wide<C> f_sum = first, s_sum = second;
+    for (Index i = 0; i < n; i += kFew) {
+      Vec<C> f, s;
+      sum_few<kGradients>(x + i, dy + i, n - i < kFew ? n - i : kFew, all(C(center)), f, s);
+      f_sum = Wide<C>(f_sum + widen(f));
+      s_sum = Wide<C>(s_sum + widen(s));
+    }
+    first = f_sum;
+    second = s_sum;
+  };
+  if (dy == nullptr) {
+    dy = x;
+    sum(std::false_type());
+  } else {
+    sum(std::true_type());
   }
 }
 
 /// The sums of cells that are one short line each. The lanes of as many cells as a vector has lanes are added at once.
 template <typename S>
-EVENKEEL_WORD void sum_short_lines(const SumLines<S>& a) {
+EVENKEEL_CALL void sum_short_lines(const SumLines<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
+  const Index n = a.end - a.begin;
   for (Index k = 0; k < a.cells; k += L) {
     const Index count = a.cells - k < L ? a.cells - k : L;
     Vec<C> sums[2][L];
     for (Index j = 0; j < count; ++j) {
       const Index from = a.offsets[k + j] + a.begin;
-      sum_few(a.x + from, a.dy == nullptr ? a.dy : a.dy + from, a.end - a.begin, a.center[k + j], sums[0][j],
-              sums[1][j]);
+      const Vec<C> center = all(C(a.center[k + j]));
+      if (a.dy == nullptr) {
+        sum_few<false>(a.x + from, a.x, n, center, sums[0][j], sums[1][j]);
+      } else {
+        sum_few<true>(a.x + from, a.dy + from, n, center, sums[0][j], sums[1][j]);
+      }
     }
     for (Index j = count; j < L; ++j) sums[0][j] = sums[1][j] = all(C(0));
     for (int j = 0; j < 2; ++j)

@@ -280,7 +280,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
 }
 
 /// The same of one row that is streamed but does not begin with a line of the cache.
-template <typename S>
+template <bool kHasBoth, typename S>
 EVENKEEL_CALL void stream_row(const NormalizeRows<S>& a, const S* x, Index row, Index r, Index ahead,
                               const RowTerms<ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
@@ -292,9 +292,9 @@ EVENKEEL_CALL void stream_row(const NormalizeRows<S>& a, const S* x, Index row, 
   write_line(
       a.y + row * a.stride, a.n, true,
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        return fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift),
-                   gamma == nullptr ? one : load(gamma + i, lanes...),
-                   beta == nullptr ? zero : load(beta + i, lanes...));
+        const V g = kHasBoth || gamma != nullptr ? load(gamma + i, lanes...) : one,
+                b = kHasBoth || beta != nullptr ? load(beta + i, lanes...) : zero;
+        return fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift), g, b);
       },
       [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(p + i, ahead); });
 }
@@ -372,7 +372,9 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
       } else if constexpr (kOptions) {
         write_row_with_options(a, x, row + r, r, terms);
       } else if (row_by_row) {
-        stream_row(a, x, row + r, r, at_once * a.stride, terms);
+        const auto stream =
+            a.gamma != nullptr && a.beta != nullptr ? stream_row<true, S> : stream_row<false, S>;
+        stream(a, x, row + r, r, at_once * a.stride, terms);
       } else if (is_line) {
         write_rows<kLineVectors>(a, x, a.y + row * a.stride, r, end, at_once * a.stride, terms);
       } else {
