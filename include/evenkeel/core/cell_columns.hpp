@@ -48,12 +48,14 @@ class CellColumnPasses : public ColumnPasses<S> {
     for (Index i = begin; i < end; ++i) {
       const Columns item = items_.at(i);
       for (Index k = 0; k < item.sets; ++k) s.set(k, pass_.load(item.set(k)));
-      sum_cells(item, s, sums, loops);
+      set_to_zero(set_dy.data(), item.sets);
+      set_to_zero(set_dy_xhat.data(), item.sets);
+      const bool cells_are = sum_cells(item, s, sums, set_dy.data(), set_dy_xhat.data(), loops);
       bool all_in_range = true;
       for (Index k = 0; k < item.sets; ++k) {
-        in_range[k] = sum_set(item.set(k), s.inv_std[k], sums, set_dy[k], set_dy_xhat[k]) &&
-                      is_in_range<S>(s.inv_std[k]) &&
-                      are_gradients_in_range<S>(s.inv_std[k], share, set_dy[k], set_dy_xhat[k]);
+        in_range[k] = is_in_range<S>(s.inv_std[k]) &&
+                      are_gradients_in_range<S>(s.inv_std[k], share, set_dy[k], set_dy_xhat[k]) &&
+                      (cells_are || are_cells_in_range<S>(p_, sums, item.set(k), s.inv_std[k]));
         all_in_range = all_in_range && in_range[k];
       }
       const auto map = [&](const Columns& some, Index first) {
@@ -94,8 +96,8 @@ class CellColumnPasses : public ColumnPasses<S> {
                                      from_double<T>(pass_.epsilon),
                                      mean + some.first_set,
                                      variance + some.first_set,
-                                     pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
-                                     pass_.beta == nullptr ? nullptr : pass_.beta + param,
+                                     pass_.gamma_from(param),
+                                     pass_.beta_from(param),
                                      {of_sets[0].data(), of_sets[1].data(), of_sets[2].data()}}) != 0) {
       return false;
     }
@@ -117,67 +119,60 @@ class CellColumnPasses : public ColumnPasses<S> {
     }
   }
 
-  /// Calls f(lane of the strip, set of the item, channel) for the cells of a strip, p_.inner lanes each.
+  /// Cells k and on of a strip whose parameters are neighbours or one: channels of one set, or sets of one channel each.
+  struct Run {
+    Index k, count, set, param;  // set: number in the item
+  };
+
+  /// Calls f(Run) for the cells of a strip, p_.inner lanes each.
   template <typename F>
-  void for_each_cell(Index channel, Index first_lane, Index lanes, const F& f) const {
-    if (!items_.by_channel()) {
-      for (Index l = 0; l < lanes; ++l) f(l, first_lane + l, channel);
-      return;
+  void for_each_cell_run(const Columns& item, Index channel, Index first_lane, Index lanes,
+                         const F& f) const {
+    const Index channels = p_.channel.extent, cells = lanes / p_.inner;
+    if (has_one_set_a_cell()) {
+      return f(
+          Run{0, cells, first_lane / p_.inner, p_.first_param(item.set(first_lane / p_.inner)) + channel});
     }
-    const Index channels = p_.channel.extent, cell = first_lane / p_.inner;
-    Index set = cell / channels, c = cell % channels, k = 0;
-    for (Index l = 0; l < lanes; l += p_.inner, ++k) {
-      f(k, set, c);
-      if (++c == channels) {
-        c = 0;
-        ++set;
-      }
+    for (Index k = 0, count; k < cells; k += count) {
+      const Index cell = first_lane / p_.inner + k, set = cell / channels, at = cell % channels;
+      count = std::min(cells - k, channels - at);
+      f(Run{k, count, set, p_.first_param(item.set(set)) + at});
     }
   }
+  bool has_one_set_a_cell() const { return !items_.by_channel() || p_.channel.extent == 1; }
 
-  /// The sums of dy and of dy xhat of each cell of an item.
-  void sum_cells(const Columns& item, const Statistics& s, const CellSums<T>& sums,
+  /// The sums of dy and of dy xhat of each cell of an item, and those of its sets; returns whether all cells are in range.
+  bool sum_cells(const Columns& item, const Statistics& s, const CellSums<T>& sums, T* set_dy, T* set_dy_xhat,
                  const ParallelFor& loops) const {
+    unsigned seen = 0;
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
-      const Index cells = lanes / p_.inner;
+      const Index cells = lanes / p_.inner, channels = p_.channel.extent;
       const WideRows rows(items_.cell_rows().inner, lanes, kSummed, kCacheLine, kLanes);
       Lanes of_cells, centers;
       LaneSums lane_sums;
-      StatisticArrays<T, kLanes> cell;
-      for_each_cell(channel, lane, lanes, [&](Index k, Index set, Index) {
-        cell.set(k, s[set]);
-        of_cells[k] = static_cast<C>(s.mean[set]);
+      for_each_cell_run(item, channel, lane, lanes, [&](const Run& run) {
+        for (Index i = 0; i < run.count; ++i)
+          of_cells[run.k + i] = static_cast<C>(s.mean[run.set + (has_one_set_a_cell() ? i : 0)]);
       });
       Base::spread_over(of_cells.data(), cells, p_.inner, rows, centers.data());
       Base::sum_lanes(sum_columns<S>, pass_.x + offset, pass_.dy + offset, nullptr, items_.cell_rows().outer,
                       rows, centers.data(), loops, lane_sums);
       Base::fold_into_cells(lane_sums, cells, p_.inner);
-      finish_gradients(FinishGradients<S>{cells, of_cells.data(), cell.mean.data(), cell.mean_low.data(),
-                                          cell.inv_std.data(), lane_sums.first.data(),
-                                          lane_sums.second.data()});
-      for_each_cell(channel, lane, lanes, [&](Index k, Index set, Index c) {
-        const Index at = item.set(set) * p_.channel.extent + c;
-        sums.dy[at] = lane_sums.first[k];
-        sums.dy_xhat[at] = lane_sums.second[k];
+      for_each_cell_run(item, channel, lane, lanes, [&](const Run& run) {
+        const Index k = run.k, set = run.set;
+        seen |= finish_gradients(FinishGradients<S>{
+            run.count, from_count<T>(p_.cell_size()), &s.mean[set], &s.mean_low[set], &s.inv_std[set],
+            pass_.gamma_from(run.param), &lane_sums.first[k], &lane_sums.second[k], set_dy + set,
+            set_dy_xhat + set, !has_one_set_a_cell(), !items_.by_channel()});
+        const Index step = has_one_set_a_cell() ? item.set_step * channels : 1;
+        Index at = item.set(set) * channels + (items_.by_channel() ? run.param % channels : channel);
+        for (Index i = 0; i < run.count; ++i, at += step) {
+          sums.dy[at] = lane_sums.first[k + i];
+          sums.dy_xhat[at] = lane_sums.second[k + i];
+        }
       });
     });
-  }
-
-  /// The sums of a set over its cells, weighted by gamma; returns whether those of each cell are in range.
-  bool sum_set(Index set, const T& inv_std, const CellSums<T>& sums, T& set_dy, T& set_dy_xhat) const {
-    const Index channels = p_.channel.extent;
-    const T share = T(T(1) / from_count<T>(p_.cell_size()));
-    const C* gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + p_.first_param(set);
-    bool in_range = true;
-    set_dy = set_dy_xhat = T(0);
-    for (Index channel = 0; channel < channels; ++channel) {
-      const T weight(gamma == nullptr ? C(1) : gamma[channel]),
-          dy = sums.dy[set * channels + channel], dy_xhat = sums.dy_xhat[set * channels + channel];
-      set_dy += weight * dy;
-      set_dy_xhat += weight * dy_xhat;
-      in_range = in_range && (channels == 1 || are_gradients_in_range<S>(inv_std, share, dy, dy_xhat));
-    }
-    return in_range;
+    return seen == 0;
   }
 
   /// y, or with the weighted sums of its sets dx, of an item whose statistics begin at `first`.
@@ -186,32 +181,22 @@ class CellColumnPasses : public ColumnPasses<S> {
     const int kinds = set_dy == nullptr ? 3 : 4;
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
       const Index cells = lanes / p_.inner;
-      StatisticArrays<T, kLanes> cell;
-      Sums dy, dy_xhat;
-      Scratch<C, kLanes> gamma, beta;
-      for_each_cell(channel, lane, lanes, [&](Index k, Index set, Index of) {
-        const Index param = p_.first_param(item.set(set)) + of;
-        cell.set(k, s[first + set]);
-        if (set_dy != nullptr) {
-          dy[k] = set_dy[set];
-          dy_xhat[k] = set_dy_xhat[set];
-        }
-        if (pass_.gamma != nullptr) gamma[k] = pass_.gamma[param];
-        if (pass_.beta != nullptr) beta[k] = pass_.beta[param];
-      });
       Lanes of_cells[4], c[4];
-      coefficients(
-          Coefficients<S>{cells,
-                          from_count<T>(p_.set_size()),
-                          cell.mean.data(),
-                          cell.mean_low.data(),
-                          cell.inv_std.data(),
-                          pass_.gamma == nullptr ? nullptr : gamma.data(),
-                          pass_.beta == nullptr ? nullptr : beta.data(),
-                          set_dy == nullptr ? nullptr : dy.data(),
-                          dy_xhat.data(),
-                          {of_cells[0].data(), of_cells[1].data(), of_cells[2].data(), of_cells[3].data()},
-                          false});
+      for_each_cell_run(item, channel, lane, lanes, [&](const Run& run) {
+        const Index k = run.k, set = first + run.set;
+        coefficients(Coefficients<S>{run.count,
+                                     from_count<T>(p_.set_size()),
+                                     &s.mean[set],
+                                     &s.mean_low[set],
+                                     &s.inv_std[set],
+                                     pass_.gamma_from(run.param),
+                                     pass_.beta_from(run.param),
+                                     set_dy == nullptr ? nullptr : set_dy + run.set,
+                                     set_dy_xhat + run.set,
+                                     {&of_cells[0][k], &of_cells[1][k], &of_cells[2][k], &of_cells[3][k]},
+                                     !has_one_set_a_cell(),
+                                     !items_.by_channel()});
+      });
       const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);
       for (int j = 0; j < kinds; ++j)
         Base::spread_over(of_cells[j].data(), cells, p_.inner, rows, c[j].data());

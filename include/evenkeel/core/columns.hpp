@@ -116,8 +116,8 @@ class ColumnPasses {
     const bool in_parts = std::is_same_v<C, T> && 2 * room <= LaneSums::kMost;
     const Index apart = in_parts ? 2 * room : room, part = in_parts ? room : 0;
     const Pieces pieces(rows.lines(), width * outer.extent, std::min(Pieces::kMax, LaneSums::kMost / apart));
-    std::fill_n(sums.first.data(), pieces.count * apart, T(0));
-    std::fill_n(sums.second.data(), pieces.count * apart, T(0));
+    set_to_zero(sums.first.data(), pieces.count * apart);
+    set_to_zero(sums.second.data(), pieces.count * apart);
     loops.for_each(pieces.count, pieces.length * width * outer.extent, [&](Index i) {
       T *first = &sums.first[i * apart], *second = &sums.second[i * apart];
       const auto join_part = [&] {
@@ -195,13 +195,14 @@ class ColumnPasses {
   void guess_pivots(const S* x, Index lanes, Index width, C* of_lanes, C* pivots) const {
     const Loop& loop = items_.rows().inner;
     const Index rows = std::min(loop.extent, std::clamp<Index>(kPivotValues / width, 4, 16));
+    const Index few = std::min<Index>(width, 16);
     pivot_columns(
         PivotColumns<S>{x, rows, loop.extent / rows * loop.stride, lanes, width == 1 ? pivots : of_lanes});
     for (Index k = 0; width > 1 && k < lanes / width; ++k) {
       const C* some = of_lanes + k * width;
       C sum(0);
-      for (Index l = 1; l < width; ++l) sum = C(sum + C(some[l] - some[0]));
-      pivots[k] = C(some[0] + C(sum / from_count<C>(width)));
+      for (Index l = 1; l < few; ++l) sum = C(sum + C(some[l] - some[0]));
+      pivots[k] = C(some[0] + C(sum / from_count<C>(few)));
     }
   }
 

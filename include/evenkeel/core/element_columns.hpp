@@ -73,14 +73,15 @@ class ElementColumnPasses : public ColumnPasses<S> {
     const WideRows rows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes);
     Lanes centers;
     LaneSums sums;
-    const C* gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + item.first_param;
+    const C* gamma = pass_.gamma_from(item.first_param);
     for (Index l = 0; l < item.lanes; ++l) centers[l] = static_cast<C>(s.mean[l]);
     Base::sum_lanes(gamma == nullptr ? sum_columns<S> : sum_columns_with_options<S>, pass_.x + item.offset,
                     pass_.dy + item.offset, gamma, items_.rows().outer, rows, centers.data(), loops, sums);
-    finish_gradients(FinishGradients<S>{item.lanes, centers.data(), s.mean.data(), s.mean_low.data(),
-                                        s.inv_std.data(), sums.first.data(), sums.second.data()});
-    std::copy_n(sums.first.data(), item.lanes, dy.data());
-    std::copy_n(sums.second.data(), item.lanes, dy_xhat.data());
+    set_to_zero(dy.data(), item.lanes);
+    set_to_zero(dy_xhat.data(), item.lanes);
+    finish_gradients(FinishGradients<S>{item.lanes, from_count<T>(p_.set_size()), s.mean.data(),
+                                        s.mean_low.data(), s.inv_std.data(), nullptr, sums.first.data(),
+                                        sums.second.data(), dy.data(), dy_xhat.data(), false, false});
   }
 
   /// What an item adds to the gradients of gamma and beta; its statistics begin at `first`.
@@ -99,6 +100,7 @@ class ElementColumnPasses : public ColumnPasses<S> {
                                  nullptr,
                                  nullptr,
                                  {c[0].data(), c[1].data(), c[2].data(), nullptr},
+                                 false,
                                  false});
     loops.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
       const Index begin = pieces.begin(i), at = item.offset + begin * loop.stride,
@@ -128,10 +130,10 @@ class ElementColumnPasses : public ColumnPasses<S> {
                                  set_dy,
                                  set_dy_xhat,
                                  {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
+                                 false,
                                  false});
     const Index param = item.first_param;
-    const C *gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + param,
-            *beta = pass_.beta == nullptr ? nullptr : pass_.beta + param;
+    const C *gamma = pass_.gamma_from(param), *beta = pass_.beta_from(param);
     Base::map_rows(map_columns_with_options<S>, item.offset, items_.rows().outer,
                    WideRows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes), gamma, beta, c, loops,
                    0);

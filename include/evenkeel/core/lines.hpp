@@ -25,7 +25,6 @@ class LinePasses {
         pass_(pass),
         channels_(p.channel.extent),
         of_set_(T(T(1) / from_count<T>(p.set_size()))),
-        of_cell_(T(T(1) / from_count<T>(p.cell_size()))),
         set_pieces_(p.set_size(), 1),
         cell_pieces_(p.cell_size(), 1) {}
 
@@ -53,14 +52,14 @@ class LinePasses {
     for (Index first = begin, sets; first < end; first += sets) {
       sets = std::min(most, end - first);
       Scratch<C, kBatch + kPadding> c[3];
-      const unsigned seen = inference_coefficients(
-          InferenceCoefficients<S>{sets,
-                                   from_double<T>(pass_.epsilon),
-                                   mean + first,
-                                   variance + first,
-                                   pass_.gamma == nullptr ? nullptr : pass_.gamma + first,
-                                   pass_.beta == nullptr ? nullptr : pass_.beta + first,
-                                   {c[0].data(), c[1].data(), c[2].data()}});
+      const unsigned seen =
+          inference_coefficients(InferenceCoefficients<S>{sets,
+                                                          from_double<T>(pass_.epsilon),
+                                                          mean + first,
+                                                          variance + first,
+                                                          pass_.gamma_from(first),
+                                                          pass_.beta_from(first),
+                                                          {c[0].data(), c[1].data(), c[2].data()}});
       if (seen != 0) {
         if (most > 1) {  // one by one from here on
           most = 1;
@@ -93,17 +92,25 @@ class LinePasses {
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
     const CellSums<T> sums(p_, pass_.sums);
     for_each_batch(begin, end, [&](Index first, Index sets) {
-      sum_gradients(first, sets, sums, loops);
+      StatisticArrays<T, kBatch> s;
       Scratch<T, kBatch + kPadding> set_dy, set_dy_xhat;
+      for (Index k = 0; k < sets; ++k) {
+        s.set(k, pass_.load(first + k));
+        set_dy[k] = set_dy_xhat[k] = T(0);
+      }
+      sum_gradients(first, sets, s, sums, loops);
+      const bool cells_are = finish_gradients_of(first, sets, s, sums, set_dy.data(), set_dy_xhat.data());
       bool in_range[kBatch], all_in_range = true;
       for (Index k = 0; k < sets; ++k) {
-        in_range[k] = finish_set(first + k, sums, set_dy[k], set_dy_xhat[k]);
+        in_range[k] = is_in_range<S>(s.inv_std[k]) &&
+                      are_gradients_in_range<S>(s.inv_std[k], of_set_, set_dy[k], set_dy_xhat[k]) &&
+                      (cells_are || are_cells_in_range<S>(p_, sums, first + k, s.inv_std[k]));
         all_in_range = all_in_range && in_range[k];
       }
-      if (all_in_range) return differentiate(first, sets, set_dy.data(), set_dy_xhat.data(), loops);
+      if (all_in_range) return differentiate(first, sets, 0, s, set_dy.data(), set_dy_xhat.data(), loops);
       for (Index k = 0; k < sets; ++k) {
         if (in_range[k]) {
-          differentiate(first + k, 1, &set_dy[k], &set_dy_xhat[k], loops);
+          differentiate(first + k, 1, k, s, set_dy.data(), set_dy_xhat.data(), loops);
         } else {
           backward_wide<S>(p_, pass_, first + k, nullptr, nullptr);
         }
@@ -245,12 +252,13 @@ class LinePasses {
                                      &s.mean[set],
                                      &s.mean_low[set],
                                      &s.inv_std[set],
-                                     pass_.gamma == nullptr ? nullptr : pass_.gamma + run.param,
-                                     pass_.beta == nullptr ? nullptr : pass_.beta + run.param,
+                                     pass_.gamma_from(run.param),
+                                     pass_.beta_from(run.param),
                                      nullptr,
                                      nullptr,
                                      {&c[0][k], &c[1][k], &c[2][k], nullptr},
-                                     channels_ > 1});
+                                     channels_ > 1,
+                                     false});
       });
       map_lines(MapLines<S>{pass_.x,
                             nullptr,
@@ -276,15 +284,15 @@ class LinePasses {
   }
 
   /// The sums of dy and of dy (x - center) of each cell of a batch.
-  void sum_gradients(Index first_set, Index sets, const CellSums<T>& sums, const ParallelFor& loops) const {
+  void sum_gradients(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s,
+                     const CellSums<T>& sums, const ParallelFor& loops) const {
     const Index before = first_set * channels_;
     const auto sum = [&](const CellRange& range, T* dy, T* dy_x) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch> centers;
       for_each_run(range, first_set, offsets.data(), [&](const Run& run) {
-        const T* mean = pass_.saved.mean + first_set + run.set;
         for (Index i = 0; i < run.count; ++i)
-          centers[run.k + i] = static_cast<C>(channels_ == 1 ? mean[i] : *mean);
+          centers[run.k + i] = static_cast<C>(s.mean[run.set + (channels_ == 1 ? i : 0)]);
       });
       sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(),
                             range.begin, range.end, centers.data(), dy, dy_x});
@@ -304,45 +312,41 @@ class LinePasses {
     }
   }
 
-  /// The sums of a set over its cells, weighted by gamma; returns whether they are in range.
-  bool finish_set(Index set, const CellSums<T>& sums, T& set_dy, T& set_dy_xhat) const {
-    const SetStatistics<T> s = pass_.load(set);
-    const T low = one_by_one::rest_of_mean<C>(s.mean, s.mean_low, static_cast<C>(s.mean));
-    const C* gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + p_.first_param(set);
-    T *dy = sums.dy + set * channels_, *dy_xhat = sums.dy_xhat + set * channels_;
-    bool in_range = is_in_range<S>(s.inv_std);
-    set_dy = set_dy_xhat = T(0);
-    for (Index channel = 0; channel < channels_; ++channel) {
-      dy_xhat[channel] = T(s.inv_std * T(dy_xhat[channel] - low * dy[channel]));
-      const T weight(gamma == nullptr ? C(1) : gamma[channel]);
-      set_dy += weight * dy[channel];
-      set_dy_xhat += weight * dy_xhat[channel];
-      in_range = are_gradients_in_range<S>(s.inv_std, of_cell_, dy[channel], dy_xhat[channel]) && in_range;
+  /// The sums of cells as they are used, and those of sets; returns whether those of all cells are in range.
+  bool finish_gradients_of(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s,
+                           const CellSums<T>& sums, T* set_dy, T* set_dy_xhat) const {
+    unsigned seen = 0;
+    for (Index k = 0, count; k < sets; k += count) {
+      const Index param = p_.first_param(first_set + k), cell = (first_set + k) * channels_;
+      count = channels_ > 1 ? 1 : std::min(sets - k, p_.group.extent - param);
+      seen |= finish_gradients(
+          FinishGradients<S>{count * channels_, from_count<T>(p_.cell_size()), &s.mean[k], &s.mean_low[k],
+                             &s.inv_std[k], pass_.gamma_from(param), sums.dy + cell, sums.dy_xhat + cell,
+                             set_dy + k, set_dy_xhat + k, channels_ > 1, false});
     }
-    return in_range && are_gradients_in_range<S>(s.inv_std, of_set_, set_dy, set_dy_xhat);
+    return seen == 0;
   }
 
-  /// dx of sets from `first_set` on, by their weighted sums.
-  void differentiate(Index first_set, Index sets, const T* set_dy, const T* set_dy_xhat,
-                     const ParallelFor& loops) const {
-    StatisticArrays<T, kBatch> s;
-    for (Index k = 0; k < sets; ++k) s.set(k, pass_.load(first_set + k));
+  /// dx of sets from `first_set` on, by their statistics and weighted sums, which begin at `from`.
+  void differentiate(Index first_set, Index sets, Index from, const StatisticArrays<T, kBatch>& s,
+                     const T* set_dy, const T* set_dy_xhat, const ParallelFor& loops) const {
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch + kPadding> c[4];
       for_each_run(range, first_set, offsets.data(), [&](const Run& run) {
-        const Index set = run.set, k = run.k;
+        const Index set = from + run.set, k = run.k;
         coefficients(Coefficients<S>{run.count,
                                      from_count<T>(p_.set_size()),
                                      &s.mean[set],
                                      &s.mean_low[set],
                                      &s.inv_std[set],
-                                     pass_.gamma == nullptr ? nullptr : pass_.gamma + run.param,
+                                     pass_.gamma_from(run.param),
                                      nullptr,
                                      set_dy + set,
                                      set_dy_xhat + set,
                                      {&c[0][k], &c[1][k], &c[2][k], &c[3][k]},
-                                     channels_ > 1});
+                                     channels_ > 1,
+                                     false});
       });
       map_gradients_of_lines(MapLines<S>{pass_.x,
                                          pass_.dy,
@@ -362,7 +366,7 @@ class LinePasses {
   const Partition& p_;
   const Pass<S>& pass_;
   Index channels_;
-  T of_set_, of_cell_;  // 1 over their sizes
+  T of_set_;  // 1 over its size
   Pieces set_pieces_, cell_pieces_;
 };
 

@@ -91,7 +91,7 @@ Index workspace_size(const Partition& p) {
 
 /// dx of sets of one value, which does not move y: exactly 0 where it is finite.
 template <typename S>
-EVENKEEL_COLD void set_to_zero(S* dx, Index size) {
+EVENKEEL_COLD void clear_finite(S* dx, Index size) {
   using C = ComputeOf<S>;
   for (Index i = 0; i < size; ++i) dx[i] = static_cast<S>(C(static_cast<C>(dx[i]) - static_cast<C>(dx[i])));
 }
@@ -110,11 +110,11 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
                       if (workspace.params > 0) {
                         sums = {workspace.gamma(pass.sums, block), workspace.beta(pass.sums, block),
                                 workspace.short_sums(pass.sums, block)};
-                        std::fill_n(sums.gamma, 2 * workspace.params, T(0));
+                        set_to_zero(sums.gamma, 2 * workspace.params);
                       }
                       passes.backward(begin, end, its_loops, sums);
                     });
-    if (p.set_size() == 1) set_to_zero(pass.out, p.size());
+    if (p.set_size() == 1) clear_finite(pass.out, p.size());
     if (!pass.wants_params()) return;
     constexpr Index kBundle = 256;
     const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;

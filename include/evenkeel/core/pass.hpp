@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "evenkeel/core/moments.hpp"
 #include "evenkeel/core/parallel.hpp"
@@ -32,6 +33,8 @@ struct Pass {
   T* sums = nullptr;                // backward: workspace for the sums behind the parameters' gradients
   bool stream = false;              // the output goes past the caches
 
+  const C* gamma_from(Index param) const { return gamma == nullptr ? nullptr : gamma + param; }
+  const C* beta_from(Index param) const { return beta == nullptr ? nullptr : beta + param; }
   bool wants_params() const { return grad_gamma != nullptr || grad_beta != nullptr; }
 
   void save(Index set, const SetStatistics<T>& s) const {
@@ -116,6 +119,15 @@ struct BlockSums {
   StatisticOf<S>* beta;
   ComputeOf<S>* short_sums;  // of rows: 4 n, and n weights
 };
+
+template <typename T>
+void set_to_zero(T* values, Index count) {
+  if constexpr (std::is_arithmetic_v<T>) {
+    std::memset(values, 0, static_cast<std::size_t>(count) * sizeof(T));
+  } else {
+    std::fill_n(values, count, T(0));
+  }
+}
 
 /// A sum in a fixed order, four at a time.
 template <typename T>

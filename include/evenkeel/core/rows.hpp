@@ -33,8 +33,8 @@ class RowPasses {
       a.rows = rows;
       a.n = p_.set_size();
       a.stride = p_.batch.stride;
-      a.gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + param;
-      a.beta = pass_.beta == nullptr ? nullptr : pass_.beta + param;
+      a.gamma = pass_.gamma_from(param);
+      a.beta = pass_.beta_from(param);
       a.epsilon = from_double<T>(pass_.epsilon);
       a.gamma_offset = C(0);  // some scalar types do not begin with 0
       a.outside = outside;

@@ -308,6 +308,18 @@ bool are_gradients_in_range(const StatisticOf<S>& inv_std, const StatisticOf<S>&
   return true;
 }
 
+/// Whether they are right for each cell of a set.
+template <typename S>
+EVENKEEL_COLD bool are_cells_in_range(const Partition& p, const CellSums<StatisticOf<S>>& sums, Index set,
+                                      const StatisticOf<S>& inv_std) {
+  using T = StatisticOf<S>;
+  const T share = T(T(1) / from_count<T>(p.cell_size()));
+  for (Index cell = set * p.channel.extent; cell < (set + 1) * p.channel.extent; ++cell) {
+    if (!are_gradients_in_range<S>(inv_std, share, sums.dy[cell], sums.dy_xhat[cell])) return false;
+  }
+  return true;
+}
+
 EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

@@ -243,16 +243,26 @@ enum Seen : unsigned {
   kOutOfRange = 2,  // see Range
 };
 
-/// sum_dy_xhat = inv_std (sum_dy_x - low sum_dy) of cells, where low is what the center lacks of the mean.
+/// Finishes the sums of cells of n values each, and adds them to those of their sets, weighted by gamma:
+///
+///   sum_dy_xhat = inv_std (sum_dy_x - low sum_dy), where low is what the mean loses when it is rounded to C
+///   set_dy += gamma sum_dy, set_dy_xhat += gamma sum_dy_xhat
+///
+/// sum_dy and sum_dy_x have no room for more.
 template <typename S>
 struct FinishGradients {
   Index cells;
-  const ComputeOf<S>* center;
+  StatisticOf<S> n;
   const StatisticOf<S>* mean;
   const StatisticOf<S>* mean_low;
   const StatisticOf<S>* inv_std;
+  const ComputeOf<S>* gamma;  // may be null
   const StatisticOf<S>* sum_dy;
   StatisticOf<S>* sum_dy_x;  // and sum_dy_xhat
+  StatisticOf<S>* set_dy;
+  StatisticOf<S>* set_dy_xhat;
+  bool are_of_one_set;  // whose statistics and sums are given once, not for each cell
+  bool has_one_param;   // so is gamma
 };
 
 /// The coefficients of cells. Without sum_dy, those of y = (x - c0) c1 + c2:
@@ -275,6 +285,7 @@ struct Coefficients {
   const StatisticOf<S>* sum_dy_xhat;  // as sum_dy
   ComputeOf<S>* c[4];
   bool are_of_one_set;  // whose statistics and sums are given once, not for each cell
+  bool has_one_param;   // so are gamma and beta
 };
 
 /// The coefficients of inference: c0 = mean, c1 = gamma / sqrt(variance + epsilon), c2 = beta. Only the output has room

@@ -36,7 +36,7 @@ namespace evenkeel::detail {
   X(void, sum_wide, SumWide)                                 \
   X(void, map_wide, MapWide)                                 \
   X(unsigned, finish_sums, FinishSums)                       \
-  X(void, finish_gradients, FinishGradients)                 \
+  X(unsigned, finish_gradients, FinishGradients)             \
   X(void, coefficients, Coefficients)                        \
   X(unsigned, inference_coefficients, InferenceCoefficients) \
   X(void, spread, Spread)                                    \

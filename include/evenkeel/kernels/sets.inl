@@ -24,22 +24,51 @@ unsigned finish_sums(const FinishSums<S>& a) {
   return (poor != 0 ? unsigned{kPoorPivot} : 0u) | (out != 0 ? unsigned{kOutOfRange} : 0u);
 }
 
-template <typename S>
-void finish_gradients(const FinishGradients<S>& a) {
-  using C = ComputeOf<S>;
-  using W = Wide<C>;
-  for (Index k = 0; k < a.cells; k += kLanes<C>) {
-    const W low = rest_of_mean<C>(load_wide<C>(a.mean + k), load_wide<C>(a.mean_low + k), load(a.center + k));
-    const W dy = load_wide<C>(a.sum_dy + k), dy_x = load_wide<C>(a.sum_dy_x + k);
-    store_wide<C>(a.sum_dy_x + k, W(load_wide<C>(a.inv_std + k) * fma(W(wide_all<C>(0) - low), dy, dy_x)));
-  }
+/// gamma or beta of the cells from k on, or the one of all; `fill` if there are none.
+template <typename C>
+EVENKEEL_WORD Wide<C> params(const C* values, bool is_one, Index k, Index cells, const C& fill) {
+  if (values == nullptr) return widen(all(fill));
+  if (is_one) return widen(all(C(*values)));
+  return widen(cells - k >= kLanes<C> ? load(values + k) : load(values + k, first_lanes<C>(cells - k)));
 }
 
-/// gamma or beta of the cells from k on; `fill` if there are no parameters.
-template <typename C>
-EVENKEEL_WORD Wide<C> params(const C* values, Index k, Index cells, const C& fill) {
-  if (values == nullptr) return widen(all(fill));
-  return widen(cells - k >= kLanes<C> ? load(values + k) : load(values + k, first_lanes<C>(cells - k)));
+/// Returns kOutOfRange where a cell's gradients are.
+template <typename S>
+unsigned finish_gradients(const FinishGradients<S>& a) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  using W = Wide<C>;
+  const W zero = wide_all<C>(0), share = wide_all<C>(T(T(1) / a.n));
+  W set_dy = zero, set_dy_xhat = zero;
+  unsigned out = 0;
+  for (Index k = 0; k < a.cells; k += kLanes<C>) {
+    const Index n = a.cells - k;
+    const auto of = [&](const T* values) EVENKEEL_WORD_LAMBDA {
+      return a.are_of_one_set ? wide_all<C>(*values) : load_wide<C>(values + k);
+    };
+    const W mean = of(a.mean), inv_std = of(a.inv_std);
+    const W low = rest_of_mean<C>(mean, of(a.mean_low), narrow<C>(mean));
+    const W dy = load_wide<C>(a.sum_dy + k, n);
+    const W dy_xhat = W(inv_std * fma(W(zero - low), dy, load_wide<C>(a.sum_dy_x + k, n)));
+    store_wide<C>(a.sum_dy_x + k, dy_xhat, n);
+    const W gamma = params<C>(a.gamma, a.has_one_param, k, a.cells, C(1));
+    if (a.are_of_one_set) {
+      set_dy = fma(gamma, dy, set_dy);
+      set_dy_xhat = fma(gamma, dy_xhat, set_dy_xhat);
+    } else {
+      store_wide<C>(a.set_dy + k, fma(gamma, dy, load_wide<C>(a.set_dy + k)));
+      store_wide<C>(a.set_dy_xhat + k, fma(gamma, dy_xhat, load_wide<C>(a.set_dy_xhat + k)));
+    }
+    if constexpr (Range<C>::kBounded) {
+      const unsigned lanes = n < kLanes<C> ? (1u << static_cast<unsigned>(n)) - 1 : ~0u;
+      out |= lanes & gradients_outside<C>(inv_std, W(dy * share), W(dy_xhat * share));
+    }
+  }
+  if (a.are_of_one_set) {
+    *a.set_dy += total<C>(set_dy);
+    *a.set_dy_xhat += total<C>(set_dy_xhat);
+  }
+  return out != 0 ? unsigned{kOutOfRange} : 0u;
 }
 
 template <typename S>
@@ -55,11 +84,12 @@ void coefficients(const Coefficients<S>& a) {
     const W mean = of(a.mean), inv_std = of(a.inv_std);
     const Vec<C> center = narrow<C>(mean);
     const W low = rest_of_mean<C>(mean, of(a.mean_low), center);
-    const W scale = W(inv_std * params<C>(a.gamma, k, a.cells, C(1)));
+    const W scale = W(inv_std * params<C>(a.gamma, a.has_one_param, k, a.cells, C(1)));
     store(a.c[0] + k, center);
     if (a.sum_dy == nullptr) {
       store(a.c[1] + k, narrow<C>(scale));
-      store(a.c[2] + k, narrow<C>(fma(W(zero - low), scale, params<C>(a.beta, k, a.cells, C(0)))));
+      store(a.c[2] + k,
+            narrow<C>(fma(W(zero - low), scale, params<C>(a.beta, a.has_one_param, k, a.cells, C(0)))));
     } else {
       const GradientTerms<C> t =
           gradient_terms<C>(inv_std, W(of(a.sum_dy) * share), W(of(a.sum_dy_xhat) * share), low);
