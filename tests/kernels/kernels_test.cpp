@@ -1103,60 +1103,48 @@ void test_finish_gradients() {
   for_each_call<S>(
       "finish_gradients", sizes_to(70),
       [&](const InstructionSet<S>& set, Index cells, const Place& place, const std::string& text) {
-        for (const bool of_one_set : {false, true})
-          for (const int params : {0, 1, 2}) {
-            const Index sets = of_one_set ? 1 : cells;
-            std::vector<T> mean, mean_low = numbers<T>(sets, 0, 0x1p-40, 2);
-            for (Index k = 0; k < sets; ++k)
-              mean.push_back(static_cast<T>(numbers<C>(sets, 3, 1, 1)[at(k)]) +
-                             numbers<T>(sets, 0, 0x1p-26, 3)[at(k)]);
-            const std::vector<T> inv_std = numbers<T>(sets, 2, 0.1, 4), dy = numbers<T>(cells, 100, 30, 5),
-                                 dy_x = numbers<T>(cells, 0, 1, 6), before = numbers<T>(2 * sets, 10, 1, 7);
-            const std::vector<C> gamma = numbers<C>(params == 2 ? 1 : cells, 1, 0.5, 8);
-            Call call(place, text + (of_one_set ? ", of one set" : "") +
-                                 (params == 0   ? ""
-                                  : params == 1 ? ", gammas"
-                                                : ", one gamma"));
-            T* xhat = call.out(dy_x);
-            T* set_dy = call.out_with_room(std::vector<T>(before.begin(), before.begin() + sets));
-            T* set_xhat = call.out_with_room(std::vector<T>(before.begin() + sets, before.end()));
-            EXPECT_EQ(set.kernels.finish_gradients({cells, T(9), call.in_with_room(mean),
-                                                    call.in_with_room(mean_low), call.in_with_room(inv_std),
-                                                    data_or_null(call, params > 0, gamma), call.in(dy), xhat,
-                                                    set_dy, set_xhat, of_one_set, params == 2}),
-                      0u);
-            std::vector<Real> sums(before.begin(), before.end()), sizes(at(2 * sets), Real(20));
-            for (Index k = 0; k < cells; ++k) {
-              const std::size_t i = at(k), of = of_one_set ? 0 : i;
-              const Real difference = real(mean[of]) - real(static_cast<C>(mean[of])),
-                         of_low = (difference + real(mean_low[of])) * real(dy[i]),
-                         weight = params == 0 ? 1 : real(gamma[params == 2 ? 0 : i]),
-                         expected = real(inv_std[of]) * (real(dy_x[i]) - of_low);
-              // A difference and a sum, of numbers of one sign or another, a product, a difference, a product.
-              const Real size =
-                  std::fabs(real(dy_x[i])) +
-                  (std::fabs(difference) + std::fabs(real(mean_low[of]))) * std::fabs(real(dy[i]));
-              expect_near("sum_dy_xhat", k, xhat[k], expected, 5 * kUnit<T> * real(inv_std[of]) * size);
-              sums[of] += weight * real(dy[i]);
-              sizes[of] += std::fabs(weight * real(dy[i]));
-              sums[at(sets) + of] += weight * expected;
-              sizes[at(sets) + of] += std::fabs(weight) * real(inv_std[of]) * size;
-            }
-            for (Index k = 0; k < sets; ++k) {
-              const Real roundings = static_cast<Real>(cells) + 12;
-              expect_near("set_dy", k, set_dy[k], sums[at(k)], roundings * kUnit<T> * sizes[at(k)]);
-              expect_near("set_dy_xhat", k, set_xhat[k], sums[at(sets + k)],
-                          roundings * kUnit<T> * sizes[at(sets + k)]);
-            }
+        for (const int params : {0, 1, 2}) {
+          std::vector<T> mean, mean_low = numbers<T>(cells, 0, 0x1p-40, 2);
+          for (Index k = 0; k < cells; ++k)
+            mean.push_back(static_cast<T>(numbers<C>(cells, 3, 1, 1)[at(k)]) +
+                           numbers<T>(cells, 0, 0x1p-26, 3)[at(k)]);
+          const std::vector<T> inv_std = numbers<T>(cells, 2, 0.1, 4), dy = numbers<T>(cells, 100, 30, 5),
+                               dy_x = numbers<T>(cells, 0, 1, 6);
+          const std::vector<C> gamma = numbers<C>(params == 2 ? 1 : cells, 1, 0.5, 8);
+          Call call(place, text + (params == 0 ? "" : params == 1 ? ", gammas" : ", one gamma"));
+          T *xhat = call.out(dy_x), *weighted = call.out_with_room<T>(cells),
+            *weighted_xhat = call.out_with_room<T>(cells);
+          EXPECT_EQ(
+              set.kernels.finish_gradients({cells, T(9), call.in_with_room(mean), call.in_with_room(mean_low),
+                                            call.in_with_room(inv_std), data_or_null(call, params > 0, gamma),
+                                            call.in(dy), xhat, weighted, weighted_xhat, params == 2}),
+              0u);
+          for (Index k = 0; k < cells; ++k) {
+            const std::size_t i = at(k);
+            const Real difference = real(mean[i]) - real(static_cast<C>(mean[i])),
+                       of_low = (difference + real(mean_low[i])) * real(dy[i]),
+                       gamma_of_k = params == 0 ? 1 : real(gamma[params == 2 ? 0 : i]),
+                       expected = real(inv_std[i]) * (real(dy_x[i]) - of_low);
+            // A difference and a sum, of numbers of one sign or another, a product, a difference, a product.
+            const Real size = std::fabs(real(dy_x[i])) +
+                              (std::fabs(difference) + std::fabs(real(mean_low[i]))) * std::fabs(real(dy[i])),
+                       bound = 5 * kUnit<T> * real(inv_std[i]) * size;
+            expect_near("sum_dy_xhat", k, xhat[k], expected, bound);
+            expect_near("weighted_dy", k, weighted[k], gamma_of_k * real(dy[i]),
+                        kUnit<T> * std::fabs(gamma_of_k * real(dy[i])));
+            expect_near("weighted_dy_xhat", k, weighted_xhat[k], gamma_of_k * expected,
+                        2 * std::fabs(gamma_of_k) * bound);
           }
+        }
         // A sum that its type cannot square.
-        std::vector<T> one(at(1), T(1)), sum(at(cells), T(0)), total(at(1), T(0));
-        sum.back() = static_cast<T>(std::numeric_limits<C>::max());
+        std::vector<T> ones(at(cells), T(1)), zeros(at(cells), T(0)), sum(at(cells), T(0));
+        sum.back() = static_cast<T>((std::numeric_limits<C>::max)());
         Call call(place, text + ", out of range");
-        EXPECT_EQ(set.kernels.finish_gradients({cells, T(9), call.in(one), call.in(total), call.in(one),
-                                                nullptr, call.in(sum), call.out(sum), call.out(total),
-                                                call.out(total), true, false}),
-                  unsigned{detail::kOutOfRange});
+        EXPECT_EQ(
+            set.kernels.finish_gradients({cells, T(9), call.in_with_room(zeros), call.in_with_room(zeros),
+                                          call.in_with_room(ones), nullptr, call.in(sum), call.out(zeros),
+                                          call.out_with_room<T>(cells), call.out_with_room<T>(cells), false}),
+            unsigned{detail::kOutOfRange});
       });
 }
 template <typename S>
@@ -1167,8 +1155,8 @@ void test_coefficients() {
       "coefficients", sizes_to(70),
       [&](const InstructionSet<S>& set, Index cells, const Place& place, const std::string& text) {
         for (const bool has_dy : {false, true})
-          for (const int params : {0, 1, 2, 3, 4}) {
-            const bool of_one_set = params == 3, of_one_param = params == 4;
+          for (const int params : {0, 1, 2, 3}) {
+            const bool of_one_param = params == 3;
             const T n(9);
             const std::vector<T> mean = numbers<T>(cells, 1000, 1, 1),
                                  mean_low = numbers<T>(cells, 0, 0x1p-50, 2),
@@ -1176,8 +1164,7 @@ void test_coefficients() {
                                  dy_xhat = numbers<T>(cells, 1, 1, 5);
             const std::vector<C> gamma = numbers<C>(cells, 1, 0.5, 6), beta = numbers<C>(cells, 0, 1, 7);
             Call call(place, text + (has_dy ? ", dy" : "") + (params > 0 ? ", gamma" : "") +
-                                 (params > 1 ? ", beta" : "") + (of_one_set ? ", of one set" : "") +
-                                 (of_one_param ? ", of one parameter" : ""));
+                                 (params > 1 ? ", beta" : "") + (of_one_param ? ", of one parameter" : ""));
             C* c[4] = {call.out_with_room<C>(cells), call.out_with_room<C>(cells),
                        call.out_with_room<C>(cells), has_dy ? call.out_with_room<C>(cells) : nullptr};
             set.kernels.coefficients({cells,
@@ -1190,22 +1177,21 @@ void test_coefficients() {
                                       has_dy ? call.in_with_room(dy) : nullptr,
                                       has_dy ? call.in_with_room(dy_xhat) : nullptr,
                                       {c[0], c[1], c[2], c[3]},
-                                      of_one_set,
                                       of_one_param});
             for (Index k = 0; k < cells; ++k) {
-              const std::size_t i = at(k), of = of_one_set ? 0 : i, of_params = of_one_param ? 0 : i;
+              const std::size_t i = at(k), of_params = of_one_param ? 0 : i;
               const Real g = params > 0 ? real(gamma[of_params]) : 1,
-                         b = params > 1 ? real(beta[of_params]) : 0, s = real(inv_std[of]);
-              const Real low = real(mean[of]) - real(static_cast<C>(mean[of])) + real(mean_low[of]);
+                         b = params > 1 ? real(beta[of_params]) : 0, s = real(inv_std[i]);
+              const Real low = real(mean[i]) - real(static_cast<C>(mean[i])) + real(mean_low[i]);
               const Real u = kUnit<T>, round = kUnit<C>;
-              expect_same("c0", k, c[0][k], static_cast<C>(mean[of]));
+              expect_same("c0", k, c[0][k], static_cast<C>(mean[i]));
               if (!has_dy) {
                 expect_near("c1", k, c[1][k], s * g, (round + u) * 2 * std::fabs(s * g));
                 const Real c2 = b - low * s * g;
                 expect_near("c2", k, c[2][k], c2,
                             round * std::fabs(c2) + 4 * u * (std::fabs(b) + std::fabs(low * s * g)));
               } else {
-                const Real c1 = -s * s * real(dy_xhat[of]) / real(n), level = -s * real(dy[of]) / real(n),
+                const Real c1 = -s * s * real(dy_xhat[i]) / real(n), level = -s * real(dy[i]) / real(n),
                            c2 = level - low * c1;
                 // 1 / n, two or three products, two sums; then rounded.
                 expect_near("c1", k, c[1][k], c1, (round + 4 * u) * std::fabs(c1));

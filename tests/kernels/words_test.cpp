@@ -20,12 +20,12 @@ namespace baseline {
 }  // namespace baseline
 #endif
 #if EVENKEEL_HAS_CHOICE
-EVENKEEL_BEGIN_TARGET("avx2,fma")
+EVENKEEL_BEGIN_TARGET("avx2,fma,f16c")
 namespace avx2 {
 #include "words_of_set.inl"
 }  // namespace avx2
 EVENKEEL_END_TARGET
-EVENKEEL_BEGIN_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+EVENKEEL_BEGIN_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
 namespace avx512 {
 #include "words_of_set.inl"
 }  // namespace avx512
@@ -317,8 +317,45 @@ void test_inverse_roots(const char* set) {
   }
 }
 
+/// Each number of 16 bits, and what is rounded to it from halfway between it and its neighbours.
+template <typename S, typename W>
+void test_numbers_of_16_bits(const char* set) {
+  constexpr Index kCount = W::kCount;
+  const auto same = [](float a, float b) {
+    return a == b ? std::signbit(a) == std::signbit(b) : a != a && b != b;
+  };
+  for (unsigned first = 0; first < 65536; first += kCount) {
+    std::vector<S> in(at(kCount)), out(at(kCount));
+    std::vector<float> loaded(at(kCount)), between(at(kCount));
+    for (Index i = 0; i < kCount; ++i)
+      in[at(i)] = Eigen::numext::bit_cast<S>(static_cast<std::uint16_t>(first + static_cast<unsigned>(i)));
+    W::loaded(in.data(), loaded.data());
+    for (Index i = 0; i < kCount; ++i)
+      EXPECT_TRUE(same(loaded[at(i)], static_cast<float>(in[at(i)]))) << set << ", " << loaded[at(i)];
+    for (const int step : {0, 1, 2, 3, 4}) {
+      for (Index i = 0; i < kCount; ++i) {
+        const auto next = static_cast<std::uint16_t>(first + static_cast<unsigned>(i) + 1);
+        const float low = static_cast<float>(in[at(i)]),
+                    high = static_cast<float>(Eigen::numext::bit_cast<S>(next)),
+                    middle = low + (high - low) / 2;
+        between[at(i)] = step == 0   ? low
+                         : step == 1 ? middle
+                         : step == 2 ? std::nextafter(middle, low)
+                         : step == 3 ? std::nextafter(middle, high)
+                                     : low + (high - low) / 4;
+      }
+      W::stored(between.data(), kCount, out.data());
+      for (Index i = 0; i < kCount; ++i) {
+        const float expected = static_cast<float>(static_cast<S>(between[at(i)]));
+        EXPECT_TRUE(same(static_cast<float>(out[at(i)]), expected)) << set << ", " << between[at(i)];
+      }
+    }
+  }
+}
+
 template <typename S, typename W>
 void test_set(const char* set, bool fuses) {
+  if constexpr (sizeof(S) == 2) test_numbers_of_16_bits<S, W>(set);
   test_memory<S, W>(set);
   test_values<S, W>(set, fuses);
   test_sums<S, W>(set);

@@ -21,7 +21,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
-EVENKEEL_BEGIN_TARGET("avx2,fma")
+EVENKEEL_BEGIN_TARGET("avx2,fma,f16c")
 namespace emulated_avx512 {
 
 typedef float F16 __attribute__((vector_size(64)));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "evenkeel/core/cells.hpp"
 #include "evenkeel/core/columns.hpp"
 
 namespace evenkeel::detail {
@@ -119,58 +120,49 @@ class CellColumnPasses : public ColumnPasses<S> {
     }
   }
 
-  /// Cells k and on of a strip whose parameters are neighbours or one: channels of one set, or sets of one channel each.
-  struct Run {
-    Index k, count, set, param;  // set: number in the item
-  };
-
-  /// Calls f(Run) for the cells of a strip, p_.inner lanes each.
-  template <typename F>
-  void for_each_cell_run(const Columns& item, Index channel, Index first_lane, Index lanes,
-                         const F& f) const {
-    const Index channels = p_.channel.extent, cells = lanes / p_.inner;
-    if (has_one_set_a_cell()) {
-      return f(
-          Run{0, cells, first_lane / p_.inner, p_.first_param(item.set(first_lane / p_.inner)) + channel});
-    }
-    for (Index k = 0, count; k < cells; k += count) {
-      const Index cell = first_lane / p_.inner + k, set = cell / channels, at = cell % channels;
-      count = std::min(cells - k, channels - at);
-      f(Run{k, count, set, p_.first_param(item.set(set)) + at});
-    }
+  /// The cells of a strip, p_.inner lanes each. Of sample_columns all have one parameter. Sets are numbered in the item.
+  Cells cells_of(const Columns& item, Index channel, Index lane, Index lanes) const {
+    const Index count = lanes / p_.inner, first = lane / p_.inner, channels = p_.channel.extent;
+    if (!items_.by_channel()) return {first, count, first, count, 1, item.first_param + channel};
+    return {first,
+            count,
+            first / channels,
+            std::max<Index>(1, count / channels),
+            std::min(count, channels),
+            item.first_param + first};
   }
-  bool has_one_set_a_cell() const { return !items_.by_channel() || p_.channel.extent == 1; }
 
   /// The sums of dy and of dy xhat of each cell of an item, and those of its sets; returns whether all cells are in range.
   bool sum_cells(const Columns& item, const Statistics& s, const CellSums<T>& sums, T* set_dy, T* set_dy_xhat,
                  const ParallelFor& loops) const {
     unsigned seen = 0;
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
-      const Index cells = lanes / p_.inner, channels = p_.channel.extent;
+      const Cells cells = cells_of(item, channel, lane, lanes);
       const WideRows rows(items_.cell_rows().inner, lanes, kSummed, kCacheLine, kLanes);
       Lanes of_cells, centers;
       LaneSums lane_sums;
-      for_each_cell_run(item, channel, lane, lanes, [&](const Run& run) {
-        for (Index i = 0; i < run.count; ++i)
-          of_cells[run.k + i] = static_cast<C>(s.mean[run.set + (has_one_set_a_cell() ? i : 0)]);
-      });
-      Base::spread_over(of_cells.data(), cells, p_.inner, rows, centers.data());
+      Sums room[3], weighted_dy, weighted_dy_xhat;
+      const T* mean = spread_over_cells(cells, s.mean.data(), room[0].data());
+      for (Index k = 0; k < cells.count; ++k) of_cells[k] = static_cast<C>(mean[k]);
+      Base::spread_over(of_cells.data(), cells.count, p_.inner, rows, centers.data());
       Base::sum_lanes(sum_columns<S>, pass_.x + offset, pass_.dy + offset, nullptr, items_.cell_rows().outer,
                       rows, centers.data(), loops, lane_sums);
-      Base::fold_into_cells(lane_sums, cells, p_.inner);
-      for_each_cell_run(item, channel, lane, lanes, [&](const Run& run) {
-        const Index k = run.k, set = run.set;
-        seen |= finish_gradients(FinishGradients<S>{
-            run.count, from_count<T>(p_.cell_size()), &s.mean[set], &s.mean_low[set], &s.inv_std[set],
-            pass_.gamma_from(run.param), &lane_sums.first[k], &lane_sums.second[k], set_dy + set,
-            set_dy_xhat + set, !has_one_set_a_cell(), !items_.by_channel()});
-        const Index step = has_one_set_a_cell() ? item.set_step * channels : 1;
-        Index at = item.set(set) * channels + (items_.by_channel() ? run.param % channels : channel);
-        for (Index i = 0; i < run.count; ++i, at += step) {
-          sums.dy[at] = lane_sums.first[k + i];
-          sums.dy_xhat[at] = lane_sums.second[k + i];
-        }
-      });
+      Base::fold_into_cells(lane_sums, cells.count, p_.inner);
+      seen |= finish_gradients(FinishGradients<S>{cells.count, from_count<T>(p_.cell_size()), mean,
+                                                  spread_over_cells(cells, s.mean_low.data(), room[1].data()),
+                                                  spread_over_cells(cells, s.inv_std.data(), room[2].data()),
+                                                  pass_.gamma_from(cells.param), lane_sums.first.data(),
+                                                  lane_sums.second.data(), weighted_dy.data(),
+                                                  weighted_dy_xhat.data(), !items_.by_channel()});
+      add_to_sets(cells, weighted_dy.data(), set_dy);
+      add_to_sets(cells, weighted_dy_xhat.data(), set_dy_xhat);
+      const Index step = items_.by_channel() ? 1 : item.set_step * p_.channel.extent;
+      Index at = items_.by_channel() ? item.first_set * p_.channel.extent + lane / p_.inner
+                                     : item.set(lane) * p_.channel.extent + channel;
+      for (Index k = 0; k < cells.count; ++k, at += step) {
+        sums.dy[at] = lane_sums.first[k];
+        sums.dy_xhat[at] = lane_sums.second[k];
+      }
     });
     return seen == 0;
   }
@@ -180,26 +172,25 @@ class CellColumnPasses : public ColumnPasses<S> {
                  const T* set_dy_xhat, const ParallelFor& loops) const {
     const int kinds = set_dy == nullptr ? 3 : 4;
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
-      const Index cells = lanes / p_.inner;
+      const Cells cells = cells_of(item, channel, lane, lanes);
       Lanes of_cells[4], c[4];
-      for_each_cell_run(item, channel, lane, lanes, [&](const Run& run) {
-        const Index k = run.k, set = first + run.set;
-        coefficients(Coefficients<S>{run.count,
-                                     from_count<T>(p_.set_size()),
-                                     &s.mean[set],
-                                     &s.mean_low[set],
-                                     &s.inv_std[set],
-                                     pass_.gamma_from(run.param),
-                                     pass_.beta_from(run.param),
-                                     set_dy == nullptr ? nullptr : set_dy + run.set,
-                                     set_dy_xhat + run.set,
-                                     {&of_cells[0][k], &of_cells[1][k], &of_cells[2][k], &of_cells[3][k]},
-                                     !has_one_set_a_cell(),
-                                     !items_.by_channel()});
-      });
+      Sums room[5];
+      const bool has_sums = set_dy != nullptr;
+      coefficients(
+          Coefficients<S>{cells.count,
+                          from_count<T>(p_.set_size()),
+                          spread_over_cells(cells, s.mean.data() + first, room[0].data()),
+                          spread_over_cells(cells, s.mean_low.data() + first, room[1].data()),
+                          spread_over_cells(cells, s.inv_std.data() + first, room[2].data()),
+                          pass_.gamma_from(cells.param),
+                          pass_.beta_from(cells.param),
+                          has_sums ? spread_over_cells(cells, set_dy, room[3].data()) : nullptr,
+                          has_sums ? spread_over_cells(cells, set_dy_xhat, room[4].data()) : nullptr,
+                          {of_cells[0].data(), of_cells[1].data(), of_cells[2].data(), of_cells[3].data()},
+                          !items_.by_channel()});
       const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);
       for (int j = 0; j < kinds; ++j)
-        Base::spread_over(of_cells[j].data(), cells, p_.inner, rows, c[j].data());
+        Base::spread_over(of_cells[j].data(), cells.count, p_.inner, rows, c[j].data());
       Base::map_rows(map, offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
                      p_.inner > 1 ? rows.width() : 0);
     });

@@ -77,11 +77,9 @@ class ElementColumnPasses : public ColumnPasses<S> {
     for (Index l = 0; l < item.lanes; ++l) centers[l] = static_cast<C>(s.mean[l]);
     Base::sum_lanes(gamma == nullptr ? sum_columns<S> : sum_columns_with_options<S>, pass_.x + item.offset,
                     pass_.dy + item.offset, gamma, items_.rows().outer, rows, centers.data(), loops, sums);
-    set_to_zero(dy.data(), item.lanes);
-    set_to_zero(dy_xhat.data(), item.lanes);
     finish_gradients(FinishGradients<S>{item.lanes, from_count<T>(p_.set_size()), s.mean.data(),
                                         s.mean_low.data(), s.inv_std.data(), nullptr, sums.first.data(),
-                                        sums.second.data(), dy.data(), dy_xhat.data(), false, false});
+                                        sums.second.data(), dy.data(), dy_xhat.data(), false});
   }
 
   /// What an item adds to the gradients of gamma and beta; its statistics begin at `first`.
@@ -100,7 +98,6 @@ class ElementColumnPasses : public ColumnPasses<S> {
                                  nullptr,
                                  nullptr,
                                  {c[0].data(), c[1].data(), c[2].data(), nullptr},
-                                 false,
                                  false});
     loops.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
       const Index begin = pieces.begin(i), at = item.offset + begin * loop.stride,
@@ -130,7 +127,6 @@ class ElementColumnPasses : public ColumnPasses<S> {
                                  set_dy,
                                  set_dy_xhat,
                                  {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
-                                 false,
                                  false});
     const Index param = item.first_param;
     const C *gamma = pass_.gamma_from(param), *beta = pass_.beta_from(param);

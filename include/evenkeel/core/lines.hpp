@@ -1,5 +1,6 @@
 #pragma once
 
+#include "evenkeel/core/cells.hpp"
 #include "evenkeel/core/wide.hpp"
 
 namespace evenkeel::detail {
@@ -136,7 +137,8 @@ class LinePasses {
   template <typename F>
   void for_each_range(Index first, Index end, const ParallelFor& loops, const F& f) const {
     if (cell_pieces_.count == 1) {
-      const Index bundle = std::clamp<Index>(kGrain / p_.cell_size(), 1, kBatch);
+      Index bundle = std::clamp<Index>(kGrain / p_.cell_size(), 1, kBatch);
+      if (bundle > channels_) bundle = bundle / channels_ * channels_;  // whole sets
       loops.for_each((end - first + bundle - 1) / bundle, bundle * p_.cell_size(), [&](Index i) {
         const Index cell = first + i * bundle;
         f(CellRange{cell, std::min(bundle, end - cell), 0, p_.cell_size(), 0});
@@ -150,23 +152,26 @@ class LinePasses {
     }
   }
 
-  /// Cells k and on of a range, whose parameters are neighbours: channels of one set, or sets of one channel each.
-  struct Run {
-    Index k, count, set, param;  // set: number of the batch
-  };
-
-  /// Calls f(Run) for the cells of a range of a batch that begins with first_set, and fills in where they begin.
+  /// Calls f(Cells) for cells of a batch that begins with first_set, `count` from `first` on: those of one sample, whole
+  /// sets or a part of one. Sets and cells are numbered from those of the batch and from `first`.
   template <typename F>
-  void for_each_run(const CellRange& range, Index first_set, Index* offsets, const F& f) const {
-    for (Index k = 0, count; k < range.count; k += count) {
-      const Index set = (range.first + k) / channels_, channel = (range.first + k) % channels_;
+  void for_each_run(Index first, Index count, Index first_set, const F& f) const {
+    for (Index k = 0, n; k < count; k += n) {
+      const Index set = (first + k) / channels_, channel = (first + k) % channels_;
       const Index param = p_.first_param(first_set + set) + channel;
-      count = std::min(range.count - k, channels_ == 1 ? p_.group.extent - param : channels_ - channel);
+      n = std::min(count - k, p_.params() - param);
+      n = channel > 0 || n < channels_ ? std::min(n, channels_ - channel) : n / channels_ * channels_;
+      f(Cells{k, n, set, std::max<Index>(1, n / channels_), std::min(n, channels_), param});
+    }
+  }
+
+  /// Where the cells of a range begin.
+  void find_cells(const CellRange& range, Index first_set, Index* offsets) const {
+    Index set = range.first / channels_, channel = range.first % channels_;
+    for (Index k = 0; k < range.count; ++set, channel = 0) {
       Index offset = p_.offset(first_set + set) + channel * p_.channel.stride;
-      for (Index i = 0; i < count; ++i, offset += p_.channel.stride) {
-        offsets[k + i] = channels_ == 1 ? p_.offset(first_set + set + i) : offset;
-      }
-      f(Run{k, count, set, param});
+      for (; channel < channels_ && k < range.count; ++channel, ++k, offset += p_.channel.stride)
+        offsets[k] = offset;
     }
   }
 
@@ -245,19 +250,20 @@ class LinePasses {
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch + kPadding> c[3];
-      for_each_run(range, first_set, offsets.data(), [&](const Run& run) {
-        const Index set = from + run.set, k = run.k;
-        coefficients(Coefficients<S>{run.count,
+      find_cells(range, first_set, offsets.data());
+      for_each_run(range.first, range.count, first_set, [&](const Cells& cells) {
+        Scratch<T, kBatch + kPadding> room[3];
+        const Index k = cells.first;
+        coefficients(Coefficients<S>{cells.count,
                                      T(1),
-                                     &s.mean[set],
-                                     &s.mean_low[set],
-                                     &s.inv_std[set],
-                                     pass_.gamma_from(run.param),
-                                     pass_.beta_from(run.param),
+                                     spread_over_cells(cells, s.mean.data() + from, room[0].data()),
+                                     spread_over_cells(cells, s.mean_low.data() + from, room[1].data()),
+                                     spread_over_cells(cells, s.inv_std.data() + from, room[2].data()),
+                                     pass_.gamma_from(cells.param),
+                                     pass_.beta_from(cells.param),
                                      nullptr,
                                      nullptr,
                                      {&c[0][k], &c[1][k], &c[2][k], nullptr},
-                                     channels_ > 1,
                                      false});
       });
       map_lines(MapLines<S>{pass_.x,
@@ -290,10 +296,9 @@ class LinePasses {
     const auto sum = [&](const CellRange& range, T* dy, T* dy_x) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch> centers;
-      for_each_run(range, first_set, offsets.data(), [&](const Run& run) {
-        for (Index i = 0; i < run.count; ++i)
-          centers[run.k + i] = static_cast<C>(s.mean[run.set + (channels_ == 1 ? i : 0)]);
-      });
+      find_cells(range, first_set, offsets.data());
+      for (Index k = 0; k < range.count; ++k)
+        centers[k] = static_cast<C>(s.mean[(range.first + k) / channels_]);
       sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(),
                             range.begin, range.end, centers.data(), dy, dy_x});
     };
@@ -316,13 +321,21 @@ class LinePasses {
   bool finish_gradients_of(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s,
                            const CellSums<T>& sums, T* set_dy, T* set_dy_xhat) const {
     unsigned seen = 0;
-    for (Index k = 0, count; k < sets; k += count) {
-      const Index param = p_.first_param(first_set + k), cell = (first_set + k) * channels_;
-      count = channels_ > 1 ? 1 : std::min(sets - k, p_.group.extent - param);
-      seen |= finish_gradients(
-          FinishGradients<S>{count * channels_, from_count<T>(p_.cell_size()), &s.mean[k], &s.mean_low[k],
-                             &s.inv_std[k], pass_.gamma_from(param), sums.dy + cell, sums.dy_xhat + cell,
-                             set_dy + k, set_dy_xhat + k, channels_ > 1, false});
+    const Index before = first_set * channels_, end = sets * channels_,
+                bundle = channels_ < kBatch ? kBatch / channels_ * channels_ : kBatch;
+    for (Index first = 0; first < end; first += bundle) {
+      for_each_run(first, std::min(bundle, end - first), first_set, [&](const Cells& cells) {
+        Scratch<T, kBatch + kPadding> room[3], weighted_dy, weighted_dy_xhat;
+        const Index at = before + first + cells.first;
+        seen |= finish_gradients(FinishGradients<S>{
+            cells.count, from_count<T>(p_.cell_size()),
+            spread_over_cells(cells, s.mean.data(), room[0].data()),
+            spread_over_cells(cells, s.mean_low.data(), room[1].data()),
+            spread_over_cells(cells, s.inv_std.data(), room[2].data()), pass_.gamma_from(cells.param),
+            sums.dy + at, sums.dy_xhat + at, weighted_dy.data(), weighted_dy_xhat.data(), false});
+        add_to_sets(cells, weighted_dy.data(), set_dy);
+        add_to_sets(cells, weighted_dy_xhat.data(), set_dy_xhat);
+      });
     }
     return seen == 0;
   }
@@ -333,19 +346,20 @@ class LinePasses {
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch + kPadding> c[4];
-      for_each_run(range, first_set, offsets.data(), [&](const Run& run) {
-        const Index set = from + run.set, k = run.k;
-        coefficients(Coefficients<S>{run.count,
+      find_cells(range, first_set, offsets.data());
+      for_each_run(range.first, range.count, first_set, [&](const Cells& cells) {
+        Scratch<T, kBatch + kPadding> room[5];
+        const Index k = cells.first;
+        coefficients(Coefficients<S>{cells.count,
                                      from_count<T>(p_.set_size()),
-                                     &s.mean[set],
-                                     &s.mean_low[set],
-                                     &s.inv_std[set],
-                                     pass_.gamma_from(run.param),
+                                     spread_over_cells(cells, s.mean.data() + from, room[0].data()),
+                                     spread_over_cells(cells, s.mean_low.data() + from, room[1].data()),
+                                     spread_over_cells(cells, s.inv_std.data() + from, room[2].data()),
+                                     pass_.gamma_from(cells.param),
                                      nullptr,
-                                     set_dy + set,
-                                     set_dy_xhat + set,
+                                     spread_over_cells(cells, set_dy + from, room[3].data()),
+                                     spread_over_cells(cells, set_dy_xhat + from, room[4].data()),
                                      {&c[0][k], &c[1][k], &c[2][k], &c[3][k]},
-                                     channels_ > 1,
                                      false});
       });
       map_gradients_of_lines(MapLines<S>{pass_.x,

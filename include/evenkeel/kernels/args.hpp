@@ -243,10 +243,10 @@ enum Seen : unsigned {
   kOutOfRange = 2,  // see Range
 };
 
-/// Finishes the sums of cells of n values each, and adds them to those of their sets, weighted by gamma:
+/// Finishes the sums of cells of n values each, and weights them:
 ///
 ///   sum_dy_xhat = inv_std (sum_dy_x - low sum_dy), where low is what the mean loses when it is rounded to C
-///   set_dy += gamma sum_dy, set_dy_xhat += gamma sum_dy_xhat
+///   weighted_dy = gamma sum_dy, weighted_dy_xhat = gamma sum_dy_xhat
 ///
 /// sum_dy and sum_dy_x have no room for more.
 template <typename S>
@@ -259,10 +259,9 @@ struct FinishGradients {
   const ComputeOf<S>* gamma;  // may be null
   const StatisticOf<S>* sum_dy;
   StatisticOf<S>* sum_dy_x;  // and sum_dy_xhat
-  StatisticOf<S>* set_dy;
-  StatisticOf<S>* set_dy_xhat;
-  bool are_of_one_set;  // whose statistics and sums are given once, not for each cell
-  bool has_one_param;   // so is gamma
+  StatisticOf<S>* weighted_dy;
+  StatisticOf<S>* weighted_dy_xhat;
+  bool has_one_param;  // gamma is given once, not for each cell
 };
 
 /// The coefficients of cells. Without sum_dy, those of y = (x - c0) c1 + c2:
@@ -284,8 +283,7 @@ struct Coefficients {
   const StatisticOf<S>* sum_dy;       // may be null
   const StatisticOf<S>* sum_dy_xhat;  // as sum_dy
   ComputeOf<S>* c[4];
-  bool are_of_one_set;  // whose statistics and sums are given once, not for each cell
-  bool has_one_param;   // so are gamma and beta
+  bool has_one_param;  // gamma and beta are given once, not for each cell
 };
 
 /// The coefficients of inference: c0 = mean, c1 = gamma / sqrt(variance + epsilon), c2 = beta. Only the output has room

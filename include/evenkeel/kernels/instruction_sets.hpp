@@ -75,11 +75,12 @@ namespace one_by_one {
 #undef EVENKEEL_REGISTERS
 }  // namespace one_by_one
 
+// clang-format off
 #if EVENKEEL_HAS_OWN_VECTORS
 #if EVENKEEL_HAS_CHOICE
 EVENKEEL_BEGIN_SMALL  // for machines that are few by now
 #endif
-    namespace baseline {
+namespace baseline {
 #define EVENKEEL_REGISTER 16
 #ifdef __aarch64__
 #define EVENKEEL_REGISTERS 32
@@ -89,16 +90,20 @@ EVENKEEL_BEGIN_SMALL  // for machines that are few by now
 #include "evenkeel/kernels/kernels.inl"
 #undef EVENKEEL_REGISTER
 #undef EVENKEEL_REGISTERS
-    }  // namespace baseline
+}  // namespace baseline
 #if EVENKEEL_HAS_CHOICE
-EVENKEEL_END_SMALL EVENKEEL_BEGIN_TARGET("avx2,fma") namespace avx2{
+EVENKEEL_END_SMALL
+EVENKEEL_BEGIN_TARGET("avx2,fma,f16c")
+namespace avx2 {
 #define EVENKEEL_REGISTER 32
 #define EVENKEEL_REGISTERS 16
 #include "evenkeel/kernels/kernels.inl"
 #undef EVENKEEL_REGISTER
 #undef EVENKEEL_REGISTERS
 }  // namespace avx2
-EVENKEEL_END_TARGET EVENKEEL_BEGIN_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma") namespace avx512{
+EVENKEEL_END_TARGET
+EVENKEEL_BEGIN_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
+namespace avx512 {
 #define EVENKEEL_REGISTER 64
 #define EVENKEEL_REGISTERS 32
 #include "evenkeel/kernels/kernels.inl"
@@ -108,8 +113,9 @@ EVENKEEL_END_TARGET EVENKEEL_BEGIN_TARGET("avx512f,avx512dq,avx512bw,avx512vl,av
 EVENKEEL_END_TARGET
 #endif
 #endif
+// clang-format on
 
-    EVENKEEL_END
+EVENKEEL_END
 }  // namespace evenkeel::detail
 
 #if defined(__clang__) || defined(__GNUC__)

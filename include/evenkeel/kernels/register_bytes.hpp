@@ -27,10 +27,20 @@
 #define EVENKEEL_HAS_CHOICE 0
 #endif
 
+#if EVENKEEL_HAS_CHOICE
+#include <cpuid.h>
+#endif
+
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 #if EVENKEEL_HAS_CHOICE
+
+/// Whether this machine converts half: every one with AVX2 does, but an emulator may not.
+EVENKEEL_COLD inline bool has_f16c() {
+  unsigned eax, ebx, ecx = 0, edx;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
 
 /// The widest register that EVENKEEL_MAX_ISA (sse2, avx2, avx512) allows, in bytes.
 EVENKEEL_COLD inline int max_register_bytes() {
@@ -43,7 +53,7 @@ EVENKEEL_COLD inline int max_register_bytes() {
 
 EVENKEEL_COLD inline int choose_register_bytes() {
   const int most = max_register_bytes();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
   return avx512 && most >= 64 ? 64 : avx2 && most >= 32 ? 32 : 16;

@@ -225,7 +225,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
       for (int j = 0; j < kVectors; ++j) {
         const V v = value(load(p + j * L), r, g[j], b[j]);
         if (stream_it) {
-          prefetch(p + j * L, ahead);
+          if (j == 0) prefetch(p, ahead);
           stream(q + j * L, v);
         } else {
           store(q + j * L, v);

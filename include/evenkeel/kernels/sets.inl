@@ -38,35 +38,22 @@ unsigned finish_gradients(const FinishGradients<S>& a) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
   using W = Wide<C>;
-  const W zero = wide_all<C>(0), share = wide_all<C>(T(T(1) / a.n));
-  W set_dy = zero, set_dy_xhat = zero;
+  const W share = wide_all<C>(T(T(1) / a.n));
   unsigned out = 0;
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
     const Index n = a.cells - k;
-    const auto of = [&](const T* values) EVENKEEL_WORD_LAMBDA {
-      return a.are_of_one_set ? wide_all<C>(*values) : load_wide<C>(values + k);
-    };
-    const W mean = of(a.mean), inv_std = of(a.inv_std);
-    const W low = rest_of_mean<C>(mean, of(a.mean_low), narrow<C>(mean));
+    const W mean = load_wide<C>(a.mean + k), inv_std = load_wide<C>(a.inv_std + k);
+    const W low = rest_of_mean<C>(mean, load_wide<C>(a.mean_low + k), narrow<C>(mean));
     const W dy = load_wide<C>(a.sum_dy + k, n);
-    const W dy_xhat = W(inv_std * fma(W(zero - low), dy, load_wide<C>(a.sum_dy_x + k, n)));
+    const W dy_xhat = W(inv_std * fma(W(wide_all<C>(0) - low), dy, load_wide<C>(a.sum_dy_x + k, n)));
     store_wide<C>(a.sum_dy_x + k, dy_xhat, n);
     const W gamma = params<C>(a.gamma, a.has_one_param, k, a.cells, C(1));
-    if (a.are_of_one_set) {
-      set_dy = fma(gamma, dy, set_dy);
-      set_dy_xhat = fma(gamma, dy_xhat, set_dy_xhat);
-    } else {
-      store_wide<C>(a.set_dy + k, fma(gamma, dy, load_wide<C>(a.set_dy + k)));
-      store_wide<C>(a.set_dy_xhat + k, fma(gamma, dy_xhat, load_wide<C>(a.set_dy_xhat + k)));
-    }
+    store_wide<C>(a.weighted_dy + k, W(gamma * dy));
+    store_wide<C>(a.weighted_dy_xhat + k, W(gamma * dy_xhat));
     if constexpr (Range<C>::kBounded) {
       const unsigned lanes = n < kLanes<C> ? (1u << static_cast<unsigned>(n)) - 1 : ~0u;
       out |= lanes & gradients_outside<C>(inv_std, W(dy * share), W(dy_xhat * share));
     }
-  }
-  if (a.are_of_one_set) {
-    *a.set_dy += total<C>(set_dy);
-    *a.set_dy_xhat += total<C>(set_dy_xhat);
   }
   return out != 0 ? unsigned{kOutOfRange} : 0u;
 }
@@ -78,12 +65,9 @@ void coefficients(const Coefficients<S>& a) {
   using W = Wide<C>;
   const W zero = wide_all<C>(0), share = wide_all<C>(a.sum_dy == nullptr ? T(0) : T(T(1) / a.n));
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
-    const auto of = [&](const T* values) EVENKEEL_WORD_LAMBDA {
-      return a.are_of_one_set ? wide_all<C>(*values) : load_wide<C>(values + k);
-    };
-    const W mean = of(a.mean), inv_std = of(a.inv_std);
+    const W mean = load_wide<C>(a.mean + k), inv_std = load_wide<C>(a.inv_std + k);
     const Vec<C> center = narrow<C>(mean);
-    const W low = rest_of_mean<C>(mean, of(a.mean_low), center);
+    const W low = rest_of_mean<C>(mean, load_wide<C>(a.mean_low + k), center);
     const W scale = W(inv_std * params<C>(a.gamma, a.has_one_param, k, a.cells, C(1)));
     store(a.c[0] + k, center);
     if (a.sum_dy == nullptr) {
@@ -91,8 +75,8 @@ void coefficients(const Coefficients<S>& a) {
       store(a.c[2] + k,
             narrow<C>(fma(W(zero - low), scale, params<C>(a.beta, a.has_one_param, k, a.cells, C(0)))));
     } else {
-      const GradientTerms<C> t =
-          gradient_terms<C>(inv_std, W(of(a.sum_dy) * share), W(of(a.sum_dy_xhat) * share), low);
+      const GradientTerms<C> t = gradient_terms<C>(inv_std, W(load_wide<C>(a.sum_dy + k) * share),
+                                                   W(load_wide<C>(a.sum_dy_xhat + k) * share), low);
       store(a.c[1] + k, narrow<C>(t.slope));
       store(a.c[2] + k, narrow<C>(t.level));
       store(a.c[3] + k, narrow<C>(scale));

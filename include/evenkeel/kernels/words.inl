@@ -427,10 +427,65 @@ EVENKEEL_WORD void stream(float* p, F v) { store(p, v); }
 EVENKEEL_WORD void stream(double* p, D v) { store(p, v); }
 #endif
 
-// 16-bit storage: by way of memory, one value at a time.
+// 16-bit storage: eight values at a time, or one without AVX2. Some of a vector go by way of memory.
 
+#if EVENKEEL_REGISTER > 16 && (defined(__clang__) || __GNUC__ >= 9)
+typedef float Eight __attribute__((vector_size(32)));
+typedef std::uint32_t EightBits __attribute__((vector_size(32)));
+typedef short EightShorts __attribute__((vector_size(16)));
+typedef std::uint16_t EightShortBits __attribute__((vector_size(16)));
+typedef short EightShortsInMemory __attribute__((vector_size(16), aligned(2), may_alias));
+
+EVENKEEL_WORD Eight load_eight(const Eigen::half* p) {
+  return __builtin_ia32_vcvtph2ps256(*reinterpret_cast<const EightShortsInMemory*>(p));
+}
+EVENKEEL_WORD Eight load_eight(const Eigen::bfloat16* p) {
+  const EightShortBits bits = (EightShortBits)*reinterpret_cast<const EightShortsInMemory*>(p);
+  return (Eight)(__builtin_convertvector(bits, EightBits) << 16);
+}
+EVENKEEL_WORD void store_eight(Eigen::half* p, Eight v) {
+  *reinterpret_cast<EightShortsInMemory*>(p) = (EightShorts)__builtin_ia32_vcvtps2ph256(v, 0);
+}
+/// Rounds to even; NaN is quiet.
+EVENKEEL_WORD void store_eight(Eigen::bfloat16* p, Eight v) {
+  const EightBits bits = (EightBits)v, rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+  const EightBits is_nan = (EightBits)((bits & 0x7fffffffu) > 0x7f800000u);
+  const EightBits nan = (bits >> 16 & 0x8000u) | 0x7fc0u;
+  const EightBits result = (is_nan & nan) | (~is_nan & rounded);
+  *reinterpret_cast<EightShortsInMemory*>(p) = (EightShorts)__builtin_convertvector(result, EightShortBits);
+}
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
-EVENKEEL_CALL F load(const S* p, Mask<float> m) {
+EVENKEEL_WORD F load(const S* p) {
+#if EVENKEEL_REGISTER == 64
+  return join(load_eight(p), load_eight(p + 8));
+#else
+  return load_eight(p);
+#endif
+}
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_WORD void store(S* p, F v) {
+#if EVENKEEL_REGISTER == 64
+  store_eight(p, low_half(v));
+  store_eight(p + 8, high_half(v));
+#else
+  store_eight(p, v);
+#endif
+}
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_CALL F load(const S* p, const Mask<float>& m) {
+  S lanes[kLanes<float>] = {};
+  for (int i = 0; i < m.n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_CALL void store(S* p, const F& v, const Mask<float>& m) {
+  S lanes[kLanes<float>];
+  store(lanes, v);
+  for (int i = 0; i < m.n; ++i) p[i] = lanes[i];
+}
+#else
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_CALL F load(const S* p, const Mask<float>& m) {
   float lanes[kLanes<float>] = {};
   for (int i = 0; i < m.n; ++i) lanes[i] = static_cast<float>(p[i]);
   return load(lanes);
@@ -440,7 +495,7 @@ EVENKEEL_WORD F load(const S* p) {
   return load(p, first_lanes<float>(kLanes<float>));
 }
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
-EVENKEEL_CALL void store(S* p, F v, Mask<float> m) {
+EVENKEEL_CALL void store(S* p, const F& v, const Mask<float>& m) {
   float lanes[kLanes<float>];
   store(lanes, v);
   for (int i = 0; i < m.n; ++i) p[i] = static_cast<S>(lanes[i]);
@@ -449,6 +504,7 @@ template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_WORD void store(S* p, F v) {
   store(p, v, first_lanes<float>(kLanes<float>));
 }
+#endif
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_WORD void stream(S* p, F v) {
   store(p, v);
