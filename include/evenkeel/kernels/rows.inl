@@ -221,15 +221,16 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     for (Index r = begin; r < end; ++r) {
       const S* p = x + r * stride;
       S* q = y + r * stride;
+      V v[kVectors];
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) {
-        const V v = value(load(p + j * L), r, g[j], b[j]);
-        if (stream_it) {
-          if (j == 0) prefetch(p, ahead);
-          stream(q + j * L, v);
-        } else {
-          store(q + j * L, v);
-        }
+      for (int j = 0; j < kVectors; ++j) v[j] = value(load(p + j * L), r, g[j], b[j]);
+      if (stream_it) {
+        prefetch(p, ahead);
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) stream(q + j * L, v[j]);
+      } else {
+#pragma GCC unroll 4
+        for (int j = 0; j < kVectors; ++j) store(q + j * L, v[j]);
       }
     }
     return;
@@ -257,12 +258,25 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
       for (int k = 0; k < kRows; ++k) store(q + k * stride + i, v[k], lanes...);
     };
     Index i = 0;
-    if (kRows == 1 && stream_it) {
-      for (; i < whole; i += L) {
+    if (kRows == 1 && stream_it) {  // whole lines of the cache
+      constexpr Index kLine = kCacheLine < S >> L ? kCacheLine<S> : L;
+      const auto stream_line = [&](const auto& load_gamma, const auto& load_beta) EVENKEEL_WORD_LAMBDA {
         prefetch(p + i, ahead);
-        const V g = gamma == nullptr ? one : load(gamma + i), b = beta == nullptr ? zero : load(beta + i);
-        stream(q + i, fma(fma(as_computed(V(load(p + i) - center[0])), scale[0], shift[0]), g, b));
+#pragma GCC unroll 4
+        for (Index j = i; j < i + kLine; j += L) {
+          const V xhat = fma(as_computed(V(load(p + j) - center[0])), scale[0], shift[0]);
+          stream(q + j, V(fma(xhat, load_gamma(j), load_beta(j))));
+        }
+      };
+      const auto of_gamma = [&](Index k)
+                                EVENKEEL_WORD_LAMBDA { return gamma == nullptr ? one : load(gamma + k); };
+      const auto of_beta = [&](Index k)
+                               EVENKEEL_WORD_LAMBDA { return beta == nullptr ? zero : load(beta + k); };
+      for (; has_both && i < whole; i += kLine) {
+        stream_line([&](Index k) EVENKEEL_WORD_LAMBDA { return load(gamma + k); },
+                    [&](Index k) EVENKEEL_WORD_LAMBDA { return load(beta + k); });
       }
+      for (; i < whole; i += kLine) stream_line(of_gamma, of_beta);
     }
     for (; has_both && i < whole; i += L) step(i, load(gamma + i), load(beta + i));
     for (; i < whole; i += L)
@@ -346,7 +360,13 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   constexpr Index kLeast =
       L > 4 ? L : 4;  // of short ones, whose sums are added up by whole vectors and four at a time
   const Index near = is_short ? 2048 / a.n & -kLeast : 8192 / a.n, least = is_short ? kLeast : 1;
-  const Index most = is_short ? kMostRows<C> : L, at_once = near > most ? most : near > least ? near : least;
+  // Long rows that are streamed are few, so that reading and writing overlap.
+  const Index most = is_short  ? kMostRows<C>
+                     : streams ? 2
+                               : L,
+              at_once = near > most    ? most
+                        : near > least ? near
+                                       : least;
   RowTerms<C> terms;
   Index outside_count = 0;
   for (Index row = 0, m; row < a.rows; row += m) {
@@ -366,7 +386,7 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
     for (Index r = 0, end; r < m; r = end) {
       const bool is_outside = (out >> static_cast<unsigned>(r) & 1) != 0;
       end = out == 0 && !row_by_row ? m : r + 1;
-      for (Index k = r; k < end; ++k) a.outside[row + k] = is_outside ? 1 : 0;
+      std::memset(a.outside + row + r, is_outside ? 1 : 0, static_cast<std::size_t>(end - r));
       if (is_outside) {
         ++outside_count;
       } else if constexpr (kOptions) {
@@ -661,10 +681,10 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   summed();
   const bool streams = streams_rows(a.stream, a.dx, n, stride);
   Index outside_count = 0;
+  std::memset(a.outside + row, kInside, static_cast<std::size_t>(m));
   for (Index r = 0; r < m; ++r) {
-    const bool is_outside = (out >> static_cast<unsigned>(r) & 1) != 0;
-    a.outside[row + r] = is_outside ? kGradientsOutside : kInside;
-    if (is_outside) {
+    if (out != 0 && (out >> static_cast<unsigned>(r) & 1) != 0) {
+      a.outside[row + r] = kGradientsOutside;
       ++outside_count;
       continue;
     }
