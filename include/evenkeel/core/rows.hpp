@@ -36,7 +36,6 @@ class RowPasses {
       a.gamma = pass_.gamma_from(param);
       a.beta = pass_.beta_from(param);
       a.epsilon = from_double<T>(pass_.epsilon);
-      a.gamma_offset = C(0);  // some scalar types do not begin with 0
       a.outside = outside;
       a.stream = pass_.stream;
       const StatisticsOfSets<T>& m = pass_.moments;

@@ -2,7 +2,8 @@
 
 #include "evenkeel/base/scalar.hpp"
 
-// The arguments of kernels, one struct a kernel. S is the type of stored elements, C = ComputeOf<S> that of arithmetic,
+// The arguments of kernels, one struct a kernel. What is marked as an option is for the kernel ..._with_options of the same
+// struct alone, and null or 0 for the plain one. S is the type of stored elements, C = ComputeOf<S> that of arithmetic,
 // T = StatisticOf<S> that of sums and statistics. A pointer that may be null says so.
 //
 // These are plain data and the same in every translation unit, so that kernels may be compiled elsewhere.
@@ -37,7 +38,7 @@ template <typename S>
 struct SumLines {
   const S* x;
   const S* dy;           // may be null
-  const S* mask;         // may be null; elements count where it is positive
+  const S* mask;         // option; elements count where it is positive
   const Index* offsets;  // where each cell begins
   Index cells;
   Lines lines;
@@ -60,7 +61,7 @@ struct MapLines {
   const ComputeOf<S>* c[4];  // [cells]
   Index ahead;               // how many elements ahead to prefetch; 0: none
   bool stream;               // past the caches
-  Epilogue<S> epilogue;
+  Epilogue<S> epilogue;      // option
 };
 
 /// pivots[k] = the mean of the first `count` neighbours of cell k, at most 16 of them: exact where they are equal.
@@ -77,8 +78,8 @@ template <typename S>
 struct SumColumns {
   const S* x;
   const S* dy;                  // may be null
-  const S* mask;                // may be null
-  const ComputeOf<S>* weights;  // may be null; [rows], factors of dy
+  const S* mask;                // option
+  const ComputeOf<S>* weights;  // option; [rows], factors of dy
   Index rows, stride, lanes;
   const ComputeOf<S>* center;  // [lanes]
   StatisticOf<S>* first;       // [lanes], with room for whole vectors
@@ -92,13 +93,13 @@ struct MapColumns {
   const S* x;
   const S* dy;  // of gradients
   S* out;
-  const ComputeOf<S>* gamma;  // [rows], may be null
-  const ComputeOf<S>* beta;   // [rows], null where gamma is or without a beta
+  const ComputeOf<S>* gamma;  // option; [rows]
+  const ComputeOf<S>* beta;   // option; [rows], null where gamma is or without a beta
   Index rows, stride, lanes;
   const ComputeOf<S>* c[4];  // [lanes]
   Index ahead;
   bool stream;
-  Epilogue<S> epilogue;
+  Epilogue<S> epilogue;  // option
 };
 
 /// pivots[l] = the mean of lane l in `rows` rows: exact where they are equal.
@@ -140,10 +141,10 @@ struct NormalizeRows {
   unsigned char* outside;  // [rows], written: 1 where inv_std is out of range, and y is not written
   bool rms;
   bool stream;
-  ComputeOf<S> gamma_offset;
-  const S* skip;  // may be null, and sum with it
+  ComputeOf<S> gamma_offset;  // option
+  const S* skip;              // option, and sum with it
   S* sum;
-  Epilogue<S> epilogue;
+  Epilogue<S> epilogue;  // option
 };
 
 /// The gradients of NormalizeRows:
@@ -166,7 +167,7 @@ struct RowGradients {
   unsigned char* outside;          // [rows], written: see RowOutside
   bool rms;
   bool stream;
-  const S* plus;  // may be null
+  const S* plus;  // option
 };
 
 /// Which rows are left to SumWide and MapWide.
