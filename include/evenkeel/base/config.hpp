@@ -73,8 +73,12 @@
 #define EVENKEEL_END_PRECISE
 #endif
 
-// What does not walk elements itself is compiled for size. A caller's -O0 stays.
-#if defined(__clang__)
+// What does not walk elements itself is compiled for size, but for a caller's -O0. Not in units with AVX: std::min and the
+// like are functions then, and the linker keeps one copy for units of all instruction sets.
+#if defined(__AVX__)
+#define EVENKEEL_BEGIN_SMALL
+#define EVENKEEL_END_SMALL
+#elif defined(__clang__)
 #define EVENKEEL_BEGIN_SMALL _Pragma("clang attribute push(__attribute__((minsize)), apply_to = function)")
 #define EVENKEEL_END_SMALL _Pragma("clang attribute pop")
 #elif defined(__GNUC__) && defined(__OPTIMIZE__)
