@@ -113,8 +113,6 @@ namespace avx512 {
 EVENKEEL_END_TARGET
 #endif
 #endif
-// clang-format on
-
 EVENKEEL_END
 }  // namespace evenkeel::detail
 
