@@ -172,7 +172,7 @@ struct StreamedPart {
 };
 template <typename S>
 EVENKEEL_WORD StreamedPart streamed_part(const S* out, Index n) {
-  if constexpr ((kLanes < ComputeOf < S >>> 1) && std::is_same_v<S, ComputeOf<S>>) {
+  if constexpr (1 < kLanes<ComputeOf<S>> && std::is_same_v<S, ComputeOf<S>>) {
     const auto address = reinterpret_cast<std::uintptr_t>(out);
     const Index head = static_cast<Index>((64 - address % 64) % 64 / sizeof(S));
     if (address % sizeof(S) == 0 && head + kCacheLine<S> <= n) {
@@ -215,7 +215,7 @@ EVENKEEL_WORD void write_line(S* out, Index n, bool streams, const Value& value,
     }
     if (i == n) return;
     if (part.begin < part.end) {
-      constexpr Index kLine = kCacheLine < S >> L ? kCacheLine<S> : L;
+      constexpr Index kLine = L < kCacheLine<S> ? kCacheLine<S> : L;
       for (; i < part.end; i += kLine) {
         ask(i);
 #pragma GCC unroll 4

@@ -259,7 +259,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     };
     Index i = 0;
     if (kRows == 1 && stream_it) {  // whole lines of the cache
-      constexpr Index kLine = kCacheLine < S >> L ? kCacheLine<S> : L;
+      constexpr Index kLine = L < kCacheLine<S> ? kCacheLine<S> : L;
       const auto stream_line = [&](const auto& load_gamma, const auto& load_beta) EVENKEEL_WORD_LAMBDA {
         prefetch(p + i, ahead);
 #pragma GCC unroll 4
