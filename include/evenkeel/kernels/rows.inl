@@ -383,11 +383,13 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
                               : m == 1  ? sum_short_row(a, x, row, terms)
                               : is_line ? sum_short_rows<kLineVectors>(a, x, row, m, terms)
                                         : sum_short_rows<0>(a, x, row, m, terms);
+    a.outside[row] = 0;
+    if (m > 1) std::memset(a.outside + row, 0, static_cast<std::size_t>(m));
     for (Index r = 0, end; r < m; r = end) {
       const bool is_outside = (out >> static_cast<unsigned>(r) & 1) != 0;
       end = out == 0 && !row_by_row ? m : r + 1;
-      std::memset(a.outside + row + r, is_outside ? 1 : 0, static_cast<std::size_t>(end - r));
       if (is_outside) {
+        a.outside[row + r] = 1;
         ++outside_count;
       } else if constexpr (kOptions) {
         write_row_with_options(a, x, row + r, r, terms);
