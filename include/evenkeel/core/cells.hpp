@@ -11,7 +11,7 @@ EVENKEEL_BEGIN_SMALL
 struct Cells {
   Index first, count;  // numbered where they are used, as sets are
   Index set, sets, of_set;
-  Index param;  // of the first cell; the others follow
+  Index param;  // of the first cell; those of the others follow, or are the same in sample_columns
 };
 
 /// A value a cell, from one a set; room is used if they are not the same.
