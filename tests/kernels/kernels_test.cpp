@@ -919,12 +919,13 @@ std::string wide_text(const WideCase& c) {
          (c.line_params ? ", a parameter a line" : "") + (c.lane_params ? ", a parameter a lane" : "") +
          ", step " + std::to_string(c.step);
 }
-/// A number a lane, or one.
-template <typename T>
+/// A number a lane, or one; 1 where the kernel takes none.
+template <typename C, typename T>
 std::vector<T> powers_of_two(Index count) {
   std::vector<T> values;
   for (Index i = 0; i < count; ++i)
-    values.push_back(static_cast<T>(std::ldexp(1.0, static_cast<int>(i * 5 % 7) - 3)));
+    values.push_back(detail::kHasRoom<C> ? T(1)
+                                         : static_cast<T>(std::ldexp(1.0, static_cast<int>(i * 5 % 7) - 3)));
   return values;
 }
 
@@ -943,17 +944,19 @@ void test_sum_wide(bool hides_nan) {
                                mask = signs<S>(static_cast<Index>(x.size()), 3);
           const std::vector<C> of_lines = numbers<C>(6, 1, 0.5, 4), of_lanes = numbers<C>(n, 1, 0.5, 5);
           const Index some = c.step == 0 ? 1 : n;
-          const std::vector<T> center = numbers<T>(some, 3, 0.1, 6), x_scale = powers_of_two<T>(some),
-                               dy_scale = powers_of_two<T>(some + 1);
+          const std::vector<T> center = numbers<T>(some, 3, 0.1, 6), x_scale = powers_of_two<C, T>(some),
+                               dy_scale = powers_of_two<C, T>(some + 1);
           Call call(place, text + wide_text(c));
           T *first = call.out_with_room<T>(some), *second = call.out_with_room<T>(some);
           set.kernels.sum_wide(
               {call.in(c.has_mask && hides_nan ? masked(x, mask) : x),
                data_or_null(call, c.has_dy, c.has_mask && hides_nan ? masked(dy, mask) : dy),
                data_or_null(call, c.has_mask, mask), data_or_null(call, c.line_params, of_lines),
-               data_or_null(call, c.lane_params, of_lanes), lines, c.step, call.in(center), call.in(x_scale),
-               c.has_dy ? call.in(std::vector<T>(dy_scale.begin() + 1, dy_scale.end())) : nullptr, first,
-               second});
+               data_or_null(call, c.lane_params, of_lanes), lines, c.step, call.in(center),
+               data_or_null(call, !detail::kHasRoom<C>, x_scale),
+               data_or_null(call, c.has_dy && !detail::kHasRoom<C>,
+                            std::vector<T>(dy_scale.begin() + 1, dy_scale.end())),
+               first, second});
           std::vector<Sums> sums(at(some));
           for (std::size_t i = 0; i < places.size(); ++i) {
             const std::size_t p = at(places[i]), lane = i % at(n), line = i / at(n),
@@ -969,10 +972,12 @@ void test_sum_wide(bool hides_nan) {
             }
           }
           for (Index k = 0; k < some; ++k) {
-            // A difference and a weight a term, a product of both, and sums that keep what they round off.
-            const Real u = kUnit<T>;
-            expect_near("first", k, first[k], sums[at(k)].first, 6 * u * sums[at(k)].first_size);
-            expect_near("second", k, second[k], sums[at(k)].second, 10 * u * sums[at(k)].second_size);
+            // A difference and a weight a term, a product of both, and sums that keep what they round off unless the
+            // statistic type has digits to spare.
+            const Real u = kUnit<T>, additions = detail::kHasRoom<C> ? 6 * n : 0;
+            expect_near("first", k, first[k], sums[at(k)].first, (6 + additions) * u * sums[at(k)].first_size);
+            expect_near("second", k, second[k], sums[at(k)].second,
+                        (10 + additions) * u * sums[at(k)].second_size);
           }
         }
       });
@@ -989,8 +994,8 @@ void test_map_wide() {
         const std::vector<Index> places = places_of(lines, 0, 6 * n);
         int turn = static_cast<int>(n);
         for (const WideCase& c : wide_cases()) {
-          const bool has_residual = c.has_mask;  // there is no mask
-          const detail::Activation<C> activation = activations<C>()[at(++turn % 4)];
+          const bool has_residual = !c.has_dy && c.has_mask, adds = c.has_dy && c.has_mask;  // there is no mask
+          const detail::Activation<C> activation = activations<C>()[at(c.has_dy ? 0 : ++turn % 4)];
           const Index size = extent_of(lines), some = c.step == 0 ? 1 : n;
           const std::vector<S> x = spread_out<S>(places, size, 1, 0, 3, 1),
                                dy = spread_out<S>(places, size, 1, 0, 0.5, 2),
@@ -999,7 +1004,10 @@ void test_map_wide() {
           const std::vector<C> gamma = numbers<C>(params, 1, 0.5, 4), beta = numbers<C>(params, 0, 1, 5);
           std::vector<T> of[7];  // c, x_scale, dy_scale, result
           for (unsigned j = 0; j < 4; ++j) of[j] = numbers<T>(some, j == 0 ? 3 : 1, 0.5, 6 + j);
-          of[4] = of[5] = of[6] = powers_of_two<T>(some);
+          of[4] = of[5] = of[6] = powers_of_two<C, T>(some);
+          const std::vector<T> slope = numbers<T>(some, 1, 0.5, 10), level = numbers<T>(some, 0, 1, 11);
+          const Index sums = c.step == 0 ? n : 6;
+          const std::vector<T> sums_before = numbers<T>(sums, 0, 1, 12);
           Call call(place, text + wide_text(c) + (has_residual ? ", residual" : "") +
                                (activation.active ? ", activation" : ""));
           detail::MapWide<S> a{};
@@ -1014,11 +1022,22 @@ void test_map_wide() {
           a.step = c.step;
           for (int j = 0; j < 3; ++j) a.c[j] = call.in(of[j]);
           a.c[3] = data_or_null(call, c.has_dy, of[3]);
-          a.x_scale = call.in(of[4]);
-          a.dy_scale = data_or_null(call, c.has_dy, of[5]);
-          a.result = data_or_null(call, c.has_dy, of[6]);
+          a.x_scale = data_or_null(call, !detail::kHasRoom<C>, of[4]);
+          a.dy_scale = data_or_null(call, c.has_dy && !detail::kHasRoom<C>, of[5]);
+          a.result = data_or_null(call, c.has_dy && !detail::kHasRoom<C>, of[6]);
+          if (adds) {
+            a.xhat[0] = call.in(slope);
+            a.xhat[1] = call.in(level);
+            a.grad_gamma = call.out(sums_before);
+            a.grad_beta = call.out(sums_before);
+          }
           a.epilogue = {data_or_null(call, has_residual, residual), activation};
-          set.kernels.map_wide(a);
+          if (c.has_dy) {
+            set.kernels.map_gradients_wide(a);
+          } else {
+            set.kernels.map_wide(a);
+          }
+          std::vector<Sums> param_sums(at(sums));
           std::vector<bool> written(at(size), false);
           for (std::size_t i = 0; i < places.size(); ++i) {
             const std::size_t p = at(places[i]), lane = i % at(n), line = i / at(n),
@@ -1033,6 +1052,9 @@ void test_map_wide() {
             const Real factor = c.has_dy ? real(of[6][k]) * real(of[6][k]) : g,
                        rest = has_residual ? real(residual[p]) : 0;
             const Real value = (scaled + shift + of_dy) * factor + b, v = activated(value + rest, activation);
+            const Real d = real(x[p]) * real(of[4][k]) - real(of[0][k]);
+            param_sums[c.step == 0 ? lane : line].add(real(dy[p]),
+                                                      real(dy[p]) * (d * real(slope[k]) + real(level[k])));
             const Real terms =
                 (std::fabs(scaled) + std::fabs(shift) + std::fabs(of_dy)) * std::fabs(factor) + std::fabs(b);
             // At most 7 roundings in the statistic type; then it is rounded, added, and leaky.
@@ -1042,6 +1064,14 @@ void test_map_wide() {
           }
           for (Index p = 0; p < size; ++p)
             if (!written[at(p)]) expect_same("a gap of out", p, a.out[p], S(7));
+          for (Index i = 0; adds && i < sums; ++i) {
+            // A rounding a term and one a sum, of at most n or 6 terms; of their sizes, since they cancel.
+            const Real terms = (n + 10) * kUnit<T>, before = real(sums_before[at(i)]);
+            expect_near("grad_beta", i, a.grad_beta[i], before + param_sums[at(i)].first,
+                        terms * (std::fabs(before) + param_sums[at(i)].first_size));
+            expect_near("grad_gamma", i, a.grad_gamma[i], before + param_sums[at(i)].second,
+                        terms * (std::fabs(before) + 16 * param_sums[at(i)].second_size));
+          }
         }
       });
 }

@@ -108,27 +108,22 @@ void test_OfColumns(const InstructionSet<float>& set) {
 
 void test_OfWidePasses(const InstructionSet<float>& set) {
   const detail::Lines rows = {1, 0, kRows, kLanes, kLanes};
-  const double center = 0.25, scale = 2, slope = 1.5, level = 0.5;
+  const double center = 0.25, slope = 1.5, level = 0.5;
   double first[1 + detail::kPadding], second[1 + detail::kPadding], f = 0, s = 0;
   set.kernels.sum_wide(detail::SumWide<float>{x.data(), nullptr, mask.data(), nullptr, nullptr, rows, 0,
-                                              &center, &scale, nullptr, first, second});
+                                              &center, nullptr, nullptr, first, second});
   Floats out(kSize);
-  set.kernels.map_wide(detail::MapWide<float>{x.data(),
-                                              nullptr,
-                                              out.data(),
-                                              nullptr,
-                                              nullptr,
-                                              nullptr,
-                                              nullptr,
-                                              rows,
-                                              0,
-                                              {&center, &slope, &level, nullptr},
-                                              &scale,
-                                              nullptr,
-                                              nullptr,
-                                              {residual.data(), kLeaky}});
+  detail::MapWide<float> a{};
+  a.x = x.data();
+  a.out = out.data();
+  a.lines = rows;
+  a.c[0] = &center;
+  a.c[1] = &slope;
+  a.c[2] = &level;
+  a.epilogue = {residual.data(), kLeaky};
+  set.kernels.map_wide(a);
   for (Index i = 0; i < kSize; ++i) {
-    const double d = 2 * at(x, i) - center;
+    const double d = at(x, i) - center;
     expect_near(out[static_cast<std::size_t>(i)], activated(d * slope + level + at(residual, i)));
     if (at(mask, i) <= 0) continue;
     f += d;

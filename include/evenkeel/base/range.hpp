@@ -15,8 +15,9 @@ template <>
 struct Range<float> {
   static constexpr bool kBounded = true;
   static constexpr double kLowInvStd = 0x1p-50, kHighInvStd = 0x1p50;  // 1 / standard deviation
-  static constexpr double kLeastSize = 0x1p-60,
-                          kHighSize = 0x1p100;  // |mean(gamma dy)| + |mean(gamma dy xhat)|
+  // |mean(gamma dy)| + |mean(gamma dy xhat)|; times the standard deviation it is at least the least too, so that what
+  // underflows in dy (x - mean) does not matter.
+  static constexpr double kLeastSize = 0x1p-80, kHighSize = 0x1p100;
   static constexpr double kLowSum = 0x1p-100,
                           kHighSum = 0x1p100;  // that over the variance; sums of a parameter
   // If sums are 0, their terms may have underflowed. No normal number shows it if 1 / standard deviation is below this.

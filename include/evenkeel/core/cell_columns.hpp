@@ -34,9 +34,7 @@ class CellColumnPasses : public ColumnPasses<S> {
             return is_inference_in_range(mean[set], variance[set], gamma, pass_.epsilon);
           },
           [&](const Columns& some, Index) { infer_part(some, mean, variance, loops); },
-          [&](Index set) {
-            infer_wide(p_, pass_, set, statistics_of(mean[set], variance[set], pass_.epsilon));
-          });
+          [&](const Columns& some) { infer_wide(p_, pass_, Base::run_of(some), mean, variance); });
     }
   }
 
@@ -68,7 +66,7 @@ class CellColumnPasses : public ColumnPasses<S> {
       } else {
         Base::for_each_run(
             item, [&](Index k) { return in_range[k]; }, map,
-            [&](Index set) { backward_wide<S>(p_, pass_, set, nullptr, nullptr); });
+            [&](const Columns& some) { backward_wide<S>(p_, pass_, Base::run_of(some), nullptr, nullptr); });
       }
     }
   }

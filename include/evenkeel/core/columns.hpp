@@ -60,20 +60,27 @@ class ColumnPasses {
         for_each_run(
             item, [&](Index k) { return is_in_range<S>(s.inv_std[k]); },
             [&](const Columns& some, Index first) { map(some, first, s); },
-            [&](Index set) { forward_wide(p_, pass_, set); });
+            [&](const Columns& some) { forward_wide(p_, pass_, run_of(some)); });
       }
     }
   }
 
-  /// Calls pass(part of the item, its first set) for neighbouring sets that are in range, and rescue(set) for the others.
+  static SetRun run_of(const Columns& some) { return {some.first_set, some.set_step, some.sets, some.offset}; }
+
+  /// Calls map(part of the item, its first set) for neighbouring sets that are in range, and rescue(part) for the others.
   template <typename InRange, typename Map, typename Rescue>
   EVENKEEL_COLD void for_each_run(const Columns& item, const InRange& in_range, const Map& map,
                                   const Rescue& rescue) const {
     for (Index k = 0; k < item.sets;) {
       const Index first = k;
-      while (k < item.sets && in_range(k)) ++k;
-      if (first < k) map(items_.part(item, first, k - first), first);
-      if (k < item.sets) rescue(item.set(k++));
+      const bool is_in_range = in_range(k);
+      while (k < item.sets && in_range(k) == is_in_range) ++k;
+      const Columns part = items_.part(item, first, k - first);
+      if (is_in_range) {
+        map(part, first);
+      } else {
+        rescue(part);
+      }
     }
   }
 

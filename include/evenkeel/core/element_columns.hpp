@@ -47,8 +47,8 @@ class ElementColumnPasses : public ColumnPasses<S> {
         const bool adds = pass_.wants_params();
         Base::for_each_run(
             item, [&](Index k) { return in_range[k]; }, map,
-            [&](Index set) {
-              backward_wide(p_, pass_, set, adds ? block_sums.gamma : nullptr,
+            [&](const Columns& some) {
+              backward_wide(p_, pass_, Base::run_of(some), adds ? block_sums.gamma : nullptr,
                             adds ? block_sums.beta : nullptr);
             });
       }

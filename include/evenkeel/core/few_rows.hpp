@@ -72,7 +72,8 @@ EVENKEEL_COLD void infer_wide_channel(const InferColumns<S>& a, double epsilon) 
   pass.out = a.out;
   pass.gamma = a.gamma;
   pass.beta = a.beta;
-  infer_wide(p, pass, 0, statistics_of(*a.mean, *a.variance, epsilon));
+  pass.epsilon = epsilon;
+  infer_wide(p, pass, run_of_set(p, 0), a.mean, a.variance);
 }
 
 /// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of rows of channels.
@@ -111,7 +112,7 @@ EVENKEEL_COLD void normalize_wide_row(const NormalizeRows<S>& a, double epsilon,
   pass.beta = a.beta;
   pass.epsilon = epsilon;
   pass.moments = moments;
-  forward_wide(p, pass, row);
+  forward_wide(p, pass, run_of_set(p, row));
 }
 
 /// y of rows by the statistics of each, which are kept unless there is no place for them.

@@ -40,7 +40,7 @@ class LinePasses {
       if (in_range) return normalize(first, sets, s, loops);
       for (Index k = 0; k < sets; ++k) {
         if (!is_in_range<S>(s.inv_std[k])) {
-          forward_wide(p_, pass_, first + k);
+          forward_wide(p_, pass_, run_of_set(p_, first + k));
         } else {
           normalize(first + k, 1, s, loops, k);
         }
@@ -67,7 +67,7 @@ class LinePasses {
           sets = 0;
           continue;
         }
-        infer_wide(p_, pass_, first, statistics_of(mean[first], variance[first], pass_.epsilon));
+        infer_wide(p_, pass_, run_of_set(p_, first), mean, variance);
         continue;
       }
       for_each_range(0, sets, loops, [&](const CellRange& range) {
@@ -113,7 +113,7 @@ class LinePasses {
         if (in_range[k]) {
           differentiate(first + k, 1, k, s, set_dy.data(), set_dy_xhat.data(), loops);
         } else {
-          backward_wide<S>(p_, pass_, first + k, nullptr, nullptr);
+          backward_wide<S>(p_, pass_, run_of_set(p_, first + k), nullptr, nullptr);
         }
       }
     });

@@ -130,10 +130,11 @@ struct BlockMoments {
   }
 };
 
-/// The pivot was not close enough: squares about it lose more than one bit to cancellation.
+/// The pivot was not close enough: squares about it lose more than one bit to cancellation, or as many as there are to
+/// `spare`.
 template <typename T>
-bool is_poor_pivot(const T& n, const T& first, const T& second) {
-  return T(n * second) < T(T(first + first) * first);
+bool is_poor_pivot(const T& n, const T& first, const T& second, const T& spare = T(1)) {
+  return T(T(n * second) * spare) < T(T(first + first) * first);
 }
 
 /// The statistics of one set, as they are applied.

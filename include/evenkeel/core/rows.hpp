@@ -54,7 +54,7 @@ class RowPasses {
         }
       }
       for (Index r = 0; outside_count > 0 && r < rows; ++r) {
-        if (outside[r] != 0) forward_wide(p_, pass_, first_set + r * groups_);
+        if (outside[r] != 0) forward_wide(p_, pass_, run_of_set(p_, first_set + r * groups_));
       }
     });
   }
@@ -94,7 +94,7 @@ class RowPasses {
       for (Index r = 0; outside_count > 0 && r < rows; ++r) {
         if (outside[r] == kInside) continue;
         const bool adds = wanted && outside[r] == kStatisticsOutside;
-        backward_wide(p_, pass_, first_set + r * groups_, adds ? sums.gamma : nullptr,
+        backward_wide(p_, pass_, run_of_set(p_, first_set + r * groups_), adds ? sums.gamma : nullptr,
                       adds ? sums.beta : nullptr);
       }
     });

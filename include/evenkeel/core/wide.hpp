@@ -1,110 +1,244 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
+#include "evenkeel/base/subnormals.hpp"
 #include "evenkeel/core/pass.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 EVENKEEL_BEGIN_SMALL
 
-// Computes sets that are out of range of the compute type, one at a time, with the wide kernels: in the statistic type,
-// scaled by powers of two if that has no room either.
+// Computes sets that are out of range of the compute type with the wide kernels: in the statistic type, scaled by powers
+// of two if that has no room either.
 
-/// A set, or one channel of it, as the wide kernels take it.
-template <typename S>
-struct WidePart {
-  const ComputeOf<S>* line_gamma = nullptr;  // each line has a parameter
-  const ComputeOf<S>* line_beta = nullptr;
-  const ComputeOf<S>* lane_gamma = nullptr;  // each neighbour has one
-  const ComputeOf<S>* lane_beta = nullptr;
-  ComputeOf<S> gamma = ComputeOf<S>(1), beta = ComputeOf<S>(0);  // of all
-  Index offset;
-  Lines lines;
+/// Sets that are computed together: one, or neighbouring ones of columns.
+struct SetRun {
+  Index first, step, count;
+  Index offset;  // where the first begins
+
+  Index set(Index k) const { return first + k * step; }
 };
+inline SetRun run_of_set(const Partition& p, Index set) { return {set, 1, 1, p.offset(set)}; }
+
+/// The given statistics of inference.
+template <typename C>
+SetStatistics<StatisticOf<C>> statistics_of(const C& mean, const C& variance, double epsilon) {
+  using T = StatisticOf<C>;
+  const T v(variance);
+  return {T(mean), T(0), v, one_by_one::inverse_std<T>(v, from_double<T>(epsilon))};
+}
 
 template <typename S>
-class WideSet {
+class WideSets {
  public:
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
 
-  WideSet(const Partition& p, const Pass<S>& pass, Index set)
-      : p_(p), pass_(pass), set_(set), n_(from_count<T>(p.set_size())) {}
+  static constexpr Index kMost = 64;  // lanes of a kernel call
+
+  /// Neighbours in a row of columns that are one set.
+  static Index lanes_of_set(const Partition& p) {
+    return p.order == MemoryOrder::channel_columns ? p.channel.extent * p.inner : 1;
+  }
+  /// How many sets are computed together.
+  static Index sets_at_once(const Partition& p) { return std::max<Index>(1, kMost / lanes_of_set(p)); }
+
+  WideSets(const Partition& p, const Pass<S>& pass, const SetRun& run)
+      : p_(p), pass_(pass), run_(run), set_lanes_(lanes_of_set(p)), n_(from_count<T>(p.set_size())) {}
 
   /// y and the statistics, which are saved.
-  void forward() const {
-    T scale(1);
-    SetStatistics<T> s = statistics(scale);
-    if (is_outside(s.inv_std)) {
-      scale = scale_of(s);
-      s = statistics(scale);
+  EVENKEEL_OUTLINE_MEMBER void forward() const {
+    Statistics s;
+    Values scale;
+    std::fill_n(scale.data(), run_.count, T(1));
+    compute(scale, s);
+    if constexpr (!kHasRoom<C>) {
+      bool again = false;
+      for (Index k = 0; k < run_.count; ++k) {
+        if (!is_outside(s.inv_std[k])) continue;
+        scale[k] = scale_of(s[k]);
+        again = true;
+      }
+      if (again) compute(scale, s);
     }
-    const bool is_constant = is_zero(s.variance);
-    const T inv_std = is_constant ? one_by_one::inverse_std<T>(T(0), T(pass_.epsilon)) : T(s.inv_std * scale);
-    if (is_constant) s.inv_std = inv_std / scale;
-    pass_.save(set_, {s.mean / scale, s.mean_low / scale, s.variance / scale / scale, inv_std});
+    for (Index k = 0; k < run_.count; ++k) {
+      const bool is_constant = is_zero(s.variance[k]);
+      const T inv_std =
+          is_constant ? one_by_one::inverse_std<T>(T(0), T(pass_.epsilon)) : T(s.inv_std[k] * scale[k]);
+      if (is_constant) s.inv_std[k] = inv_std / scale[k];
+      pass_.save(run_.set(k), {s.mean[k] / scale[k], s.mean_low[k] / scale[k],
+                               s.variance[k] / scale[k] / scale[k], inv_std});
+    }
     write_normalized(s, scale);
   }
 
-  /// y from given statistics.
-  void infer(const SetStatistics<T>& given) const {
-    const T scale(0.5);  // so that x - mean does not overflow
-    write_normalized({T(given.mean * scale), T(0), T(0), T(given.inv_std / scale)}, scale);
+  /// y from given statistics of each channel.
+  EVENKEEL_OUTLINE_MEMBER void infer(const C* mean, const C* variance) const {
+    const T half(kHasRoom<C> ? 1 : 0.5);  // so that x - mean does not overflow
+    Statistics s;
+    Values scale;
+    for (Index k = 0; k < run_.count; ++k) {
+      const Index set = run_.set(k);
+      const SetStatistics<T> given = statistics_of(mean[set], variance[set], pass_.epsilon);
+      s.set(k, {T(given.mean * half), T(0), T(0), T(given.inv_std / half)});
+      scale[k] = half;
+    }
+    write_normalized(s, scale);
   }
 
-  /// dx, and the sums of the set's cells, or what its elements add to grad_gamma and grad_beta, unless they are null.
-  void backward(T* grad_gamma, T* grad_beta) const {
-    const SetStatistics<T> saved = pass_.load(set_);
-    const int x_exponent = exponent_of_x(saved);
-    const T scale = power_of_two(x_exponent);
-    const SetStatistics<T> s{T(saved.mean * scale), T(saved.mean_low * scale), T(0),
-                             T(saved.inv_std / scale)};
-    int dy_exponent = 0;
-    Gradients g = gradients(s, scale, 0);
-    const int next = next_dy_exponent(s.inv_std, g);
-    if (next != 0) {
-      const Gradients again = gradients(s, scale, next);
-      // If scaled up sums leave the range, the values were not small: their sums cancelled.
-      if (next < 0 || size_of(again) < Range<T>::kHighSize) {
-        g = again;
-        dy_exponent = next;
-      }
+  /// dx, and the sums of the sets' cells, or what their elements add to grad_gamma and grad_beta, unless they are null.
+  EVENKEEL_OUTLINE_MEMBER void backward(T* grad_gamma, T* grad_beta) const {
+    Statistics s;
+    Values scale, dy_scale, result;
+    Gradients g;
+    int x_exponent[kMost];
+    for (Index k = 0; k < run_.count; ++k) {
+      const SetStatistics<T> saved = pass_.load(run_.set(k));
+      x_exponent[k] = exponent_of_x(saved);
+      scale[k] = power_of_two(x_exponent[k]);
+      dy_scale[k] = T(1);
+      s.set(k,
+            {T(saved.mean * scale[k]), T(saved.mean_low * scale[k]), T(0), T(saved.inv_std / scale[k])});
     }
-    if (p_.elements_are_cells()) {
-      if (grad_gamma != nullptr) add_params(s, scale, grad_gamma, grad_beta);
-    } else {
-      keep_cells(s, scale);
+    sum_gradients(s, scale, dy_scale, true, g);
+    int dy_exponent[kMost] = {};
+    if constexpr (!kHasRoom<C>) scale_gradients(s, scale, dy_exponent, dy_scale, g);
+    Values slope, level, xhat_level;
+    for (Index k = 0; k < run_.count; ++k) {
+      slope[k] = T(-s.inv_std[k] * T(s.inv_std[k] * (g.dy_xhat[k] / n_)));  // inv_std^2 may overflow
+      level[k] = T(-s.inv_std[k] * (g.dy[k] / n_) - slope[k] * s.mean_low[k]);
+      xhat_level[k] = T(-s.mean_low[k] * s.inv_std[k]);
+      result[k] = power_of_two((x_exponent[k] - dy_exponent[k]) / 2);
     }
-    const T slope = T(-s.inv_std * T(s.inv_std * (g.dy_xhat / n_)));  // inv_std^2 may overflow
-    const T level = T(-s.inv_std * (g.dy / n_) - slope * s.mean_low), dy_scale = power_of_two(dy_exponent);
-    const T result = power_of_two((x_exponent - dy_exponent) / 2);
-    for (Index k = 0; k < parts(); ++k) {
-      const WidePart<S> part = this->part(k);
-      const T of_dy = T(s.inv_std * T(part.gamma));
-      map_wide(MapWide<S>{pass_.x + part.offset,
-                          pass_.dy + part.offset,
-                          pass_.out + part.offset,
-                          part.line_gamma,
-                          nullptr,
-                          part.lane_gamma,
-                          nullptr,
-                          part.lines,
-                          0,
-                          {&s.mean, &slope, &level, &of_dy},
-                          &scale,
-                          &dy_scale,
-                          &result,
-                          Epilogue<S>{}});
+    for (Index i = 0; i < parts(); ++i) {
+      const Part part = this->part(i);
+      Values of_dy, room[8];
+      for (Index j = 0; j < part.lanes; ++j) of_dy[j] = T(s.inv_std[set_of(part, j)] * T(gamma(part, j)));
+      MapWide<S> a{};
+      a.step = part.step;
+      a.lane_gamma = part.lane_gamma;
+      a.c[0] = of_lanes(part, s.mean, room[0]);
+      a.c[1] = of_lanes(part, slope, room[1]);
+      a.c[2] = of_lanes(part, level, room[2]);
+      a.c[3] = of_dy.data();
+      a.x_scale = of_lanes(part, scale, room[3]);
+      a.dy_scale = of_lanes(part, dy_scale, room[4]);
+      a.result = of_lanes(part, result, room[5]);
+      a.xhat[0] = of_lanes(part, s.inv_std, room[6]);
+      a.xhat[1] = of_lanes(part, xhat_level, room[7]);
+      for_each_block(part, [&](const Part& block) {
+        a.x = pass_.x + block.offset;
+        a.dy = pass_.dy + block.offset;
+        a.out = pass_.out + block.offset;
+        a.lines = block.lines;
+        a.line_gamma = block.line_gamma;
+        if (grad_gamma != nullptr) {
+          const Index param = p_.first_param(run_.first) + block.first_line;
+          a.grad_gamma = grad_gamma + param;
+          a.grad_beta = grad_beta + param;
+        }
+        map_gradients_wide(a);
+      });
     }
   }
 
  private:
-  struct Gradients {
-    T dy, dy_xhat;  // weighted by gamma
-  };
+  using Values = Scratch<T, kMost + kPadding>;  // one a set, or one a lane
+  using Statistics = StatisticArrays<T, kMost>;
 
   static constexpr int kFar = 700;  // the exponent that brings far values near 1
+
+  struct Gradients {
+    Values dy, dy_xhat;  // sums, weighted by gamma
+  };
+
+  /// What one kernel call works on: lanes with coefficients of their own (step 1), or lines that share them (step 0).
+  struct Part {
+    Index offset, step;
+    Index lanes;          // that have coefficients; 1 with step 0
+    Index first_lane;     // of channel_columns, counted from where the run begins
+    Index first_line;     // of a block
+    Index channel;        // where a part is one channel of its sets
+    const C* line_gamma = nullptr;  // if each element has a parameter
+    const C* line_beta = nullptr;
+    const C* lane_gamma = nullptr;
+    const C* lane_beta = nullptr;
+    Lines lines;
+  };
+
+  Index parts() const {
+    if (p_.order == MemoryOrder::channel_columns) return (run_.count * set_lanes_ + kMost - 1) / kMost;
+    return p_.elements_are_cells() ? 1 : p_.channel.extent;
+  }
+  EVENKEEL_COLD Part part(Index i) const {
+    const Index param = p_.first_param(run_.first);
+    Part part{};
+    part.offset = run_.offset;
+    part.step = p_.order == MemoryOrder::lines || p_.order == MemoryOrder::rows ? 0 : 1;
+    part.lanes = part.step == 0 ? 1 : run_.count;
+    part.lines = p_.cell_lines();
+    if (p_.order == MemoryOrder::rows) {
+      part.lane_gamma = pass_.gamma_from(param);
+      part.lane_beta = pass_.beta_from(param);
+      part.lines = {1, 0, 1, 0, p_.channel.extent};
+    } else if (p_.elements_are_cells()) {
+      part.line_gamma = pass_.gamma_from(param);
+      part.line_beta = pass_.beta_from(param);
+      part.lines = {1, 0, p_.channel.extent, p_.channel.stride, part.lanes};
+    } else if (p_.order == MemoryOrder::channel_columns) {
+      part.first_lane = i * kMost;
+      part.offset += part.first_lane;
+      part.lanes = part.lines.length = std::min(kMost, run_.count * set_lanes_ - part.first_lane);
+    } else {
+      part.channel = i;
+      part.offset += i * p_.channel.stride;
+      if (part.step == 1) part.lines.length = part.lanes;
+    }
+    return part;
+  }
+  /// Of a lane: its set in the run, and its channel in the run's parameters where elements share parameters.
+  Index set_of(const Part& part, Index lane) const {
+    return part.step == 0 ? 0 : (part.first_lane + lane) / set_lanes_;
+  }
+  Index channel_of(const Part& part, Index lane) const {
+    return p_.order == MemoryOrder::channel_columns ? (part.first_lane + lane) / p_.inner : part.channel;
+  }
+  C gamma(const Part& part, Index lane) const {
+    if (pass_.gamma == nullptr || p_.elements_are_cells()) return C(1);
+    return pass_.gamma[p_.first_param(run_.first) + channel_of(part, lane)];
+  }
+  C beta(const Part& part, Index lane) const {
+    if (pass_.beta == nullptr || p_.elements_are_cells()) return C(0);
+    return pass_.beta[p_.first_param(run_.first) + channel_of(part, lane)];
+  }
+  /// Calls f(block) for blocks of a part's lines: as many as stay near while vectors of lanes go through them one by one.
+  template <typename F>
+  void for_each_block(const Part& part, const F& f) const {
+    if (part.step == 0) return f(part);
+    const Index near = kMost * kMost / part.lanes;
+    const Lines& all = part.lines;
+    const bool by_inner = all.inner > 1;
+    for (Index outer = 0; outer < (by_inner ? all.outer : 1); ++outer) {
+      const Index lines = by_inner ? all.inner : all.outer, stride = by_inner ? all.inner_stride : all.outer_stride;
+      for (Index line = 0; line < lines; line += near) {
+        Part block = part;
+        block.offset += outer * all.outer_stride + line * stride;
+        block.lines = {1, 0, std::min(near, lines - line), stride, all.length};
+        block.first_line = outer * lines + line;
+        if (part.line_gamma != nullptr) block.line_gamma += block.first_line;
+        if (part.line_beta != nullptr) block.line_beta += block.first_line;
+        f(block);
+      }
+    }
+  }
+  /// A value a lane, from one a set.
+  template <typename Array>
+  const T* of_lanes(const Part& part, const Array& of_sets, Values& room) const {
+    for (Index j = 0; j < part.lanes; ++j) room[j] = of_sets[set_of(part, j)];
+    return room.data();
+  }
 
   static bool is_outside(const T& inv_std) {
     return !is_between(inv_std, Range<T>::kLowInvStd, Range<T>::kHighInvStd);
@@ -121,156 +255,234 @@ class WideSet {
     return power_of_two(-kFar);
   }
   static int exponent_of_x(const SetStatistics<T>& s) {
-    if (!is_outside(s.inv_std) || !is_finite(s.inv_std) || is_zero(s.inv_std)) return 0;
+    if (kHasRoom<C> || !is_outside(s.inv_std) || !is_finite(s.inv_std) || is_zero(s.inv_std)) return 0;
     const int room = is_zero(s.mean) ? 1000 : 1020 - std::ilogb(s.mean);
     return std::clamp(std::min(std::ilogb(s.inv_std), room), -1000, 1000) / 2 * 2;
   }
-  T size_of(const Gradients& g) const { return T((std::fabs(g.dy) + std::fabs(g.dy_xhat)) / n_); }
-  int next_dy_exponent(const T& inv_std, const Gradients& g) const {
-    if (one_by_one::gradients_outside<T>(inv_std, T(g.dy / n_), T(g.dy_xhat / n_)) == 0) return 0;
-    const bool is_steep = !(T(inv_std * T(inv_std * size_of(g))) < Range<T>::kHighSum);
-    return size_of(g) < 1 && !is_steep ? kFar : -kFar;
+
+  static bool are_outside(const T& inv_std, const T& mean_dy, const T& mean_dy_xhat) {
+    return one_by_one::gradients_outside<T>(inv_std, mean_dy, mean_dy_xhat) != 0;
+  }
+  static T size_of(const T& mean_dy, const T& mean_dy_xhat) {
+    return T(std::fabs(mean_dy) + std::fabs(mean_dy_xhat));
+  }
+  static int next_dy_exponent(const T& inv_std, const T& mean_dy, const T& mean_dy_xhat) {
+    if (!are_outside(inv_std, mean_dy, mean_dy_xhat)) return 0;
+    const T size = size_of(mean_dy, mean_dy_xhat);
+    const bool is_steep = !(T(inv_std * T(inv_std * size)) < Range<T>::kHighSum);
+    return size < 1 && !is_steep ? kFar : -kFar;
+  }
+  /// If scaled up sums leave the range, the values were not small: their sums cancelled.
+  static bool takes(int exponent, const T& mean_dy, const T& mean_dy_xhat) {
+    return exponent < 0 || size_of(mean_dy, mean_dy_xhat) < Range<T>::kHighSize;
   }
 
-  /// A set in parts that have one gamma, or one an element.
-  Index parts() const { return p_.elements_are_cells() ? 1 : p_.channel.extent; }
-  EVENKEEL_COLD WidePart<S> part(Index channel) const {
-    const Index first = p_.first_param(set_);
-    const C* gamma = pass_.gamma == nullptr ? nullptr : pass_.gamma + first;
-    const C* beta = pass_.beta == nullptr ? nullptr : pass_.beta + first;
-    WidePart<S> part;
-    part.offset = p_.offset(set_);
-    if (p_.order == MemoryOrder::rows) {
-      part.lane_gamma = gamma;
-      part.lane_beta = beta;
-      part.lines = {1, 0, 1, 0, p_.channel.extent};
-    } else if (p_.elements_are_cells()) {
-      part.line_gamma = gamma;
-      part.line_beta = beta;
-      part.lines = {1, 0, p_.channel.extent, p_.channel.stride, 1};
-    } else {
-      part.offset += channel * p_.channel.stride;
-      part.lines = p_.cell_lines();
-      if (gamma != nullptr) part.gamma = gamma[channel];
-      if (beta != nullptr) part.beta = beta[channel];
+  /// The sums of SumWide over all of a part.
+  void sum_lanes(const Part& part, bool has_dy, const T* center, const T* x_scale, const T* dy_scale,
+                 Values& first, Values& second) const {
+    using Sum = one_by_one::CompensatedSum<T>;
+    Scratch<Sum, kMost> totals[2];
+    for (Index j = 0; j < part.lanes; ++j) totals[0][j] = totals[1][j] = Sum(T(0));
+    for_each_block(part, [&](const Part& block) {
+      sum_wide(SumWide<S>{pass_.x + block.offset, has_dy ? pass_.dy + block.offset : nullptr, nullptr,
+                          has_dy ? block.line_gamma : nullptr, has_dy ? block.lane_gamma : nullptr,
+                          block.lines, block.step, center, x_scale, dy_scale, first.data(), second.data()});
+      for (Index j = 0; j < part.lanes; ++j) {
+        totals[0][j].add(first[j]);
+        totals[1][j].add(second[j]);
+      }
+    });
+    for (Index j = 0; j < part.lanes; ++j) {
+      first[j] = totals[0][j].value();
+      second[j] = totals[1][j].value();
     }
-    return part;
   }
 
-  /// Those of x scale and epsilon scale^2: the mean first, exact where values are equal, then squares about it.
-  SetStatistics<T> statistics(const T& scale) const {
-    T center(T(static_cast<C>(pass_.x[p_.offset(set_)])) * scale), first(0), second(0);
+  /// Those of x scale and epsilon scale^2, about the first value of each set; once more about the mean if that is far.
+  void compute(const Values& scale, Statistics& s) const {
+    Values center, first, second;
+    for (Index k = 0; k < run_.count; ++k)
+      center[k] = T(T(static_cast<C>(pass_.x[run_.offset + k * set_lanes_])) * scale[k]);
     const auto sum = [&] {
-      first = second = T(0);
-      for (Index k = 0; k < parts(); ++k) {
-        const WidePart<S> part = this->part(k);
-        T sums[2][1 + kPadding];
-        sum_wide(SumWide<S>{pass_.x + part.offset, nullptr, nullptr, nullptr, nullptr, part.lines, 0, &center,
-                            &scale, nullptr, sums[0], sums[1]});
-        first += sums[0][0];
-        second += sums[1][0];
+      for (Index k = 0; k < run_.count; ++k) first[k] = second[k] = T(0);
+      for (Index i = 0; i < parts(); ++i) {
+        const Part part = this->part(i);
+        Values sums[2], room[2];
+        sum_lanes(part, false, of_lanes(part, center, room[0]), of_lanes(part, scale, room[1]), nullptr,
+                  sums[0], sums[1]);
+        for (Index j = 0; j < part.lanes; ++j) {
+          first[set_of(part, j)] += sums[0][j];
+          second[set_of(part, j)] += sums[1][j];
+        }
       }
     };
     sum();
-    center += first / n_;
-    sum();
-    const auto f = one_by_one::finish_sums<T>(center, first, second, T(T(1) / n_));
-    return {f.mean, f.mean_low, f.variance,
-            one_by_one::inverse_std<T>(f.variance, T(pass_.epsilon * scale * scale))};
-  }
-
-  void write_normalized(const SetStatistics<T>& s, const T& scale) const {
-    for (Index k = 0; k < parts(); ++k) {
-      const WidePart<S> part = this->part(k);
-      const T slope = T(s.inv_std * T(part.gamma)), level = T(T(part.beta) - s.mean_low * slope);
-      map_wide(MapWide<S>{pass_.x + part.offset,
-                          nullptr,
-                          pass_.out + part.offset,
-                          part.line_gamma,
-                          part.line_beta,
-                          part.lane_gamma,
-                          part.lane_beta,
-                          part.lines,
-                          0,
-                          {&s.mean, &slope, &level, nullptr},
-                          &scale,
-                          nullptr,
-                          nullptr,
-                          Epilogue<S>{}});
+    bool is_far = false;
+    for (Index k = 0; k < run_.count; ++k) {
+      if (!is_poor_pivot(n_, first[k], second[k], T(kHasRoom<C> ? 0x1p20 : 1))) continue;
+      center[k] += first[k] / n_;
+      is_far = true;
+    }
+    if (is_far) sum();
+    for (Index k = 0; k < run_.count; ++k) {
+      const auto f = one_by_one::finish_sums<T>(center[k], first[k], second[k], T(T(1) / n_));
+      const T epsilon = T(pass_.epsilon * scale[k] * scale[k]);
+      s.set(k, {f.mean, f.mean_low, f.variance, one_by_one::inverse_std<T>(f.variance, epsilon)});
     }
   }
 
-  /// Sums of a part: of dy 2^exponent, and of that times xhat.
-  Gradients sums_of(const WidePart<S>& part, const SetStatistics<T>& s, const T& scale, int exponent) const {
-    const T dy_scale = power_of_two(exponent);
-    T dy[1 + kPadding], dy_x[1 + kPadding];
-    sum_wide(SumWide<S>{pass_.x + part.offset, pass_.dy + part.offset, nullptr, part.line_gamma,
-                        part.lane_gamma, part.lines, 0, &s.mean, &scale, &dy_scale, dy, dy_x});
-    return {dy[0], T(s.inv_std * (dy_x[0] - s.mean_low * dy[0]))};
-  }
-
-  Gradients gradients(const SetStatistics<T>& s, const T& scale, int exponent) const {
-    Gradients g{T(0), T(0)};
-    for (Index k = 0; k < parts(); ++k) {
-      const WidePart<S> part = this->part(k);
-      const Gradients of_part = sums_of(part, s, scale, exponent);
-      if (part.gamma == C(0) && is_finite(of_part.dy_xhat)) continue;
-      g.dy += T(part.gamma) * of_part.dy;
-      g.dy_xhat += T(part.gamma) * of_part.dy_xhat;
-    }
-    return g;
-  }
-
-  void keep_cells(const SetStatistics<T>& s, const T& scale) const {
-    const CellSums<T> cells(p_, pass_.sums);
-    const T n = from_count<T>(p_.cell_size());
-    for (Index channel = 0; channel < parts(); ++channel) {
-      const WidePart<S> part = this->part(channel);
-      Gradients g = sums_of(part, s, scale, 0);
-      if (one_by_one::gradients_outside<T>(s.inv_std, T(g.dy / n), T(g.dy_xhat / n)) != 0) {
-        const int own = size_of(g) < 1 ? kFar : -kFar;
-        const Gradients again = sums_of(part, s, scale, own);
-        if (own < 0 || size_of(again) < Range<T>::kHighSize) {
-          g = {T(again.dy / power_of_two(own)), T(again.dy_xhat / power_of_two(own))};
-        }
+  void write_normalized(const Statistics& s, const Values& scale) const {
+    for (Index i = 0; i < parts(); ++i) {
+      const Part part = this->part(i);
+      Values slope, level, room[2];
+      for (Index j = 0; j < part.lanes; ++j) {
+        const Index k = set_of(part, j);
+        slope[j] = T(s.inv_std[k] * T(gamma(part, j)));
+        level[j] = T(T(beta(part, j)) - s.mean_low[k] * slope[j]);
       }
-      cells.dy[set_ * p_.channel.extent + channel] = g.dy;
-      cells.dy_xhat[set_ * p_.channel.extent + channel] = g.dy_xhat;
+      MapWide<S> a{};
+      a.step = part.step;
+      a.lane_gamma = part.lane_gamma;
+      a.lane_beta = part.lane_beta;
+      a.c[0] = of_lanes(part, s.mean, room[0]);
+      a.c[1] = slope.data();
+      a.c[2] = level.data();
+      a.x_scale = of_lanes(part, scale, room[1]);
+      for_each_block(part, [&](const Part& block) {
+        a.x = pass_.x + block.offset;
+        a.out = pass_.out + block.offset;
+        a.lines = block.lines;
+        a.line_gamma = block.line_gamma;
+        a.line_beta = block.line_beta;
+        map_wide(a);
+      });
     }
   }
 
-  void add_params(const SetStatistics<T>& s, const T& scale, T* grad_gamma, T* grad_beta) const {
-    const Index first = p_.first_param(set_), offset = p_.offset(set_),
-                stride = p_.order == MemoryOrder::rows ? 1 : p_.channel.stride;
-    for (Index f = 0; f < p_.channel.extent; ++f) {
-      const T x = T(T(static_cast<C>(pass_.x[offset + f * stride])) * scale),
-              dy(static_cast<C>(pass_.dy[offset + f * stride]));
-      grad_beta[first + f] += dy;
-      grad_gamma[first + f] += dy * T(T(as_computed(T(x - s.mean)) - s.mean_low) * s.inv_std);
+  /// Sums of a part's lanes: of dy dy_scale, and of that times xhat.
+  void sum_part(const Part& part, const Statistics& s, const Values& scale, const T* dy_scale, Values& dy,
+                Values& dy_xhat) const {
+    Values room[2];
+    sum_lanes(part, true, of_lanes(part, s.mean, room[0]), of_lanes(part, scale, room[1]), dy_scale, dy,
+              dy_xhat);
+    for (Index j = 0; j < part.lanes; ++j) {
+      const Index k = set_of(part, j);
+      dy_xhat[j] = T(s.inv_std[k] * (dy_xhat[j] - s.mean_low[k] * dy[j]));
+    }
+  }
+
+  /// The sums of the sets, and those of their cells where they are kept.
+  void sum_gradients(const Statistics& s, const Values& scale, const Values& dy_scale, bool keeps_cells,
+                     Gradients& g) const {
+    const bool has_cells = keeps_cells && !p_.elements_are_cells();
+    const CellSums<T> cells(p_, pass_.sums);
+    const Index channels = p_.channel.extent;
+    for (Index k = 0; k < run_.count; ++k) {
+      g.dy[k] = g.dy_xhat[k] = T(0);
+      for (Index c = 0; has_cells && c < channels; ++c) {
+        cells.dy[run_.set(k) * channels + c] = cells.dy_xhat[run_.set(k) * channels + c] = T(0);
+      }
+    }
+    for (Index i = 0; i < parts(); ++i) {
+      const Part part = this->part(i);
+      Values dy, dy_xhat, room;
+      sum_part(part, s, scale, of_lanes(part, dy_scale, room), dy, dy_xhat);
+      for (Index j = 0; j < part.lanes; ++j) {
+        const Index k = set_of(part, j);
+        g.dy[k] += T(gamma(part, j)) * dy[j];
+        g.dy_xhat[k] += T(gamma(part, j)) * dy_xhat[j];
+      }
+      if (!has_cells) continue;
+      if constexpr (!kHasRoom<C>) scale_cells(part, s, scale, dy, dy_xhat);
+      for (Index j = 0; j < part.lanes; ++j) {
+        const Index k = set_of(part, j), cell = run_.set(k) * channels + channel_of(part, j) % channels;
+        cells.dy[cell] += dy[j];
+        cells.dy_xhat[cell] += dy_xhat[j];
+      }
+    }
+  }
+
+  /// Sums again, scaled, where sets are out of range of the statistic type too.
+  EVENKEEL_COLD void scale_gradients(const Statistics& s, const Values& scale, int* exponent,
+                                     Values& dy_scale, Gradients& g) const {
+    bool again = false;
+    for (Index k = 0; k < run_.count; ++k) {
+      exponent[k] = next_dy_exponent(s.inv_std[k], T(g.dy[k] / n_), T(g.dy_xhat[k] / n_));
+      dy_scale[k] = power_of_two(exponent[k]);
+      again = again || exponent[k] != 0;
+    }
+    if (!again) return;
+    Gradients scaled;
+    sum_gradients(s, scale, dy_scale, false, scaled);
+    for (Index k = 0; k < run_.count; ++k) {
+      if (takes(exponent[k], T(scaled.dy[k] / n_), T(scaled.dy_xhat[k] / n_))) {
+        g.dy[k] = scaled.dy[k];
+        g.dy_xhat[k] = scaled.dy_xhat[k];
+      } else {
+        exponent[k] = 0;
+        dy_scale[k] = T(1);
+      }
+    }
+  }
+
+  /// The same for the sums of a part's lanes.
+  EVENKEEL_COLD void scale_cells(const Part& part, const Statistics& s, const Values& scale, Values& dy,
+                                 Values& dy_xhat) const {
+    const T n = from_count<T>(p_.cell_size());
+    Values dy_scale, scaled_dy, scaled_dy_xhat;
+    int exponent[kMost];
+    bool again = false;
+    for (Index j = 0; j < part.lanes; ++j) {
+      const T mean_dy = T(dy[j] / n), mean_dy_xhat = T(dy_xhat[j] / n);
+      exponent[j] = !are_outside(s.inv_std[set_of(part, j)], mean_dy, mean_dy_xhat) ? 0
+                    : size_of(mean_dy, mean_dy_xhat) < 1                            ? kFar
+                                                                                    : -kFar;
+      dy_scale[j] = power_of_two(exponent[j]);
+      again = again || exponent[j] != 0;
+    }
+    if (!again) return;
+    sum_part(part, s, scale, dy_scale.data(), scaled_dy, scaled_dy_xhat);
+    for (Index j = 0; j < part.lanes; ++j) {
+      if (exponent[j] == 0 || !takes(exponent[j], T(scaled_dy[j] / n), T(scaled_dy_xhat[j] / n))) continue;
+      dy[j] = T(scaled_dy[j] / dy_scale[j]);
+      dy_xhat[j] = T(scaled_dy_xhat[j] / dy_scale[j]);
     }
   }
 
   const Partition& p_;
   const Pass<S>& pass_;
-  Index set_;
+  SetRun run_;
+  Index set_lanes_;
   T n_;
 };
 
-// Types without bounds have no wide passes.
+/// Calls f(sets) for a run, as many sets as are computed together at a time. Types without bounds have none.
+template <typename S, typename F>
+void for_each_wide(const Partition& p, const Pass<S>& pass, const SetRun& run, const F& f) {
+  if constexpr (Range<ComputeOf<S>>::kBounded) {
+    const SubnormalNumbers numbers;
+    const Index most = WideSets<S>::sets_at_once(p);
+    for (Index k = 0; k < run.count; k += most) {
+      f(WideSets<S>(p, pass,
+                    {run.set(k), run.step, std::min(most, run.count - k),
+                     run.offset + k * WideSets<S>::lanes_of_set(p)}));
+    }
+  }
+}
 
 template <typename S>
-EVENKEEL_COLD void forward_wide(const Partition& p, const Pass<S>& pass, Index set) {
-  if constexpr (Range<ComputeOf<S>>::kBounded) WideSet<S>(p, pass, set).forward();
+EVENKEEL_COLD void forward_wide(const Partition& p, const Pass<S>& pass, const SetRun& run) {
+  for_each_wide(p, pass, run, [](const auto& sets) { sets.forward(); });
 }
 template <typename S>
-EVENKEEL_COLD void infer_wide(const Partition& p, const Pass<S>& pass, Index set,
-                              const SetStatistics<StatisticOf<S>>& given) {
-  if constexpr (Range<ComputeOf<S>>::kBounded) WideSet<S>(p, pass, set).infer(given);
+EVENKEEL_COLD void infer_wide(const Partition& p, const Pass<S>& pass, const SetRun& run,
+                              const ComputeOf<S>* mean, const ComputeOf<S>* variance) {
+  for_each_wide(p, pass, run, [&](const auto& sets) { sets.infer(mean, variance); });
 }
 template <typename S>
-EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, Index set,
+EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, const SetRun& run,
                                  StatisticOf<S>* grad_gamma, StatisticOf<S>* grad_beta) {
-  if constexpr (Range<ComputeOf<S>>::kBounded) WideSet<S>(p, pass, set).backward(grad_gamma, grad_beta);
+  for_each_wide(p, pass, run, [&](const auto& sets) { sets.backward(grad_gamma, grad_beta); });
 }
 
 /// Whether inference is in the range of the compute type for a given channel.
@@ -280,14 +492,6 @@ bool is_inference_in_range(const C& mean, const C& variance, const C& gamma, dou
   const T scale = one_by_one::over_std(T(gamma), T(variance), from_double<T>(epsilon));
   return !one_by_one::any_out_of_inference<C>(mean, static_cast<C>(scale));
 }
-/// The given statistics of inference.
-template <typename C>
-SetStatistics<StatisticOf<C>> statistics_of(const C& mean, const C& variance, double epsilon) {
-  using T = StatisticOf<C>;
-  const T v(variance);
-  return {T(mean), T(0), v, one_by_one::inverse_std<T>(v, from_double<T>(epsilon))};
-}
-
 /// Whether the passes of the compute type are right for a set with this 1 / standard deviation; not if it is NaN.
 template <typename S>
 bool is_in_range(const StatisticOf<S>& inv_std) {

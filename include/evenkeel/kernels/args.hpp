@@ -177,6 +177,10 @@ enum RowOutside : unsigned char {
   kStatisticsOutside = 2,  // nor is the row added to grad_gamma and grad_beta
 };
 
+/// The statistic type holds the squares and products of any values of C, so that wide kernels need no scales.
+template <typename C>
+inline constexpr bool kHasRoom = !std::is_same_v<C, StatisticOf<C>>;
+
 /// The sums of SumLines and SumColumns in the statistic type, of x x_scale and of dy dy_scale times its weights: for
 /// values whose squares the compute type cannot hold. step 1: a center, scales and sums a lane; 0: one of each.
 template <typename S>
@@ -189,19 +193,24 @@ struct SumWide {
   Lines lines;
   Index step;
   const StatisticOf<S>* center;
-  const StatisticOf<S>* x_scale;
+  const StatisticOf<S>* x_scale;  // unless kHasRoom
   const StatisticOf<S>* dy_scale;
-  StatisticOf<S>* first;   // has room for kPadding more
-  StatisticOf<S>* second;  // so has this
+  StatisticOf<S>* first;
+  StatisticOf<S>* second;
 };
 
 /// The values of MapLines and MapColumns in the statistic type:
 ///
-///   y = ((x x_scale - c0) c1 + c2) gamma + beta,  dx = ((x x_scale - c0) c1 + c2 + gamma dy dy_scale c3) result^2
+///   y = ((x x_scale - c0) c1 + c2) gamma + beta
+///
+/// or with gradients, with xhat = (x x_scale - c0) xhat0 + xhat1:
+///
+///   dx = ((x x_scale - c0) c1 + c2 + gamma dy dy_scale c3) result^2
+///   grad_gamma += dy xhat, grad_beta += dy
 template <typename S>
 struct MapWide {
   const S* x;
-  const S* dy;  // may be null
+  const S* dy;  // of gradients
   S* out;
   const ComputeOf<S>* line_gamma;  // may be null; one a line
   const ComputeOf<S>* line_beta;   // may be null
@@ -210,10 +219,13 @@ struct MapWide {
   Lines lines;
   Index step;
   const StatisticOf<S>* c[4];
-  const StatisticOf<S>* x_scale;
+  const StatisticOf<S>* x_scale;  // these three unless kHasRoom
   const StatisticOf<S>* dy_scale;
   const StatisticOf<S>* result;
-  Epilogue<S> epilogue;
+  const StatisticOf<S>* xhat[2];
+  StatisticOf<S>* grad_gamma;  // may be null, and grad_beta with it; one a lane with step 0, one a line with step 1
+  StatisticOf<S>* grad_beta;
+  Epilogue<S> epilogue;  // of y
 };
 
 // Small numbers of sets and cells. Their arrays have room for kPadding values more, since whole vectors are read and

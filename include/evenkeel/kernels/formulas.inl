@@ -78,10 +78,12 @@ template <typename C>
 EVENKEEL_WORD unsigned gradients_outside(const Wide<C>& inv_std, const Wide<C>& mean_dy,
                                          const Wide<C>& mean_dy_xhat) {
   using R = Range<C>;
-  const Wide<C> size = magnitude(mean_dy) + magnitude(mean_dy_xhat);
+  using W = Wide<C>;
+  const W size = magnitude(mean_dy) + magnitude(mean_dy_xhat);
   const Wide<C> over_variance = Wide<C>(inv_std * inv_std) * size;
   const unsigned zero = zeros(size);
   const unsigned out =
-      outside(size, R::kLeastSize, R::kHighSize) | outside(over_variance, R::kLowSum, R::kHighSum);
+      outside(size, R::kLeastSize, R::kHighSize) | less(size, W(inv_std * wide_all<C>(R::kLeastSize))) |
+      outside(over_variance, R::kLowSum, R::kHighSum);
   return (out & ~zero) | (zero & outside(inv_std, R::kLeastNumber, R::kMostInvStdOfZero));
 }

@@ -35,6 +35,7 @@ namespace evenkeel::detail {
   X(void, pivot_columns, PivotColumns)                       \
   X(void, sum_wide, SumWide)                                 \
   X(void, map_wide, MapWide)                                 \
+  X(void, map_gradients_wide, MapWide)                       \
   X(unsigned, finish_sums, FinishSums)                       \
   X(unsigned, finish_gradients, FinishGradients)             \
   X(void, coefficients, Coefficients)                        \

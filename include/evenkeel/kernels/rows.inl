@@ -432,11 +432,11 @@ struct CentredRow {
 template <typename V>
 EVENKEEL_WORD void add_gradients(const V& x, const V& dy, const V& gamma, const CentredRow<V>& c, V& sum,
                                  V& sum_xhat, V& of_gamma, V& of_beta) {
-  const V product = V(dy * fma(as_computed(V(x - c.mean)), c.scale, c.shift));
+  const V xhat = fma(as_computed(V(x - c.mean)), c.scale, c.shift), weighted = as_computed(V(gamma * dy));
   of_beta = V(of_beta + dy);
-  of_gamma = V(of_gamma + as_computed(product));
-  sum = fma(gamma, dy, sum);
-  sum_xhat = fma(gamma, product, sum_xhat);
+  of_gamma = fma(dy, xhat, of_gamma);
+  sum = V(sum + weighted);
+  sum_xhat = fma(weighted, xhat, sum_xhat);
 }
 
 /// dx = dy gamma inv_std + (x - mean) slope + level of a few rows.
@@ -487,20 +487,21 @@ EVENKEEL_CALL void add_params_widely(const RowGradients<S>& a, Index begin, Inde
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
   using W = Wide<C>;
-  constexpr Index L = kLanes<C>;
-  for (Index r = begin; r < end; ++r) {
-    const T inv_std = a.inv_std[r], mean = a.mean[r], low = a.mean_low == nullptr ? T(0) : a.mean_low[r];
-    for (Index i = 0; i < a.n; i += L) {
-      const Index n = a.n - i < L ? a.n - i : L, at = r * a.stride + i;
-      const auto lanes = first_lanes<C>(n);
-      const W centred =
-          W(as_computed(W(widen(load(a.x + at, lanes)) - wide_all<C>(mean))) - wide_all<C>(low));
-      const W dy = widen(load(a.dy + at, lanes));
-      store_wide<C>(a.grad_gamma + i,
-                    fma(dy, W(centred * wide_all<C>(inv_std)), load_wide<C>(a.grad_gamma + i, n)), n);
-      store_wide<C>(a.grad_beta + i, W(load_wide<C>(a.grad_beta + i, n) + dy), n);
+  const auto add = [&](Index i, Index n, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+    W of_gamma = load_wide<C>(a.grad_gamma + i, n), of_beta = load_wide<C>(a.grad_beta + i, n);
+    for (Index r = begin; r < end; ++r) {
+      const T inv_std = a.inv_std[r], low = a.mean_low == nullptr ? T(0) : a.mean_low[r];
+      const W d = as_computed(W(load_widened(a.x + r * a.stride + i, lanes...) - wide_all<C>(a.mean[r])));
+      const W dy = load_widened(a.dy + r * a.stride + i, lanes...);
+      of_gamma = fma(dy, fma(d, wide_all<C>(inv_std), wide_all<C>(T(T(T(0) - low) * inv_std))), of_gamma);
+      of_beta = W(of_beta + dy);
     }
-  }
+    store_wide<C>(a.grad_gamma + i, of_gamma, n);
+    store_wide<C>(a.grad_beta + i, of_beta, n);
+  };
+  const Index whole = whole_vectors<C>(a.n);
+  for (Index i = 0; i < whole; i += kLanes<C>) add(i, kLanes<C>);
+  if (whole < a.n) add(whole, a.n - whole, first_lanes<C>(a.n - whole));
 }
 
 /// dx of one row, number r of the terms, with what is added to it.

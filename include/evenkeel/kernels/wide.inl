@@ -3,15 +3,29 @@
 
 /// scale v, limited to the largest number if v is finite, so that a weight of 0 makes it 0.
 template <typename C>
-EVENKEEL_WORD Wide<C> scaled(const Vec<C>& v, const Wide<C>& scale) {
-  constexpr auto most = (std::numeric_limits<StatisticOf<C>>::max)();
-  const Wide<C> bounded = clamp(Wide<C>(widen(v) * scale), wide_all<C>(-most), wide_all<C>(most));
-  return bounded + widen(Vec<C>(v - v));
+EVENKEEL_WORD Wide<C> scaled(const Wide<C>& v, const Wide<C>& scale) {
+  if constexpr (kHasRoom<C>) {
+    return v;
+  } else {
+    constexpr auto most = (std::numeric_limits<C>::max)();
+    const Wide<C> bounded = clamp(Wide<C>(v * scale), wide_all<C>(-most), wide_all<C>(most));
+    return Wide<C>(bounded + Wide<C>(v - v));
+  }
+}
+/// x scale - center.
+template <typename C>
+EVENKEEL_WORD Wide<C> centred(const Wide<C>& x, const Wide<C>& scale, const Wide<C>& center) {
+  if constexpr (kHasRoom<C>) {
+    return as_computed(Wide<C>(x - center));
+  } else {
+    return as_computed(Wide<C>(Wide<C>(x * scale) - center));
+  }
 }
 
 /// One of each lane from l on, or the same in all.
 template <typename C>
 EVENKEEL_WORD Wide<C> of_lanes(const StatisticOf<C>* values, Index step, Index l, Index n) {
+  if (values == nullptr) return wide_all<C>(1);
   return step == 0 ? wide_all<C>(*values) : load_wide<C>(values + l, n);
 }
 
@@ -19,6 +33,7 @@ EVENKEEL_WORD Wide<C> of_lanes(const StatisticOf<C>* values, Index step, Index l
 template <typename W>
 class CompensatedSum {
  public:
+  CompensatedSum() = default;
   EVENKEEL_WORD explicit CompensatedSum(const W& zero) : sum_(zero), rest_(zero) {}
   EVENKEEL_WORD void add(const W& term) {
     W high, low;
@@ -32,90 +47,187 @@ class CompensatedSum {
   W sum_, rest_;
 };
 
-template <typename S>
-void sum_wide(const SumWide<S>& a) {
-  using C = ComputeOf<S>;
-  using V = Vec<C>;
-  using W = Wide<C>;
+/// Calls begin(first lane, lanes) for lanes that share a center and scales, then add(line, lane, offset, mask) for each of
+/// their vectors; whole ones have no mask.
+template <typename C, typename Begin, typename Add>
+EVENKEEL_WORD void for_each_wide(const Lines& lines, Index step, const Begin& begin, const Add& add) {
   constexpr Index L = kLanes<C>;
-  CompensatedSum<W> first_total(wide_all<C>(0)), second_total(wide_all<C>(0));
-  for (Index l = 0; l < a.lines.length; l += L) {
-    const Index n = a.lines.length - l < L ? a.lines.length - l : L;
-    const auto lanes = first_lanes<C>(n);
-    const W center = of_lanes<C>(a.center, a.step, l, n), x_scale = of_lanes<C>(a.x_scale, a.step, l, n);
-    const W dy_scale = a.dy == nullptr ? x_scale : of_lanes<C>(a.dy_scale, a.step, l, n);
-    CompensatedSum<W> first(wide_all<C>(0)), second(wide_all<C>(0));
-    for (Index outer = 0, line = 0; outer < a.lines.outer; ++outer) {
-      for (Index inner = 0; inner < a.lines.inner; ++inner, ++line) {
-        const Index at = outer * a.lines.outer_stride + inner * a.lines.inner_stride + l;
-        V x = load(a.x + at, lanes), counts = keep(all(C(1)), lanes);
-        if (a.mask != nullptr) {
-          const V mask = load(a.mask + at, lanes);
-          counts = where_positive(mask, counts, all(C(0)));
-          x = where_positive(mask, x, all(C(0)));
-        }
-        const W d = W(as_computed(W(W(widen(x) * x_scale) - center)) * widen(counts));
-        if (a.dy == nullptr) {
-          first.add(d);
-          second.add(W(d * d));
-          continue;
-        }
-        V upstream = load(a.dy + at, lanes);
-        if (a.mask != nullptr) upstream = where_positive(counts, upstream, all(C(0)));
-        W dy = scaled<C>(upstream, dy_scale);
-        if (a.line_weights != nullptr) dy = W(dy * widen(all(C(a.line_weights[line]))));
-        if (a.lane_weights != nullptr) dy = W(dy * widen(load(a.lane_weights + l, lanes)));
-        first.add(dy);
-        second.add(W(dy * d));
+  const Index chunk = step == 0 ? lines.length : L, next_lane = step == 0 ? L : 0;
+  const auto add_all = [&](Index count, Index line, Index l, Index at, Index stride, const auto&... lanes)
+                           EVENKEEL_WORD_LAMBDA {
+                             for (; count > 0; --count, line += step, l += next_lane, at += stride)
+                               add(line, l, at, lanes...);
+                           };
+  for (Index from = 0; from < lines.length; from += chunk) {
+    const Index n = lines.length - from < chunk ? lines.length - from : chunk, whole = whole_vectors<C>(n);
+    const auto rest = first_lanes<C>(n - whole);
+    begin(from, n);
+    for (Index outer = 0, line = 0; outer < lines.outer; ++outer) {
+      const Index at = outer * lines.outer_stride + from;
+      // Neighbours of a line, or what lies above each other in all of them.
+      const Index repeats = step == 0 ? lines.inner : 1;
+      for (Index inner = 0; inner < repeats; ++inner) {
+        const Index begins = at + inner * lines.inner_stride, stride = step == 0 ? L : lines.inner_stride;
+        add_all(step == 0 ? whole / L : whole == L ? lines.inner : 0, line, from, begins, stride);
+        if (whole < n)
+          add_all(step == 0 ? 1 : lines.inner, line, from + whole, begins + whole, stride, rest);
+        line += step == 0 ? 1 : lines.inner;
       }
     }
-    if (a.step == 0) {
-      first_total.add(first.value());
-      second_total.add(second.value());
-    } else {
-      store_wide<C>(a.first + l, first.value());
-      store_wide<C>(a.second + l, second.value());
-    }
-  }
-  if (a.step == 0) {
-    *a.first = total<C>(first_total.value());
-    *a.second = total<C>(second_total.value());
   }
 }
 
 template <typename S>
-void map_wide(const MapWide<S>& a) {
+void sum_wide(const SumWide<S>& args) {
+  const SumWide<S> a = args;  // which no store changes
   using C = ComputeOf<S>;
   using V = Vec<C>;
   using W = Wide<C>;
-  constexpr Index L = kLanes<C>;
-  for (Index l = 0; l < a.lines.length; l += L) {
-    const Index n = a.lines.length - l < L ? a.lines.length - l : L;
-    const auto lanes = first_lanes<C>(n);
-    const auto of = [&](const StatisticOf<C>* values)
-                        EVENKEEL_WORD_LAMBDA { return of_lanes<C>(values, a.step, l, n); };
-    const W c0 = of(a.c[0]), c1 = of(a.c[1]), c2 = of(a.c[2]), x_scale = of(a.x_scale);
-    const W c3 = a.dy == nullptr ? c2 : of(a.c[3]), dy_scale = a.dy == nullptr ? c2 : of(a.dy_scale);
-    const W result = a.dy == nullptr ? c2 : of(a.result);
-    for (Index outer = 0, line = 0; outer < a.lines.outer; ++outer) {
-      for (Index inner = 0; inner < a.lines.inner; ++inner, ++line) {
-        const Index at = outer * a.lines.outer_stride + inner * a.lines.inner_stride + l;
-        W gamma = wide_all<C>(1), beta = wide_all<C>(0);
-        if (a.line_gamma != nullptr) gamma = widen(all(C(a.line_gamma[line])));
-        if (a.lane_gamma != nullptr) gamma = widen(load(a.lane_gamma + l, lanes));
-        if (a.line_beta != nullptr) beta = widen(all(C(a.line_beta[line])));
-        if (a.lane_beta != nullptr) beta = widen(load(a.lane_beta + l, lanes));
-        W v = fma(as_computed(W(W(widen(load(a.x + at, lanes)) * x_scale) - c0)), c1, c2);
-        if (a.dy == nullptr) {
-          v = fma(v, gamma, beta);
-        } else {
-          v = fma(W(scaled<C>(load(a.dy + at, lanes), dy_scale) * gamma), c3, v);
-          v = W(W(v * result) * result);
+  constexpr int kShort = 64;  // terms of a sum without compensation
+  const W zero = wide_all<C>(0);
+  W first = zero, second = zero, center = zero, x_scale = zero, dy_scale = zero;
+  CompensatedSum<W> first_total(zero), second_total(zero);
+  int terms = 0;
+  Index lane = 0, lanes_of = 0;
+  const auto join = [&]() EVENKEEL_WORD_LAMBDA {
+    first_total.add(first);
+    second_total.add(second);
+    first = second = zero;
+    terms = 0;
+  };
+  const auto finish_lanes = [&]() EVENKEEL_WORD_LAMBDA {
+    join();
+    store_wide<C>(a.first + lane, first_total.value(), lanes_of);
+    store_wide<C>(a.second + lane, second_total.value(), lanes_of);
+    first_total = second_total = CompensatedSum<W>(zero);
+  };
+  for_each_wide<C>(
+      a.lines, a.step,
+      [&](Index from, Index n) EVENKEEL_WORD_LAMBDA {
+        if (a.step != 0 && from > 0) finish_lanes();
+        lane = from;
+        lanes_of = n;
+        center = of_lanes<C>(a.center, a.step, from, n);
+        x_scale = of_lanes<C>(a.x_scale, a.step, from, n);
+        dy_scale = of_lanes<C>(a.dy_scale, a.step, from, n);
+      },
+      [&](Index line, Index l, Index at, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        W x = load_widened(a.x + at, lanes...);
+        V counts = keep(all(C(1)), lanes...);
+        if (a.mask != nullptr) {
+          counts = where_positive(load(a.mask + at, lanes...), counts, all(C(0)));
+          x = widen(where_positive(counts, load(a.x + at, lanes...), all(C(0))));
+        }
+        W d = centred<C>(x, x_scale, center);
+        if (sizeof...(lanes) > 0 || a.mask != nullptr) d = W(d * widen(counts));
+        W term = d;
+        if (a.dy != nullptr) {
+          term = load_widened(a.dy + at, lanes...);
+          if (a.mask != nullptr)
+            term = widen(where_positive(counts, load(a.dy + at, lanes...), all(C(0))));
+          term = scaled<C>(term, dy_scale);
+          if (a.line_weights != nullptr) term = W(term * widen(all(C(a.line_weights[line]))));
+          if (a.lane_weights != nullptr) term = W(term * load_widened(a.lane_weights + l, lanes...));
+        }
+        first = W(first + term);
+        second = fma(term, d, second);
+        if (!kHasRoom<C> && ++terms == kShort) join();
+      });
+  if (a.step != 0) return finish_lanes();
+  join();
+  *a.first = total<C>(first_total.value());
+  *a.second = total<C>(second_total.value());
+}
+
+/// gamma of a line or of lanes.
+template <typename S, typename... Lanes>
+EVENKEEL_WORD Wide<ComputeOf<S>> gamma_of(const MapWide<S>& a, Index line, Index l, const Lanes&... lanes) {
+  using C = ComputeOf<S>;
+  if (a.lane_gamma != nullptr) return load_widened(a.lane_gamma + l, lanes...);
+  return a.line_gamma != nullptr ? widen(all(C(a.line_gamma[line]))) : wide_all<C>(1);
+}
+
+template <typename S>
+void map_wide(const MapWide<S>& args) {
+  using C = ComputeOf<S>;
+  using V = Vec<C>;
+  using W = Wide<C>;
+  const MapWide<S> a = args;  // which no store changes
+  const W zero = wide_all<C>(0);
+  const bool has_both = a.lane_gamma != nullptr && a.lane_beta != nullptr;
+  const bool has_params = a.lane_gamma != nullptr || a.line_gamma != nullptr || a.lane_beta != nullptr ||
+                          a.line_beta != nullptr;
+  const bool has_epilogue = a.epilogue.residual != nullptr || a.epilogue.activation.active;
+  W c0 = zero, c1 = zero, c2 = zero, x_scale = zero;
+  for_each_wide<C>(
+      a.lines, a.step,
+      [&](Index from, Index n) EVENKEEL_WORD_LAMBDA {
+        c0 = of_lanes<C>(a.c[0], a.step, from, n);
+        c1 = of_lanes<C>(a.c[1], a.step, from, n);
+        c2 = of_lanes<C>(a.c[2], a.step, from, n);
+        x_scale = of_lanes<C>(a.x_scale, a.step, from, n);
+      },
+      [&](Index line, Index l, Index at, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        W v = fma(centred<C>(load_widened(a.x + at, lanes...), x_scale, c0), c1, c2);
+        if (has_both) {
+          v = fma(v, load_widened(a.lane_gamma + l, lanes...), load_widened(a.lane_beta + l, lanes...));
+        } else if (has_params) {
+          W beta = zero;
+          if (a.line_beta != nullptr) beta = widen(all(C(a.line_beta[line])));
+          if (a.lane_beta != nullptr) beta = load_widened(a.lane_beta + l, lanes...);
+          v = fma(v, gamma_of(a, line, l, lanes...), beta);
         }
         V out = narrow<C>(v);
-        if (a.epilogue.residual != nullptr) out = V(out + load(a.epilogue.residual + at, lanes));
-        store(a.out + at, activated(out, a.epilogue.activation), lanes);
-      }
-    }
-  }
+        if (has_epilogue) {
+          if (a.epilogue.residual != nullptr) out = V(out + load(a.epilogue.residual + at, lanes...));
+          out = activated(out, a.epilogue.activation);
+        }
+        store(a.out + at, out, lanes...);
+      });
+}
+
+template <typename S>
+void map_gradients_wide(const MapWide<S>& args) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  using W = Wide<C>;
+  const MapWide<S> a = args;  // which no store changes
+  const W zero = wide_all<C>(0);
+  const bool adds = a.grad_gamma != nullptr;
+  W c0 = zero, c1 = zero, c2 = zero, c3 = zero, x_scale = zero, dy_scale = zero, result = zero, slope = zero,
+    level = zero;
+  for_each_wide<C>(
+      a.lines, a.step,
+      [&](Index from, Index n) EVENKEEL_WORD_LAMBDA {
+        const auto of = [&](const T* values)
+                            EVENKEEL_WORD_LAMBDA { return of_lanes<C>(values, a.step, from, n); };
+        c0 = of(a.c[0]);
+        c1 = of(a.c[1]);
+        c2 = of(a.c[2]);
+        c3 = of(a.c[3]);
+        x_scale = of(a.x_scale);
+        dy_scale = of(a.dy_scale);
+        result = of(a.result);
+        if (!adds) return;
+        slope = of(a.xhat[0]);
+        level = of(a.xhat[1]);
+      },
+      [&](Index line, Index l, Index at, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        const W d = centred<C>(load_widened(a.x + at, lanes...), x_scale, c0);
+        const W dy = load_widened(a.dy + at, lanes...);
+        W v = fma(W(scaled<C>(dy, dy_scale) * gamma_of(a, line, l, lanes...)), c3, fma(d, c1, c2));
+        if (!kHasRoom<C>) v = W(W(v * result) * result);
+        if (adds) {
+          const W of_gamma = W(dy * fma(d, slope, level));
+          if (a.step == 0) {
+            const Index n = sizeof...(lanes) == 0 ? kLanes<C> : a.lines.length - l;
+            store_wide<C>(a.grad_gamma + l, W(load_wide<C>(a.grad_gamma + l, n) + of_gamma), n);
+            store_wide<C>(a.grad_beta + l, W(load_wide<C>(a.grad_beta + l, n) + dy), n);
+          } else {
+            a.grad_gamma[line] += total<C>(of_gamma);
+            a.grad_beta[line] += total<C>(dy);
+          }
+        }
+        store(a.out + at, narrow<C>(v), lanes...);
+      });
 }

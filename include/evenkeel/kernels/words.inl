@@ -77,13 +77,13 @@ template <typename C>
 EVENKEEL_WORD Wide<C> widen(const C& v) {
   return Wide<C>(v);
 }
-template <typename C>
-EVENKEEL_WORD Wide<C> load_widened(const C* p) {
-  return Wide<C>(*p);
+template <typename S>
+EVENKEEL_WORD Wide<ComputeOf<S>> load_widened(const S* p) {
+  return Wide<ComputeOf<S>>(load(p));
 }
-template <typename C>
-EVENKEEL_WORD Wide<C> load_widened(const C* p, Mask<C> m) {
-  return Wide<C>(load(p, m));
+template <typename S>
+EVENKEEL_WORD Wide<ComputeOf<S>> load_widened(const S* p, Mask<ComputeOf<S>> m) {
+  return Wide<ComputeOf<S>>(load(p, m));
 }
 template <typename C>
 EVENKEEL_WORD C narrow(const StatisticOf<C>& w) {
@@ -563,8 +563,12 @@ EVENKEEL_WORD FF load_widened(const float* p) {
 #endif
 }
 EVENKEEL_WORD D load_widened(const double* p) { return load(p); }
-template <typename C>
-EVENKEEL_WORD Wide<C> load_widened(const C* p, const Mask<C>& m) {
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_WORD FF load_widened(const S* p) {
+  return widen(load(p));
+}
+template <typename S>
+EVENKEEL_WORD Wide<ComputeOf<S>> load_widened(const S* p, const Mask<ComputeOf<S>>& m) {
   return widen(load(p, m));
 }
 template <typename C>
