@@ -33,6 +33,16 @@ FastMathResult layer_norm_step(const std::vector<float>& x, const std::vector<fl
   return step(layer, x, dy, features);
 }
 
+std::vector<float> layer_norm_values(const std::vector<float>& x, long features, double epsilon) {
+  ek::LayerNormOptions options;
+  options.epsilon = epsilon;
+  const ek::LayerNorm<float> layer(features, options);
+  const std::vector<ek::Index> shape = {static_cast<ek::Index>(x.size()) / features, features};
+  std::vector<float> y(x.size());
+  layer.infer(ek::view(x.data(), shape, ek::row_major), ek::view(y.data(), shape, ek::row_major));
+  return y;
+}
+
 bool refuses_epsilon(double epsilon) {
   ek::BatchNormOptions options;
   options.epsilon = epsilon;

@@ -12,5 +12,7 @@ struct FastMathResult {
 /// One training step of batch norm on [samples, channels].
 FastMathResult batch_norm_step(const std::vector<float>& x, const std::vector<float>& dy, long channels);
 FastMathResult layer_norm_step(const std::vector<float>& x, const std::vector<float>& dy, long features);
+/// Layer norm's inference with this epsilon.
+std::vector<float> layer_norm_values(const std::vector<float>& x, long features, double epsilon);
 /// What the constructor says of an epsilon that is NaN.
 bool refuses_epsilon(double epsilon);

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -65,6 +67,20 @@ TEST(FastMath, SquaresMayOverflow) {
                       layer_norm_map(shape, Eigen::RowMajor, 1), x, dy);
     }
   }
+}
+
+/// g++ links what sets flush-to-zero, so that 1e-40 is 0 to a caller's own arithmetic.
+TEST(FastMath, SubnormalNumbersAreNumbers) {
+  std::vector<float> x;
+  for (std::uint32_t i = 1; i <= 4; ++i) {
+    const std::uint32_t bits = 71362 * i;  // i 1e-40
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    x.push_back(value);
+  }
+  const std::vector<float> y = layer_norm_values(x, 4, 0);
+  const float expected[] = {-1.3416408f, -0.4472136f, 0.4472136f, 1.3416408f};
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(y[i], expected[i], 2e-5f) << i;
 }
 
 TEST(FastMath, ConstantRowsGiveZero) {

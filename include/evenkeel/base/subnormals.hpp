@@ -6,26 +6,28 @@ namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 /// While it lives, this thread computes with subnormal numbers, whatever its caller chose: with flush-to-zero they are 0 as
-/// inputs and as results.
+/// inputs and as results. What computes is a call, so that no compiler moves it out.
 class SubnormalNumbers {
  public:
+  SubnormalNumbers(const SubnormalNumbers&) = delete;
+  SubnormalNumbers& operator=(const SubnormalNumbers&) = delete;
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-  SubnormalNumbers() : before_(__builtin_ia32_stmxcsr()) {
-    if ((before_ & kFlushes) != 0) __builtin_ia32_ldmxcsr(before_ & ~kFlushes);
+  explicit SubnormalNumbers(bool wanted = true) : flushes_(wanted ? __builtin_ia32_stmxcsr() & kFlushes : 0) {
+    if (flushes_ != 0) __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() & ~kFlushes);
   }
   ~SubnormalNumbers() {
-    if ((before_ & kFlushes) != 0) __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | (before_ & kFlushes));
+    if (flushes_ != 0) __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | flushes_);
   }
 
  private:
   static constexpr unsigned kFlushes = 0x8040;  // FTZ and DAZ
-  unsigned before_;
+  unsigned flushes_;
 #elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
-  SubnormalNumbers() : before_(read()) {
-    if ((before_ & kFlushes) != 0) write(before_ & ~kFlushes);
+  explicit SubnormalNumbers(bool wanted = true) : flushes_(wanted ? read() & kFlushes : 0) {
+    if (flushes_ != 0) write(read() & ~kFlushes);
   }
   ~SubnormalNumbers() {
-    if ((before_ & kFlushes) != 0) write(read() | (before_ & kFlushes));
+    if (flushes_ != 0) write(read() | flushes_);
   }
 
  private:
@@ -37,15 +39,11 @@ class SubnormalNumbers {
     return word;
   }
   static void write(Word word) { asm volatile("msr fpcr, %0" : : "r"(word) : "memory"); }
-  Word before_;
+  Word flushes_;
 #else
-  SubnormalNumbers() {}
+  explicit SubnormalNumbers(bool = true) {}
   ~SubnormalNumbers() {}
-
- private:
 #endif
-  SubnormalNumbers(const SubnormalNumbers&) = delete;
-  SubnormalNumbers& operator=(const SubnormalNumbers&) = delete;
 };
 
 EVENKEEL_END

@@ -91,6 +91,7 @@ void infer_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* m
     if (gamma != nullptr) a.gamma += lanes;
     if (beta != nullptr) a.beta += lanes;
   };
+  const SubnormalNumbers numbers(is_small_epsilon<ComputeOf<S>>(epsilon));
   for (;;) {
     const Index done = infer_columns(a);
     if (done == a.lanes) return;

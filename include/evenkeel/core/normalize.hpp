@@ -49,6 +49,7 @@ void normalize_by(const Partition& p, Pass<S> pass, const ComputeOf<S>* mean, co
   with_passes<Sets::channels>(p, pass, [&](const auto& passes) {
     passes.blocks().for_each(loops, pass.stream,
                              [&](Index, Index begin, Index end, const ParallelFor& its_loops) {
+                               const SubnormalNumbers numbers(is_small_epsilon<ComputeOf<S>>(pass.epsilon));
                                passes.infer(begin, end, mean, variance, its_loops);
                              });
   });

@@ -50,6 +50,13 @@ struct Pass {
   }
 };
 
+/// Whether a subnormal variance of inference matters beside epsilon.
+template <typename C>
+bool is_small_epsilon(double epsilon) {
+  using Limits = std::numeric_limits<double>;
+  return Range<C>::kBounded && epsilon < (sizeof(C) < 8 ? 0x1p-103 : Limits::min() / Limits::epsilon());
+}
+
 /// Sizes that follow from this machine's caches, in bytes. They never change a result.
 struct Caches {
   Index second_level;  // of one core

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "evenkeel/base/subnormals.hpp"
 #include "evenkeel/core/pass.hpp"
 
 namespace evenkeel::detail {

@@ -8,6 +8,7 @@
 
 #include "evenkeel/base/range.hpp"
 #include "evenkeel/base/scalar.hpp"
+#include "evenkeel/base/subnormals.hpp"
 #include "evenkeel/kernels/args.hpp"
 #include "evenkeel/kernels/register_bytes.hpp"
 #if defined(__aarch64__) && EVENKEEL_HAS_VECTORS

@@ -739,6 +739,7 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
       if (in_place || param_sums_in_range(a, sums)) {
         add_param_sums(a, sums);
       } else {
+        const SubnormalNumbers numbers;
         add_params_widely(a, sum_begin, end);
       }
     }
@@ -772,6 +773,7 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
             return;
           }
           join_sums(row);
+          const SubnormalNumbers numbers;
           add_params_widely(a, row, row + m);
           sum_begin = row + m;
         });
