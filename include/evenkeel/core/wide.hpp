@@ -41,8 +41,15 @@ class WideSets {
   static Index lanes_of_set(const Partition& p) {
     return p.order == MemoryOrder::channel_columns ? p.channel.extent * p.inner : 1;
   }
+  /// Columns whose cells are narrower than a vector or two are lanes with coefficients of their own.
+  static bool has_own_lanes(const Partition& p) {
+    return p.order == MemoryOrder::sample_columns ||
+           (p.order == MemoryOrder::channel_columns && p.inner < 16);
+  }
   /// How many sets are computed together.
-  static Index sets_at_once(const Partition& p) { return std::max<Index>(1, kMost / lanes_of_set(p)); }
+  static Index sets_at_once(const Partition& p) {
+    return has_own_lanes(p) ? std::max<Index>(1, kMost / lanes_of_set(p)) : 1;
+  }
 
   WideSets(const Partition& p, const Pass<S>& pass, const SetRun& run)
       : p_(p), pass_(pass), run_(run), set_lanes_(lanes_of_set(p)), n_(from_count<T>(p.set_size())) {}
@@ -167,15 +174,16 @@ class WideSets {
     Lines lines;
   };
 
+  bool lanes_are_channels() const { return p_.order == MemoryOrder::channel_columns && has_own_lanes(p_); }
   Index parts() const {
-    if (p_.order == MemoryOrder::channel_columns) return (run_.count * set_lanes_ + kMost - 1) / kMost;
+    if (lanes_are_channels()) return (run_.count * set_lanes_ + kMost - 1) / kMost;
     return p_.elements_are_cells() ? 1 : p_.channel.extent;
   }
   EVENKEEL_COLD Part part(Index i) const {
     const Index param = p_.first_param(run_.first);
     Part part{};
     part.offset = run_.offset;
-    part.step = p_.order == MemoryOrder::lines || p_.order == MemoryOrder::rows ? 0 : 1;
+    part.step = has_own_lanes(p_) ? 1 : 0;
     part.lanes = part.step == 0 ? 1 : run_.count;
     part.lines = p_.cell_lines();
     if (p_.order == MemoryOrder::rows) {
@@ -186,7 +194,7 @@ class WideSets {
       part.line_gamma = pass_.gamma_from(param);
       part.line_beta = pass_.beta_from(param);
       part.lines = {1, 0, p_.channel.extent, p_.channel.stride, part.lanes};
-    } else if (p_.order == MemoryOrder::channel_columns) {
+    } else if (lanes_are_channels()) {
       part.first_lane = i * kMost;
       part.offset += part.first_lane;
       part.lanes = part.lines.length = std::min(kMost, run_.count * set_lanes_ - part.first_lane);
@@ -202,7 +210,7 @@ class WideSets {
     return part.step == 0 ? 0 : (part.first_lane + lane) / set_lanes_;
   }
   Index channel_of(const Part& part, Index lane) const {
-    return p_.order == MemoryOrder::channel_columns ? (part.first_lane + lane) / p_.inner : part.channel;
+    return lanes_are_channels() ? (part.first_lane + lane) / p_.inner : part.channel;
   }
   C gamma(const Part& part, Index lane) const {
     if (pass_.gamma == nullptr || p_.elements_are_cells()) return C(1);
