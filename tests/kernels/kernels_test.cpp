@@ -929,6 +929,13 @@ std::vector<T> powers_of_two(Index count) {
   return values;
 }
 
+/// With room that is finite.
+template <typename T>
+std::vector<T> with_room(std::vector<T> values) {
+  values.resize(values.size() + at(detail::kPadding), T(3));
+  return values;
+}
+
 template <typename S>
 void test_sum_wide(bool hides_nan) {
   using C = ComputeOf<S>;
@@ -952,10 +959,10 @@ void test_sum_wide(bool hides_nan) {
               {call.in(c.has_mask && hides_nan ? masked(x, mask) : x),
                data_or_null(call, c.has_dy, c.has_mask && hides_nan ? masked(dy, mask) : dy),
                data_or_null(call, c.has_mask, mask), data_or_null(call, c.line_params, of_lines),
-               data_or_null(call, c.lane_params, of_lanes), lines, c.step, call.in(center),
-               data_or_null(call, !detail::kHasRoom<C>, x_scale),
+               data_or_null(call, c.lane_params, of_lanes), lines, c.step, call.in(with_room(center)),
+               data_or_null(call, !detail::kHasRoom<C>, with_room(x_scale)),
                data_or_null(call, c.has_dy && !detail::kHasRoom<C>,
-                            std::vector<T>(dy_scale.begin() + 1, dy_scale.end())),
+                            with_room(std::vector<T>(dy_scale.begin() + 1, dy_scale.end()))),
                first, second});
           std::vector<Sums> sums(at(some));
           for (std::size_t i = 0; i < places.size(); ++i) {
@@ -975,7 +982,8 @@ void test_sum_wide(bool hides_nan) {
             // A difference and a weight a term, a product of both, and sums that keep what they round off unless the
             // statistic type has digits to spare.
             const Real u = kUnit<T>, additions = detail::kHasRoom<C> ? 6 * n : 0;
-            expect_near("first", k, first[k], sums[at(k)].first, (6 + additions) * u * sums[at(k)].first_size);
+            expect_near("first", k, first[k], sums[at(k)].first,
+                        (6 + additions) * u * sums[at(k)].first_size);
             expect_near("second", k, second[k], sums[at(k)].second,
                         (10 + additions) * u * sums[at(k)].second_size);
           }
@@ -994,7 +1002,8 @@ void test_map_wide() {
         const std::vector<Index> places = places_of(lines, 0, 6 * n);
         int turn = static_cast<int>(n);
         for (const WideCase& c : wide_cases()) {
-          const bool has_residual = !c.has_dy && c.has_mask, adds = c.has_dy && c.has_mask;  // there is no mask
+          const bool has_residual = !c.has_dy && c.has_mask,
+                     adds = c.has_dy && c.has_mask;  // there is no mask
           const detail::Activation<C> activation = activations<C>()[at(c.has_dy ? 0 : ++turn % 4)];
           const Index size = extent_of(lines), some = c.step == 0 ? 1 : n;
           const std::vector<S> x = spread_out<S>(places, size, 1, 0, 3, 1),
@@ -1020,14 +1029,14 @@ void test_map_wide() {
           a.lane_beta = data_or_null(call, c.lane_params && !c.has_dy, beta);
           a.lines = lines;
           a.step = c.step;
-          for (int j = 0; j < 3; ++j) a.c[j] = call.in(of[j]);
-          a.c[3] = data_or_null(call, c.has_dy, of[3]);
-          a.x_scale = data_or_null(call, !detail::kHasRoom<C>, of[4]);
-          a.dy_scale = data_or_null(call, c.has_dy && !detail::kHasRoom<C>, of[5]);
-          a.result = data_or_null(call, c.has_dy && !detail::kHasRoom<C>, of[6]);
+          for (int j = 0; j < 3; ++j) a.c[j] = call.in(with_room(of[j]));
+          a.c[3] = data_or_null(call, c.has_dy, with_room(of[3]));
+          a.x_scale = data_or_null(call, !detail::kHasRoom<C>, with_room(of[4]));
+          a.dy_scale = data_or_null(call, c.has_dy && !detail::kHasRoom<C>, with_room(of[5]));
+          a.result = data_or_null(call, c.has_dy && !detail::kHasRoom<C>, with_room(of[6]));
           if (adds) {
-            a.xhat[0] = call.in(slope);
-            a.xhat[1] = call.in(level);
+            a.xhat[0] = call.in(with_room(slope));
+            a.xhat[1] = call.in(with_room(level));
             a.grad_gamma = call.out(sums_before);
             a.grad_beta = call.out(sums_before);
           }

@@ -128,7 +128,7 @@ class WideSets {
       a.c[0] = of_lanes(part, s.mean, room[0]);
       a.c[1] = of_lanes(part, slope, room[1]);
       a.c[2] = of_lanes(part, level, room[2]);
-      a.c[3] = of_dy.data();
+      a.c[3] = with_room(part, of_dy);
       a.x_scale = of_lanes(part, scale, room[3]);
       a.dy_scale = of_lanes(part, dy_scale, room[4]);
       a.result = of_lanes(part, result, room[5]);
@@ -244,7 +244,11 @@ class WideSets {
   template <typename Array>
   const T* of_lanes(const Part& part, const Array& of_sets, Values& room) const {
     for (Index j = 0; j < part.lanes; ++j) room[j] = of_sets[set_of(part, j)];
-    return room.data();
+    return with_room(part, room);
+  }
+  static const T* with_room(const Part& part, Values& of_lanes) {
+    std::fill_n(of_lanes.data() + part.lanes, kPadding, T(0));
+    return of_lanes.data();
   }
 
   static bool is_outside(const T& inv_std) {
@@ -352,8 +356,8 @@ class WideSets {
       a.lane_gamma = part.lane_gamma;
       a.lane_beta = part.lane_beta;
       a.c[0] = of_lanes(part, s.mean, room[0]);
-      a.c[1] = slope.data();
-      a.c[2] = level.data();
+      a.c[1] = with_room(part, slope);
+      a.c[2] = with_room(part, level);
       a.x_scale = of_lanes(part, scale, room[1]);
       for_each_block(part, [&](const Part& block) {
         a.x = pass_.x + block.offset;
@@ -448,7 +452,7 @@ class WideSets {
       again = again || exponent[j] != 0;
     }
     if (!again) return;
-    sum_part(part, s, scale, dy_scale.data(), scaled_dy, scaled_dy_xhat);
+    sum_part(part, s, scale, with_room(part, dy_scale), scaled_dy, scaled_dy_xhat);
     for (Index j = 0; j < part.lanes; ++j) {
       if (exponent[j] == 0 || !takes(exponent[j], T(scaled_dy[j] / n), T(scaled_dy_xhat[j] / n))) continue;
       dy[j] = T(scaled_dy[j] / dy_scale[j]);

@@ -182,7 +182,8 @@ template <typename C>
 inline constexpr bool kHasRoom = !std::is_same_v<C, StatisticOf<C>>;
 
 /// The sums of SumLines and SumColumns in the statistic type, of x x_scale and of dy dy_scale times its weights: for
-/// values whose squares the compute type cannot hold. step 1: a center, scales and sums a lane; 0: one of each.
+/// values whose squares the compute type cannot hold. step 1: a center, scales and sums a lane, with room for kPadding more,
+/// which are finite; 0: one of each.
 template <typename S>
 struct SumWide {
   const S* x;
@@ -207,6 +208,8 @@ struct SumWide {
 ///
 ///   dx = ((x x_scale - c0) c1 + c2 + gamma dy dy_scale c3) result^2
 ///   grad_gamma += dy xhat, grad_beta += dy
+///
+/// Coefficients and scales are as in SumWide.
 template <typename S>
 struct MapWide {
   const S* x;

@@ -487,21 +487,20 @@ EVENKEEL_CALL void add_params_widely(const RowGradients<S>& a, Index begin, Inde
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
   using W = Wide<C>;
-  const auto add = [&](Index i, Index n, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+  for (Index i = 0; i < a.n; i += kLanes<C>) {
+    const Index n = a.n - i < kLanes<C> ? a.n - i : kLanes<C>;
+    const auto lanes = first_lanes<C>(n);
     W of_gamma = load_wide<C>(a.grad_gamma + i, n), of_beta = load_wide<C>(a.grad_beta + i, n);
     for (Index r = begin; r < end; ++r) {
       const T inv_std = a.inv_std[r], low = a.mean_low == nullptr ? T(0) : a.mean_low[r];
-      const W d = as_computed(W(load_widened(a.x + r * a.stride + i, lanes...) - wide_all<C>(a.mean[r])));
-      const W dy = load_widened(a.dy + r * a.stride + i, lanes...);
+      const W d = as_computed(W(load_widened(a.x + r * a.stride + i, lanes) - wide_all<C>(a.mean[r])));
+      const W dy = load_widened(a.dy + r * a.stride + i, lanes);
       of_gamma = fma(dy, fma(d, wide_all<C>(inv_std), wide_all<C>(T(T(T(0) - low) * inv_std))), of_gamma);
       of_beta = W(of_beta + dy);
     }
     store_wide<C>(a.grad_gamma + i, of_gamma, n);
     store_wide<C>(a.grad_beta + i, of_beta, n);
-  };
-  const Index whole = whole_vectors<C>(a.n);
-  for (Index i = 0; i < whole; i += kLanes<C>) add(i, kLanes<C>);
-  if (whole < a.n) add(whole, a.n - whole, first_lanes<C>(a.n - whole));
+  }
 }
 
 /// dx of one row, number r of the terms, with what is added to it.

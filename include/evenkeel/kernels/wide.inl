@@ -24,9 +24,8 @@ EVENKEEL_WORD Wide<C> centred(const Wide<C>& x, const Wide<C>& scale, const Wide
 
 /// One of each lane from l on, or the same in all.
 template <typename C>
-EVENKEEL_WORD Wide<C> of_lanes(const StatisticOf<C>* values, Index step, Index l, Index n) {
-  if (values == nullptr) return wide_all<C>(1);
-  return step == 0 ? wide_all<C>(*values) : load_wide<C>(values + l, n);
+EVENKEEL_WORD Wide<C> of_lanes(const StatisticOf<C>* values, Index step, Index l) {
+  return step == 0 ? wide_all<C>(*values) : load_wide<C>(values + l);
 }
 
 /// A sum that keeps what each addition rounds off (Neumaier 1974).
@@ -47,7 +46,7 @@ class CompensatedSum {
   W sum_, rest_;
 };
 
-/// Calls begin(first lane, lanes) for lanes that share a center and scales, then add(line, lane, offset, mask) for each of
+/// Calls begin(first lane) for lanes that share a center and scales, then add(line, lane, offset, mask) for each of
 /// their vectors; whole ones have no mask.
 template <typename C, typename Begin, typename Add>
 EVENKEEL_WORD void for_each_wide(const Lines& lines, Index step, const Begin& begin, const Add& add) {
@@ -61,7 +60,7 @@ EVENKEEL_WORD void for_each_wide(const Lines& lines, Index step, const Begin& be
   for (Index from = 0; from < lines.length; from += chunk) {
     const Index n = lines.length - from < chunk ? lines.length - from : chunk, whole = whole_vectors<C>(n);
     const auto rest = first_lanes<C>(n - whole);
-    begin(from, n);
+    begin(from);
     for (Index outer = 0, line = 0; outer < lines.outer; ++outer) {
       const Index at = outer * lines.outer_stride + from;
       // Neighbours of a line, or what lies above each other in all of them.
@@ -88,7 +87,7 @@ void sum_wide(const SumWide<S>& args) {
   W first = zero, second = zero, center = zero, x_scale = zero, dy_scale = zero;
   CompensatedSum<W> first_total(zero), second_total(zero);
   int terms = 0;
-  Index lane = 0, lanes_of = 0;
+  Index lane = 0;
   const auto join = [&]() EVENKEEL_WORD_LAMBDA {
     first_total.add(first);
     second_total.add(second);
@@ -97,19 +96,19 @@ void sum_wide(const SumWide<S>& args) {
   };
   const auto finish_lanes = [&]() EVENKEEL_WORD_LAMBDA {
     join();
-    store_wide<C>(a.first + lane, first_total.value(), lanes_of);
-    store_wide<C>(a.second + lane, second_total.value(), lanes_of);
+    store_wide<C>(a.first + lane, first_total.value());
+    store_wide<C>(a.second + lane, second_total.value());
     first_total = second_total = CompensatedSum<W>(zero);
   };
   for_each_wide<C>(
       a.lines, a.step,
-      [&](Index from, Index n) EVENKEEL_WORD_LAMBDA {
+      [&](Index from) EVENKEEL_WORD_LAMBDA {
         if (a.step != 0 && from > 0) finish_lanes();
         lane = from;
-        lanes_of = n;
-        center = of_lanes<C>(a.center, a.step, from, n);
-        x_scale = of_lanes<C>(a.x_scale, a.step, from, n);
-        dy_scale = of_lanes<C>(a.dy_scale, a.step, from, n);
+        center = of_lanes<C>(a.center, a.step, from);
+        if (kHasRoom<C>) return;
+        x_scale = of_lanes<C>(a.x_scale, a.step, from);
+        if (a.dy != nullptr) dy_scale = of_lanes<C>(a.dy_scale, a.step, from);
       },
       [&](Index line, Index l, Index at, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         W x = load_widened(a.x + at, lanes...);
@@ -161,11 +160,11 @@ void map_wide(const MapWide<S>& args) {
   W c0 = zero, c1 = zero, c2 = zero, x_scale = zero;
   for_each_wide<C>(
       a.lines, a.step,
-      [&](Index from, Index n) EVENKEEL_WORD_LAMBDA {
-        c0 = of_lanes<C>(a.c[0], a.step, from, n);
-        c1 = of_lanes<C>(a.c[1], a.step, from, n);
-        c2 = of_lanes<C>(a.c[2], a.step, from, n);
-        x_scale = of_lanes<C>(a.x_scale, a.step, from, n);
+      [&](Index from) EVENKEEL_WORD_LAMBDA {
+        c0 = of_lanes<C>(a.c[0], a.step, from);
+        c1 = of_lanes<C>(a.c[1], a.step, from);
+        c2 = of_lanes<C>(a.c[2], a.step, from);
+        if (!kHasRoom<C>) x_scale = of_lanes<C>(a.x_scale, a.step, from);
       },
       [&](Index line, Index l, Index at, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         W v = fma(centred<C>(load_widened(a.x + at, lanes...), x_scale, c0), c1, c2);
@@ -198,16 +197,18 @@ void map_gradients_wide(const MapWide<S>& args) {
     level = zero;
   for_each_wide<C>(
       a.lines, a.step,
-      [&](Index from, Index n) EVENKEEL_WORD_LAMBDA {
+      [&](Index from) EVENKEEL_WORD_LAMBDA {
         const auto of = [&](const T* values)
-                            EVENKEEL_WORD_LAMBDA { return of_lanes<C>(values, a.step, from, n); };
+                            EVENKEEL_WORD_LAMBDA { return of_lanes<C>(values, a.step, from); };
         c0 = of(a.c[0]);
         c1 = of(a.c[1]);
         c2 = of(a.c[2]);
         c3 = of(a.c[3]);
-        x_scale = of(a.x_scale);
-        dy_scale = of(a.dy_scale);
-        result = of(a.result);
+        if (!kHasRoom<C>) {
+          x_scale = of(a.x_scale);
+          dy_scale = of(a.dy_scale);
+          result = of(a.result);
+        }
         if (!adds) return;
         slope = of(a.xhat[0]);
         level = of(a.xhat[1]);
