@@ -903,21 +903,35 @@ void test_gradients_outside() {
 
 struct WideCase {
   bool has_dy, has_mask, line_params, lane_params;
-  Index step;
+  detail::WideShare share;
+
+  /// Six lines of n elements; three where they share nothing.
+  detail::Lines lines(Index n) const {
+    if (share == detail::WideShare::lines) return {1, 0, 3, n + 3, n};
+    return {2, 3 * (n + 3) + 5, 3, n + 3, n};
+  }
+  /// How many centers there are, and which one a lane of a line has.
+  Index count(Index n) const {
+    return share == detail::WideShare::all ? 1 : share == detail::WideShare::lanes ? n : 3;
+  }
+  std::size_t index(std::size_t line, std::size_t lane) const {
+    return share == detail::WideShare::all ? 0 : share == detail::WideShare::lanes ? lane : line;
+  }
 };
 std::vector<WideCase> wide_cases() {
   std::vector<WideCase> cases;
-  for (const Index step : {0, 1})
+  using Share = detail::WideShare;
+  for (const Share share : {Share::all, Share::lanes, Share::lines})
     for (const bool has_dy : {false, true})
       for (const bool has_mask : {false, true})
         for (const int params : {0, 1, 2})
-          cases.push_back({has_dy, has_mask, params == 1, params == 2, step});
+          cases.push_back({has_dy, has_mask, params == 1, params == 2, share});
   return cases;
 }
 std::string wide_text(const WideCase& c) {
   return std::string(c.has_dy ? ", dy" : "") + (c.has_mask ? ", mask" : "") +
          (c.line_params ? ", a parameter a line" : "") + (c.lane_params ? ", a parameter a lane" : "") +
-         ", step " + std::to_string(c.step);
+         ", share " + std::to_string(static_cast<int>(c.share));
 }
 /// A number a lane, or one; 1 where the kernel takes none.
 template <typename C, typename T>
@@ -943,14 +957,15 @@ void test_sum_wide(bool hides_nan) {
   for_each_call<S>(
       "sum_wide", sizes_to(130),
       [&](const InstructionSet<S>& set, Index n, const Place& place, const std::string& text) {
-        const detail::Lines lines{2, 3 * (n + 3) + 5, 3, n + 3, n};
-        const std::vector<Index> places = places_of(lines, 0, 6 * n);
         for (const WideCase& c : wide_cases()) {
+          const detail::Lines lines = c.lines(n);
+          const Index line_count = lines.outer * lines.inner, some = c.count(n);
+          const std::vector<Index> places = places_of(lines, 0, line_count * n);
           const std::vector<S> x = spread_out<S>(places, extent_of(lines), 1, 0, 3, 1),
                                dy = spread_out<S>(places, extent_of(lines), 1, 0, 0.5, 2),
                                mask = signs<S>(static_cast<Index>(x.size()), 3);
-          const std::vector<C> of_lines = numbers<C>(6, 1, 0.5, 4), of_lanes = numbers<C>(n, 1, 0.5, 5);
-          const Index some = c.step == 0 ? 1 : n;
+          const std::vector<C> of_lines = numbers<C>(line_count, 1, 0.5, 4),
+                               of_lanes = numbers<C>(n, 1, 0.5, 5);
           const std::vector<T> center = numbers<T>(some, 3, 0.1, 6), x_scale = powers_of_two<C, T>(some),
                                dy_scale = powers_of_two<C, T>(some + 1);
           Call call(place, text + wide_text(c));
@@ -959,15 +974,14 @@ void test_sum_wide(bool hides_nan) {
               {call.in(c.has_mask && hides_nan ? masked(x, mask) : x),
                data_or_null(call, c.has_dy, c.has_mask && hides_nan ? masked(dy, mask) : dy),
                data_or_null(call, c.has_mask, mask), data_or_null(call, c.line_params, of_lines),
-               data_or_null(call, c.lane_params, of_lanes), lines, c.step, call.in(with_room(center)),
+               data_or_null(call, c.lane_params, of_lanes), lines, c.share, call.in(with_room(center)),
                data_or_null(call, !detail::kHasRoom<C>, with_room(x_scale)),
                data_or_null(call, c.has_dy && !detail::kHasRoom<C>,
                             with_room(std::vector<T>(dy_scale.begin() + 1, dy_scale.end()))),
                first, second});
           std::vector<Sums> sums(at(some));
           for (std::size_t i = 0; i < places.size(); ++i) {
-            const std::size_t p = at(places[i]), lane = i % at(n), line = i / at(n),
-                              k = c.step == 0 ? 0 : lane;
+            const std::size_t p = at(places[i]), lane = i % at(n), line = i / at(n), k = c.index(line, lane);
             if (c.has_mask && !(mask[p] > S(0))) continue;
             const Real d = real(x[p]) * real(x_scale[k]) - real(center[k]);
             const Real g = real(dy[p]) * real(dy_scale[k + 1]) * (c.line_params ? real(of_lines[line]) : 1) *
@@ -998,24 +1012,26 @@ void test_map_wide() {
   for_each_call<S>(
       "map_wide", sizes_to(130),
       [&](const InstructionSet<S>& set, Index n, const Place& place, const std::string& text) {
-        const detail::Lines lines{2, 3 * (n + 3) + 5, 3, n + 3, n};
-        const std::vector<Index> places = places_of(lines, 0, 6 * n);
         int turn = static_cast<int>(n);
         for (const WideCase& c : wide_cases()) {
+          const detail::Lines lines = c.lines(n);
+          const Index line_count = lines.outer * lines.inner, some = c.count(n);
+          const std::vector<Index> places = places_of(lines, 0, line_count * n);
           const bool has_residual = !c.has_dy && c.has_mask,
                      adds = c.has_dy && c.has_mask;  // there is no mask
           const detail::Activation<C> activation = activations<C>()[at(c.has_dy ? 0 : ++turn % 4)];
-          const Index size = extent_of(lines), some = c.step == 0 ? 1 : n;
+          const Index size = extent_of(lines);
           const std::vector<S> x = spread_out<S>(places, size, 1, 0, 3, 1),
                                dy = spread_out<S>(places, size, 1, 0, 0.5, 2),
                                residual = spread_out<S>(places, size, 1, 0, 0, 3);
-          const Index params = c.line_params ? 6 : n;
+          const Index params = c.line_params ? line_count : n;
           const std::vector<C> gamma = numbers<C>(params, 1, 0.5, 4), beta = numbers<C>(params, 0, 1, 5);
           std::vector<T> of[7];  // c, x_scale, dy_scale, result
           for (unsigned j = 0; j < 4; ++j) of[j] = numbers<T>(some, j == 0 ? 3 : 1, 0.5, 6 + j);
           of[4] = of[5] = of[6] = powers_of_two<C, T>(some);
           const std::vector<T> slope = numbers<T>(some, 1, 0.5, 10), level = numbers<T>(some, 0, 1, 11);
-          const Index sums = c.step == 0 ? n : 6;
+          const bool per_lane = c.share != detail::WideShare::lanes;
+          const Index sums = per_lane ? n : line_count;
           const std::vector<T> sums_before = numbers<T>(sums, 0, 1, 12);
           Call call(place, text + wide_text(c) + (has_residual ? ", residual" : "") +
                                (activation.active ? ", activation" : ""));
@@ -1028,7 +1044,7 @@ void test_map_wide() {
           a.lane_gamma = data_or_null(call, c.lane_params, gamma);
           a.lane_beta = data_or_null(call, c.lane_params && !c.has_dy, beta);
           a.lines = lines;
-          a.step = c.step;
+          a.share = c.share;
           for (int j = 0; j < 3; ++j) a.c[j] = call.in(with_room(of[j]));
           a.c[3] = data_or_null(call, c.has_dy, with_room(of[3]));
           a.x_scale = data_or_null(call, !detail::kHasRoom<C>, with_room(of[4]));
@@ -1049,8 +1065,8 @@ void test_map_wide() {
           std::vector<Sums> param_sums(at(sums));
           std::vector<bool> written(at(size), false);
           for (std::size_t i = 0; i < places.size(); ++i) {
-            const std::size_t p = at(places[i]), lane = i % at(n), line = i / at(n),
-                              k = c.step == 0 ? 0 : lane, param = c.line_params ? line : lane;
+            const std::size_t p = at(places[i]), lane = i % at(n), line = i / at(n), k = c.index(line, lane),
+                              param = c.line_params ? line : lane;
             written[p] = true;
             const bool has_params = c.line_params || c.lane_params;
             const Real g = has_params ? real(gamma[param]) : 1,
@@ -1062,8 +1078,8 @@ void test_map_wide() {
                        rest = has_residual ? real(residual[p]) : 0;
             const Real value = (scaled + shift + of_dy) * factor + b, v = activated(value + rest, activation);
             const Real d = real(x[p]) * real(of[4][k]) - real(of[0][k]);
-            param_sums[c.step == 0 ? lane : line].add(real(dy[p]),
-                                                      real(dy[p]) * (d * real(slope[k]) + real(level[k])));
+            param_sums[per_lane ? lane : line].add(real(dy[p]),
+                                                   real(dy[p]) * (d * real(slope[k]) + real(level[k])));
             const Real terms =
                 (std::fabs(scaled) + std::fabs(shift) + std::fabs(of_dy)) * std::fabs(factor) + std::fabs(b);
             // At most 7 roundings in the statistic type; then it is rounded, added, and leaky.

@@ -110,8 +110,9 @@ void test_OfWidePasses(const InstructionSet<float>& set) {
   const detail::Lines rows = {1, 0, kRows, kLanes, kLanes};
   const double center = 0.25, slope = 1.5, level = 0.5;
   double first[1 + detail::kPadding], second[1 + detail::kPadding], f = 0, s = 0;
-  set.kernels.sum_wide(detail::SumWide<float>{x.data(), nullptr, mask.data(), nullptr, nullptr, rows, 0,
-                                              &center, nullptr, nullptr, first, second});
+  set.kernels.sum_wide(detail::SumWide<float>{x.data(), nullptr, mask.data(), nullptr, nullptr, rows,
+                                              detail::WideShare::all, &center, nullptr, nullptr, first,
+                                              second});
   Floats out(kSize);
   detail::MapWide<float> a{};
   a.x = x.data();

@@ -101,10 +101,10 @@ void infer_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* m
   }
 }
 
-/// y of a row whose statistics are out of range, and the statistics.
+/// y of rows whose statistics are out of range, and the statistics.
 template <typename S>
-EVENKEEL_COLD void normalize_wide_row(const NormalizeRows<S>& a, double epsilon,
-                                      const StatisticsOfSets<StatisticOf<S>>& moments, Index row) {
+EVENKEEL_COLD void normalize_wide_rows(const NormalizeRows<S>& a, double epsilon,
+                                       const StatisticsOfSets<StatisticOf<S>>& moments) {
   const Partition p = partition_features(MemoryShape(Shape{a.rows, a.n}, row_major), 1, 2);
   Pass<S> pass;
   pass.x = a.x;
@@ -113,7 +113,10 @@ EVENKEEL_COLD void normalize_wide_row(const NormalizeRows<S>& a, double epsilon,
   pass.beta = a.beta;
   pass.epsilon = epsilon;
   pass.moments = moments;
-  forward_wide(p, pass, run_of_set(p, row));
+  for (Index row = 0, end; row < a.rows; row = end) {
+    for (end = row + 1; end < a.rows && a.outside[end] == a.outside[row];) ++end;
+    if (a.outside[row] != 0) forward_wide(p, pass, {row, 1, end - row, p.offset(row)});
+  }
 }
 
 /// y of rows by the statistics of each, which are kept unless there is no place for them.
@@ -140,12 +143,7 @@ void normalize_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S
                      nullptr,
                      nullptr,
                      Epilogue<S>{}};
-  Index left = normalize_rows(a);
-  for (Index row = 0; left > 0; ++row) {
-    if (outside[row] == 0) continue;
-    normalize_wide_row(a, epsilon, moments, row);
-    --left;
-  }
+  if (normalize_rows(a) > 0) normalize_wide_rows(a, epsilon, moments);
 }
 
 EVENKEEL_END

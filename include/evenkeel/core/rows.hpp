@@ -53,8 +53,9 @@ class RowPasses {
                                                a.variance == nullptr ? T(0) : variance[r], inv_std[r]});
         }
       }
-      for (Index r = 0; outside_count > 0 && r < rows; ++r) {
-        if (outside[r] != 0) forward_wide(p_, pass_, run_of_set(p_, first_set + r * groups_));
+      if (outside_count > 0) {
+        for_each_run(first_set, rows, outside,
+                     [&](const SetRun& run, unsigned char) { forward_wide(p_, pass_, run); });
       }
     });
   }
@@ -91,11 +92,11 @@ class RowPasses {
       a.outside = outside;
       a.stream = pass_.stream;
       Index outside_count = row_gradients(a);
-      for (Index r = 0; outside_count > 0 && r < rows; ++r) {
-        if (outside[r] == kInside) continue;
-        const bool adds = wanted && outside[r] == kStatisticsOutside;
-        backward_wide(p_, pass_, run_of_set(p_, first_set + r * groups_), adds ? sums.gamma : nullptr,
-                      adds ? sums.beta : nullptr);
+      if (outside_count > 0) {
+        for_each_run(first_set, rows, outside, [&](const SetRun& run, unsigned char kind) {
+          const bool adds = wanted && kind == kStatisticsOutside;
+          backward_wide(p_, pass_, run, adds ? sums.gamma : nullptr, adds ? sums.beta : nullptr);
+        });
       }
     });
   }
@@ -110,6 +111,17 @@ class RowPasses {
       const Index sample = item % samples_;
       rows = std::min({kRows, end - item, samples_ - sample});
       f(sample * groups_ + item / samples_, rows);
+    }
+  }
+
+  /// Calls f(rows, kind) for neighbours that are outside in the same way.
+  template <typename F>
+  EVENKEEL_COLD void for_each_run(Index first_set, Index rows, const unsigned char* outside,
+                                  const F& f) const {
+    for (Index r = 0, end; r < rows; r = end) {
+      for (end = r + 1; end < rows && outside[end] == outside[r];) ++end;
+      const Index set = first_set + r * groups_;
+      if (outside[r] != kInside) f(SetRun{set, groups_, end - r, p_.offset(set)}, outside[r]);
     }
   }
 

@@ -12,7 +12,7 @@ EVENKEEL_BEGIN_SMALL
 // Computes sets that are out of range of the compute type with the wide kernels: in the statistic type, scaled by powers
 // of two if that has no room either.
 
-/// Sets that are computed together: one, or neighbouring ones of columns.
+/// Sets that are computed together: one, or neighbouring rows or columns.
 struct SetRun {
   Index first, step, count;
   Index offset;  // where the first begins
@@ -37,8 +37,9 @@ class WideSets {
 
   static constexpr Index kMost = 64;  // lanes of a kernel call
 
-  /// Neighbours in a row of columns that are one set.
-  static Index lanes_of_set(const Partition& p) {
+  /// From where a set begins to where the next one of a run does.
+  static Index stride_of_set(const Partition& p) {
+    if (p.order == MemoryOrder::rows) return p.batch.stride;
     return p.order == MemoryOrder::channel_columns ? p.channel.extent * p.inner : 1;
   }
   /// Columns whose cells are narrower than a vector or two are lanes with coefficients of their own.
@@ -48,11 +49,12 @@ class WideSets {
   }
   /// How many sets are computed together.
   static Index sets_at_once(const Partition& p) {
-    return has_own_lanes(p) ? std::max<Index>(1, kMost / lanes_of_set(p)) : 1;
+    if (p.order == MemoryOrder::rows) return kMost;
+    return has_own_lanes(p) ? std::max<Index>(1, kMost / stride_of_set(p)) : 1;
   }
 
   WideSets(const Partition& p, const Pass<S>& pass, const SetRun& run)
-      : p_(p), pass_(pass), run_(run), set_lanes_(lanes_of_set(p)), n_(from_count<T>(p.set_size())) {}
+      : p_(p), pass_(pass), run_(run), set_stride_(stride_of_set(p)), n_(from_count<T>(p.set_size())) {}
 
   /// y and the statistics, which are saved.
   EVENKEEL_OUTLINE_MEMBER void forward() const {
@@ -105,8 +107,7 @@ class WideSets {
       x_exponent[k] = exponent_of_x(saved);
       scale[k] = power_of_two(x_exponent[k]);
       dy_scale[k] = T(1);
-      s.set(k,
-            {T(saved.mean * scale[k]), T(saved.mean_low * scale[k]), T(0), T(saved.inv_std / scale[k])});
+      s.set(k, {T(saved.mean * scale[k]), T(saved.mean_low * scale[k]), T(0), T(saved.inv_std / scale[k])});
     }
     sum_gradients(s, scale, dy_scale, true, g);
     int dy_exponent[kMost] = {};
@@ -123,7 +124,7 @@ class WideSets {
       Values of_dy, room[8];
       for (Index j = 0; j < part.lanes; ++j) of_dy[j] = T(s.inv_std[set_of(part, j)] * T(gamma(part, j)));
       MapWide<S> a{};
-      a.step = part.step;
+      a.share = part.share;
       a.lane_gamma = part.lane_gamma;
       a.c[0] = of_lanes(part, s.mean, room[0]);
       a.c[1] = of_lanes(part, slope, room[1]);
@@ -160,13 +161,14 @@ class WideSets {
     Values dy, dy_xhat;  // sums, weighted by gamma
   };
 
-  /// What one kernel call works on: lanes with coefficients of their own (step 1), or lines that share them (step 0).
+  /// What one kernel call works on.
   struct Part {
-    Index offset, step;
-    Index lanes;          // that have coefficients; 1 with step 0
-    Index first_lane;     // of channel_columns, counted from where the run begins
-    Index first_line;     // of a block
-    Index channel;        // where a part is one channel of its sets
+    Index offset;
+    WideShare share;
+    Index lanes;                    // or lines, that have coefficients of their own; or 1
+    Index first_lane;               // of channel_columns, counted from where the run begins
+    Index first_line;               // of a block
+    Index channel;                  // where a part is one channel of its sets
     const C* line_gamma = nullptr;  // if each element has a parameter
     const C* line_beta = nullptr;
     const C* lane_gamma = nullptr;
@@ -176,20 +178,22 @@ class WideSets {
 
   bool lanes_are_channels() const { return p_.order == MemoryOrder::channel_columns && has_own_lanes(p_); }
   Index parts() const {
-    if (lanes_are_channels()) return (run_.count * set_lanes_ + kMost - 1) / kMost;
+    if (lanes_are_channels()) return (run_.count * set_stride_ + kMost - 1) / kMost;
     return p_.elements_are_cells() ? 1 : p_.channel.extent;
   }
   EVENKEEL_COLD Part part(Index i) const {
     const Index param = p_.first_param(run_.first);
     Part part{};
     part.offset = run_.offset;
-    part.step = has_own_lanes(p_) ? 1 : 0;
-    part.lanes = part.step == 0 ? 1 : run_.count;
+    part.share = p_.order == MemoryOrder::rows ? WideShare::lines
+                 : has_own_lanes(p_)           ? WideShare::lanes
+                                               : WideShare::all;
+    part.lanes = run_.count;
     part.lines = p_.cell_lines();
     if (p_.order == MemoryOrder::rows) {
       part.lane_gamma = pass_.gamma_from(param);
       part.lane_beta = pass_.beta_from(param);
-      part.lines = {1, 0, 1, 0, p_.channel.extent};
+      part.lines = {1, 0, run_.count, set_stride_, p_.channel.extent};
     } else if (p_.elements_are_cells()) {
       part.line_gamma = pass_.gamma_from(param);
       part.line_beta = pass_.beta_from(param);
@@ -197,17 +201,17 @@ class WideSets {
     } else if (lanes_are_channels()) {
       part.first_lane = i * kMost;
       part.offset += part.first_lane;
-      part.lanes = part.lines.length = std::min(kMost, run_.count * set_lanes_ - part.first_lane);
+      part.lanes = part.lines.length = std::min(kMost, run_.count * set_stride_ - part.first_lane);
     } else {
       part.channel = i;
       part.offset += i * p_.channel.stride;
-      if (part.step == 1) part.lines.length = part.lanes;
+      if (part.share == WideShare::lanes) part.lines.length = part.lanes;
     }
     return part;
   }
   /// Of a lane: its set in the run, and its channel in the run's parameters where elements share parameters.
   Index set_of(const Part& part, Index lane) const {
-    return part.step == 0 ? 0 : (part.first_lane + lane) / set_lanes_;
+    return lanes_are_channels() ? (part.first_lane + lane) / set_stride_ : lane;
   }
   Index channel_of(const Part& part, Index lane) const {
     return lanes_are_channels() ? (part.first_lane + lane) / p_.inner : part.channel;
@@ -223,12 +227,13 @@ class WideSets {
   /// Calls f(block) for blocks of a part's lines: as many as stay near while vectors of lanes go through them one by one.
   template <typename F>
   void for_each_block(const Part& part, const F& f) const {
-    if (part.step == 0) return f(part);
+    if (part.share != WideShare::lanes) return f(part);
     const Index near = kMost * kMost / part.lanes;
     const Lines& all = part.lines;
     const bool by_inner = all.inner > 1;
     for (Index outer = 0; outer < (by_inner ? all.outer : 1); ++outer) {
-      const Index lines = by_inner ? all.inner : all.outer, stride = by_inner ? all.inner_stride : all.outer_stride;
+      const Index lines = by_inner ? all.inner : all.outer,
+                  stride = by_inner ? all.inner_stride : all.outer_stride;
       for (Index line = 0; line < lines; line += near) {
         Part block = part;
         block.offset += outer * all.outer_stride + line * stride;
@@ -297,7 +302,7 @@ class WideSets {
     for_each_block(part, [&](const Part& block) {
       sum_wide(SumWide<S>{pass_.x + block.offset, has_dy ? pass_.dy + block.offset : nullptr, nullptr,
                           has_dy ? block.line_gamma : nullptr, has_dy ? block.lane_gamma : nullptr,
-                          block.lines, block.step, center, x_scale, dy_scale, first.data(), second.data()});
+                          block.lines, block.share, center, x_scale, dy_scale, first.data(), second.data()});
       for (Index j = 0; j < part.lanes; ++j) {
         totals[0][j].add(first[j]);
         totals[1][j].add(second[j]);
@@ -313,7 +318,7 @@ class WideSets {
   void compute(const Values& scale, Statistics& s) const {
     Values center, first, second;
     for (Index k = 0; k < run_.count; ++k)
-      center[k] = T(T(static_cast<C>(pass_.x[run_.offset + k * set_lanes_])) * scale[k]);
+      center[k] = T(T(static_cast<C>(pass_.x[run_.offset + k * set_stride_])) * scale[k]);
     const auto sum = [&] {
       for (Index k = 0; k < run_.count; ++k) first[k] = second[k] = T(0);
       for (Index i = 0; i < parts(); ++i) {
@@ -352,7 +357,7 @@ class WideSets {
         level[j] = T(T(beta(part, j)) - s.mean_low[k] * slope[j]);
       }
       MapWide<S> a{};
-      a.step = part.step;
+      a.share = part.share;
       a.lane_gamma = part.lane_gamma;
       a.lane_beta = part.lane_beta;
       a.c[0] = of_lanes(part, s.mean, room[0]);
@@ -463,7 +468,7 @@ class WideSets {
   const Partition& p_;
   const Pass<S>& pass_;
   SetRun run_;
-  Index set_lanes_;
+  Index set_stride_;
   T n_;
 };
 
@@ -476,7 +481,7 @@ void for_each_wide(const Partition& p, const Pass<S>& pass, const SetRun& run, c
     for (Index k = 0; k < run.count; k += most) {
       f(WideSets<S>(p, pass,
                     {run.set(k), run.step, std::min(most, run.count - k),
-                     run.offset + k * WideSets<S>::lanes_of_set(p)}));
+                     run.offset + k * WideSets<S>::stride_of_set(p)}));
     }
   }
 }

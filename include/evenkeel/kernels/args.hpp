@@ -181,9 +181,15 @@ enum RowOutside : unsigned char {
 template <typename C>
 inline constexpr bool kHasRoom = !std::is_same_v<C, StatisticOf<C>>;
 
+/// Which elements of a wide kernel share a center, coefficients, scales and sums.
+enum class WideShare {
+  all,    // there is one of each
+  lanes,  // each lane has its own, with room for kPadding more, which are finite
+  lines,  // each line has its own; there are no outer ones
+};
+
 /// The sums of SumLines and SumColumns in the statistic type, of x x_scale and of dy dy_scale times its weights: for
-/// values whose squares the compute type cannot hold. step 1: a center, scales and sums a lane, with room for kPadding more,
-/// which are finite; 0: one of each.
+/// values whose squares the compute type cannot hold.
 template <typename S>
 struct SumWide {
   const S* x;
@@ -192,7 +198,7 @@ struct SumWide {
   const ComputeOf<S>* line_weights;  // may be null; one a line
   const ComputeOf<S>* lane_weights;  // may be null; one a lane
   Lines lines;
-  Index step;
+  WideShare share;
   const StatisticOf<S>* center;
   const StatisticOf<S>* x_scale;  // unless kHasRoom
   const StatisticOf<S>* dy_scale;
@@ -208,8 +214,6 @@ struct SumWide {
 ///
 ///   dx = ((x x_scale - c0) c1 + c2 + gamma dy dy_scale c3) result^2
 ///   grad_gamma += dy xhat, grad_beta += dy
-///
-/// Coefficients and scales are as in SumWide.
 template <typename S>
 struct MapWide {
   const S* x;
@@ -220,13 +224,14 @@ struct MapWide {
   const ComputeOf<S>* lane_gamma;  // may be null; one a lane
   const ComputeOf<S>* lane_beta;   // may be null
   Lines lines;
-  Index step;
+  WideShare share;
   const StatisticOf<S>* c[4];
   const StatisticOf<S>* x_scale;  // these three unless kHasRoom
   const StatisticOf<S>* dy_scale;
   const StatisticOf<S>* result;
   const StatisticOf<S>* xhat[2];
-  StatisticOf<S>* grad_gamma;  // may be null, and grad_beta with it; one a lane with step 0, one a line with step 1
+  StatisticOf<S>*
+      grad_gamma;  // may be null, and grad_beta with it; one a line where lanes share nothing, else one a lane
   StatisticOf<S>* grad_beta;
   Epilogue<S> epilogue;  // of y
 };

@@ -22,10 +22,10 @@ EVENKEEL_WORD Wide<C> centred(const Wide<C>& x, const Wide<C>& scale, const Wide
   }
 }
 
-/// One of each lane from l on, or the same in all.
+/// Those of a vector of lanes from k on, or number k of all or of lines.
 template <typename C>
-EVENKEEL_WORD Wide<C> of_lanes(const StatisticOf<C>* values, Index step, Index l) {
-  return step == 0 ? wide_all<C>(*values) : load_wide<C>(values + l);
+EVENKEEL_WORD Wide<C> shared(const StatisticOf<C>* values, WideShare share, Index k) {
+  return share == WideShare::lanes ? load_wide<C>(values + k) : wide_all<C>(values[k]);
 }
 
 /// A sum that keeps what each addition rounds off (Neumaier 1974).
@@ -46,33 +46,38 @@ class CompensatedSum {
   W sum_, rest_;
 };
 
-/// Calls begin(first lane) for lanes that share a center and scales, then add(line, lane, offset, mask) for each of
-/// their vectors; whole ones have no mask.
-template <typename C, typename Begin, typename Add>
-EVENKEEL_WORD void for_each_wide(const Lines& lines, Index step, const Begin& begin, const Add& add) {
+/// For elements that share: begin(k), then add(line, lane, offset, mask) for each of their vectors, then end(k). k is the
+/// first lane, the line, or 0. Whole vectors have no mask.
+template <typename C, typename Begin, typename Add, typename End>
+EVENKEEL_WORD void for_each_wide(const Lines& lines, WideShare share, const Begin& begin, const Add& add,
+                                 const End& end) {
   constexpr Index L = kLanes<C>;
-  const Index chunk = step == 0 ? lines.length : L, next_lane = step == 0 ? L : 0;
+  const bool of_lanes = share == WideShare::lanes, of_lines = share == WideShare::lines;
+  const Index next_line = of_lanes ? 1 : 0, next_lane = of_lanes ? 0 : L;
   const auto add_all = [&](Index count, Index line, Index l, Index at, Index stride, const auto&... lanes)
                            EVENKEEL_WORD_LAMBDA {
-                             for (; count > 0; --count, line += step, l += next_lane, at += stride)
+                             for (; count > 0; --count, line += next_line, l += next_lane, at += stride)
                                add(line, l, at, lanes...);
                            };
-  for (Index from = 0; from < lines.length; from += chunk) {
-    const Index n = lines.length - from < chunk ? lines.length - from : chunk, whole = whole_vectors<C>(n);
+  const Index next = of_lanes ? L : 1, stop = of_lanes ? lines.length : of_lines ? lines.inner : 1;
+  for (Index k = 0; k < stop; k += next) {
+    const Index from = of_lanes ? k : 0, left = lines.length - from, n = of_lanes && left > L ? L : left;
+    const Index whole = whole_vectors<C>(n);
     const auto rest = first_lanes<C>(n - whole);
-    begin(from);
-    for (Index outer = 0, line = 0; outer < lines.outer; ++outer) {
-      const Index at = outer * lines.outer_stride + from;
+    begin(k);
+    Index line = of_lines ? k : 0;
+    for (Index outer = 0; outer < lines.outer; ++outer) {
       // Neighbours of a line, or what lies above each other in all of them.
-      const Index repeats = step == 0 ? lines.inner : 1;
-      for (Index inner = 0; inner < repeats; ++inner) {
-        const Index begins = at + inner * lines.inner_stride, stride = step == 0 ? L : lines.inner_stride;
-        add_all(step == 0 ? whole / L : whole == L ? lines.inner : 0, line, from, begins, stride);
-        if (whole < n)
-          add_all(step == 0 ? 1 : lines.inner, line, from + whole, begins + whole, stride, rest);
-        line += step == 0 ? 1 : lines.inner;
+      const Index repeats = share == WideShare::all ? lines.inner : 1;
+      Index at = outer * lines.outer_stride + from + (of_lines ? k * lines.inner_stride : 0);
+      for (Index inner = 0; inner < repeats; ++inner, at += lines.inner_stride) {
+        const Index stride = of_lanes ? lines.inner_stride : L, above = of_lanes ? lines.inner : 1;
+        add_all(of_lanes ? (whole == L ? above : 0) : whole / L, line, from, at, stride);
+        if (whole < n) add_all(above, line, from + whole, at + whole, stride, rest);
+        line += above;
       }
     }
+    end(k);
   }
 }
 
@@ -87,28 +92,19 @@ void sum_wide(const SumWide<S>& args) {
   W first = zero, second = zero, center = zero, x_scale = zero, dy_scale = zero;
   CompensatedSum<W> first_total(zero), second_total(zero);
   int terms = 0;
-  Index lane = 0;
   const auto join = [&]() EVENKEEL_WORD_LAMBDA {
     first_total.add(first);
     second_total.add(second);
     first = second = zero;
     terms = 0;
   };
-  const auto finish_lanes = [&]() EVENKEEL_WORD_LAMBDA {
-    join();
-    store_wide<C>(a.first + lane, first_total.value());
-    store_wide<C>(a.second + lane, second_total.value());
-    first_total = second_total = CompensatedSum<W>(zero);
-  };
   for_each_wide<C>(
-      a.lines, a.step,
-      [&](Index from) EVENKEEL_WORD_LAMBDA {
-        if (a.step != 0 && from > 0) finish_lanes();
-        lane = from;
-        center = of_lanes<C>(a.center, a.step, from);
+      a.lines, a.share,
+      [&](Index k) EVENKEEL_WORD_LAMBDA {
+        center = shared<C>(a.center, a.share, k);
         if (kHasRoom<C>) return;
-        x_scale = of_lanes<C>(a.x_scale, a.step, from);
-        if (a.dy != nullptr) dy_scale = of_lanes<C>(a.dy_scale, a.step, from);
+        x_scale = shared<C>(a.x_scale, a.share, k);
+        if (a.dy != nullptr) dy_scale = shared<C>(a.dy_scale, a.share, k);
       },
       [&](Index line, Index l, Index at, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         W x = load_widened(a.x + at, lanes...);
@@ -131,11 +127,18 @@ void sum_wide(const SumWide<S>& args) {
         first = W(first + term);
         second = fma(term, d, second);
         if (!kHasRoom<C> && ++terms == kShort) join();
+      },
+      [&](Index k) EVENKEEL_WORD_LAMBDA {
+        join();
+        if (a.share == WideShare::lanes) {
+          store_wide<C>(a.first + k, first_total.value());
+          store_wide<C>(a.second + k, second_total.value());
+        } else {
+          a.first[k] = total<C>(first_total.value());
+          a.second[k] = total<C>(second_total.value());
+        }
+        first_total = second_total = CompensatedSum<W>(zero);
       });
-  if (a.step != 0) return finish_lanes();
-  join();
-  *a.first = total<C>(first_total.value());
-  *a.second = total<C>(second_total.value());
 }
 
 /// gamma of a line or of lanes.
@@ -159,12 +162,12 @@ void map_wide(const MapWide<S>& args) {
   const bool has_epilogue = a.epilogue.residual != nullptr || a.epilogue.activation.active;
   W c0 = zero, c1 = zero, c2 = zero, x_scale = zero;
   for_each_wide<C>(
-      a.lines, a.step,
-      [&](Index from) EVENKEEL_WORD_LAMBDA {
-        c0 = of_lanes<C>(a.c[0], a.step, from);
-        c1 = of_lanes<C>(a.c[1], a.step, from);
-        c2 = of_lanes<C>(a.c[2], a.step, from);
-        if (!kHasRoom<C>) x_scale = of_lanes<C>(a.x_scale, a.step, from);
+      a.lines, a.share,
+      [&](Index k) EVENKEEL_WORD_LAMBDA {
+        c0 = shared<C>(a.c[0], a.share, k);
+        c1 = shared<C>(a.c[1], a.share, k);
+        c2 = shared<C>(a.c[2], a.share, k);
+        if (!kHasRoom<C>) x_scale = shared<C>(a.x_scale, a.share, k);
       },
       [&](Index line, Index l, Index at, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         W v = fma(centred<C>(load_widened(a.x + at, lanes...), x_scale, c0), c1, c2);
@@ -182,7 +185,8 @@ void map_wide(const MapWide<S>& args) {
           out = activated(out, a.epilogue.activation);
         }
         store(a.out + at, out, lanes...);
-      });
+      },
+      [](Index) {});
 }
 
 template <typename S>
@@ -196,10 +200,10 @@ void map_gradients_wide(const MapWide<S>& args) {
   W c0 = zero, c1 = zero, c2 = zero, c3 = zero, x_scale = zero, dy_scale = zero, result = zero, slope = zero,
     level = zero;
   for_each_wide<C>(
-      a.lines, a.step,
-      [&](Index from) EVENKEEL_WORD_LAMBDA {
+      a.lines, a.share,
+      [&](Index k) EVENKEEL_WORD_LAMBDA {
         const auto of = [&](const T* values)
-                            EVENKEEL_WORD_LAMBDA { return of_lanes<C>(values, a.step, from); };
+                            EVENKEEL_WORD_LAMBDA { return shared<C>(values, a.share, k); };
         c0 = of(a.c[0]);
         c1 = of(a.c[1]);
         c2 = of(a.c[2]);
@@ -220,7 +224,7 @@ void map_gradients_wide(const MapWide<S>& args) {
         if (!kHasRoom<C>) v = W(W(v * result) * result);
         if (adds) {
           const W of_gamma = W(dy * fma(d, slope, level));
-          if (a.step == 0) {
+          if (a.share != WideShare::lanes) {
             const Index n = sizeof...(lanes) == 0 ? kLanes<C> : a.lines.length - l;
             store_wide<C>(a.grad_gamma + l, W(load_wide<C>(a.grad_gamma + l, n) + of_gamma), n);
             store_wide<C>(a.grad_beta + l, W(load_wide<C>(a.grad_beta + l, n) + dy), n);
@@ -230,5 +234,6 @@ void map_gradients_wide(const MapWide<S>& args) {
           }
         }
         store(a.out + at, narrow<C>(v), lanes...);
-      });
+      },
+      [](Index) {});
 }
