@@ -50,7 +50,8 @@ class WideSet {
   /// y from given statistics.
   void infer(const SetStatistics<T>& given) const {
     const T scale(0.5);  // so that x - mean does not overflow
-    write_normalized({T(given.mean * scale), T(0), T(0), T(given.inv_std / scale)}, scale);
+    write_normalized({T(given.mean * scale), T(given.mean_low * scale), T(0), T(given.inv_std / scale)},
+                     scale);
   }
 
   /// dx, and the sums of the set's cells, or what its elements add to grad_gamma and grad_beta, unless they are null.
@@ -280,12 +281,14 @@ bool is_inference_in_range(const C& mean, const C& variance, const C& gamma, dou
   const T scale = one_by_one::over_std(T(gamma), T(variance), from_double<T>(epsilon));
   return !one_by_one::any_out_of_inference<C>(mean, static_cast<C>(scale));
 }
-/// The given statistics of inference.
+/// The given statistics of a channel.
 template <typename C>
-SetStatistics<StatisticOf<C>> statistics_of(const C& mean, const C& variance, double epsilon) {
+SetStatistics<StatisticOf<C>> statistics_of(const GivenStatistics<C>& given, Index channel, double epsilon) {
   using T = StatisticOf<C>;
-  const T v(variance);
-  return {T(mean), T(0), v, one_by_one::inverse_std<T>(v, from_double<T>(epsilon))};
+  const bool has_low = given.high != nullptr && given.high[channel] == given.mean[channel];
+  const T variance(given.variance[channel]);
+  return {T(given.mean[channel]), has_low ? T(given.low[channel]) : T(0), variance,
+          one_by_one::inverse_std<T>(variance, from_double<T>(epsilon))};
 }
 
 /// Whether the passes of the compute type are right for a set with this 1 / standard deviation; not if it is NaN.
