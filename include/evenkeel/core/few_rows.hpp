@@ -21,15 +21,15 @@ struct FewRows {
   std::uintptr_t bytes;  // of y
 
   bool is_apart_from(const void* values, std::uintptr_t its_bytes) const {
-    const std::uintptr_t ahead =
-        reinterpret_cast<std::uintptr_t>(values) - reinterpret_cast<std::uintptr_t>(y);
-    return ahead >= bytes && 0 - ahead >= its_bytes;
+    // From the first place where they would overlap to the last, in one comparison.
+    const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(y) - (its_bytes - 1);
+    return reinterpret_cast<std::uintptr_t>(values) - first >= bytes + its_bytes - 1;
   }
 
   /// Whether there are as many parameters as expected, n or none, and they do not overlap y.
   template <typename Param>
   bool fit(const Vector<Param>& values, Index expected) const {
-    return values.size() == expected && is_apart_from(values.data(), bytes_of<Param>(expected));
+    return values.size() == expected && is_apart_from(values.data(), bytes_of<Param>(n));
   }
 };
 

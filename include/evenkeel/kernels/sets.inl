@@ -86,11 +86,10 @@ void coefficients(const Coefficients<S>& a) {
 
 template <typename C>
 EVENKEEL_WORD bool any_no_variance(const C* variance, Index n) {
-  constexpr Index L = kLanes<C>;
   SeenVariances<C> seen{};
-  Index k = 0;
-  for (; k + L <= n; k += L) seen = look_at_variance(seen, load(variance + k));
-  if (k < n) seen = look_at_variance(seen, load(variance + k, first_lanes<C>(n - k)));
+  const Index whole = whole_vectors<C>(n);
+  for (Index k = 0; k < whole; k += kLanes<C>) seen = look_at_variance(seen, load(variance + k));
+  if (whole < n) seen = look_at_variance(seen, load(variance + whole, first_lanes<C>(n - whole)));
   return saw_no_variance(seen);
 }
 
@@ -146,21 +145,22 @@ Index infer_columns(const InferColumns<S>& a) {
       store(out + at, V(fma(as_computed(V(load(x + at, some...) - c0)), c1, c2)), some...);
     };
     map(l);
-    for (Index at = l + stride; at < end; at += stride) map(at);
+    if (stride < end) {  // one row skips the set-up of the loop
+      for (Index at = l + stride; at < end; at += stride) map(at);
+    }
     return true;
   };
   Index l = 0;
-  if (StatisticOf<S>(0) < a.epsilon && gamma != nullptr && beta != nullptr && (given.high != nullptr || !kKeepsDigits<C>)) {
+  if (StatisticOf<S>(0) < a.epsilon && gamma != nullptr && beta != nullptr &&
+      (given.high != nullptr || !kKeepsDigits<C>)) {
     while (l + L <= lanes && write(std::true_type(), l)) l += L;
-  } else {
-    while (l + L <= lanes && write(std::false_type(), l)) l += L;
   }
-  if (l == lanes) return l;
-  for (Index n = lanes - l < L ? lanes - l : 1; n > 0 && l < lanes;) {
+  for (Index n = L; l < lanes && n > 0;) {
+    if (n > lanes - l) n = lanes - l;
     if (write(std::false_type(), l, first_lanes<C>(n))) {
       l += n;
     } else {
-      n = n > 1 ? 1 : 0;
+      n = n > 1 ? 1 : 0;  // one by one up to the lane
     }
   }
   return l;
