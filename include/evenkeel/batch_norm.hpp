@@ -249,8 +249,7 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
     if (left_ < 0 || this->moments_.size() != channels_)
       detail::fail(caller, {"no forward has left its update"});
     check_running(caller);
-    const Index n = std::exchange(left_, -1);
-    if (n > 0) running_.update(this->moments_, n, options_.momentum);
+    move_running();
   }
 
  private:
@@ -265,7 +264,7 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
     detail::batch_norm_forward<Scalar>(caller, loops, a, channels_, options_, &this->moments_);
     this->remember(a.x);
     left_ = a.x.size / channels_;
-    if (options_.track_running_stats && updates_) update_running_stats();
+    if (options_.track_running_stats && updates_) move_running();
   }
 
   void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
@@ -298,19 +297,24 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
 
   /// What inference is given. A layer that was moved from may have lost the digits that it kept.
   detail::GivenStatistics<Param> given_statistics() const {
-    const bool has_digits = running_.mean.high.size() == channels_;
-    return {running_mean().data(), running_var().data(), has_digits ? running_.mean.high.data() : nullptr,
-            has_digits ? running_.mean.low.data() : nullptr};
+    const auto& mean = running_.mean;
+    return {mean.values.data(), running_.variance.values.data(),
+            mean.high.size() == channels_ ? mean.high.data() : nullptr, mean.low.data()};
   }
 
   /// Checks what callers may assign, and that the layer was not moved from.
-  void check_running(const detail::Caller& caller) const {
+  EVENKEEL_OUTLINE_MEMBER void check_running(const detail::Caller& caller) const {
     detail::check_size(caller, "running_mean", running_mean().size(), channels_);
     detail::check_size(caller, "running_var", running_var().size(), channels_);
     if (running_.tracked < 0) {
       detail::fail(caller, {"num_batches_tracked is ", running_.tracked, ", must be at least 0"});
     }
     if (running_.rejected_of.size() != channels_) detail::fail(caller, {"the layer was moved from"});
+  }
+
+  void move_running() {
+    const Index n = std::exchange(left_, -1);
+    if (n > 0) running_.update(this->moments_, n, options_.momentum);
   }
 
   Index channels_;

@@ -143,7 +143,7 @@ EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops,
   const GivenStatistics<C> statistics{static_cast<const C*>(given.mean.data),
                                       static_cast<const C*>(given.variance.data),
                                       static_cast<const C*>(given.high), static_cast<const C*>(given.low)};
-  if (check_variances(CheckVariances<S>{statistics.variance, p.params()}) != 0) {
+  if (!Core<S>::are_variances(statistics.variance, p.params())) {
     refuse_no_variances<C>(caller, given.variance);
   }
   const Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), epsilon);

@@ -15,6 +15,7 @@ namespace evenkeel::detail {
 /// they are plain data and the same in every unit.
 struct CoreTable {
   void (*normalize)(const void* partition, const void* pass, const void* loops);
+  bool (*are_variances)(const void* values, Index count);
   void (*normalize_by)(const void* partition, const void* pass, const void* given, const void* loops);
   Index (*workspace_size)(const void* partition);
   void (*differentiate)(const void* partition, const void* pass, const void* loops);
@@ -43,6 +44,10 @@ struct Core {
   template <Sets kSets>
   static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
     detail::normalize<kSets, S>(p, pass, loops);
+  }
+  /// Not if one is negative or not finite, and maybe not if one is -0.
+  static bool are_variances(const C* values, Index count) {
+    return check_variances(CheckVariances<S>{values, count}) == 0;
   }
   static void normalize_by(const Partition& p, const Pass<S>& pass, const GivenStatistics<C>& given,
                            const ParallelFor& loops) {
@@ -80,6 +85,7 @@ struct CompiledCore {
   static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
     table().normalize(&p, &pass, &loops);
   }
+  static bool are_variances(const C* values, Index count) { return table().are_variances(values, count); }
   static void normalize_by(const Partition& p, const Pass<S>& pass, const GivenStatistics<C>& given,
                            const ParallelFor& loops) {
     table().normalize_by(&p, &pass, &given, &loops);
@@ -120,6 +126,9 @@ const void* core_table() {
       [](const void* p, const void* pass, const void* loops) {
         normalize<Sets::groups, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
                                    *static_cast<const ParallelFor*>(loops));
+      },
+      [](const void* values, Index count) {
+        return check_variances(CheckVariances<S>{static_cast<const C*>(values), count}) == 0;
       },
       [](const void* p, const void* pass, const void* given, const void* loops) {
         normalize_by<S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),

@@ -200,7 +200,7 @@ class Layer {
   }
 
   /// Checks that gamma and beta have the sizes that they began with: callers may resize them, or move the layer away.
-  void check_params(const detail::Caller& caller) const {
+  EVENKEEL_OUTLINE_MEMBER void check_params(const detail::Caller& caller) const {
     detail::check_size(caller, "gamma", gamma_.size(), gamma_size_);
     detail::check_size(caller, "beta", beta_.size(), beta_size_);
   }

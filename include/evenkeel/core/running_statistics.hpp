@@ -23,20 +23,29 @@ struct RunningStatistic {
   }
 
   T get(Index c) const {
+    const Param value = values.data()[c];
     if constexpr (kKeepsDigits<Param>) {
-      if (c < high.size() && high[c] == values[c]) return T(T(high[c]) + T(low[c]));
+      if (high.data()[c] == value) return T(T(value) + T(low.data()[c]));
     }
-    return T(values[c]);
+    return T(value);
   }
   void set(Index c, const T& value) {
-    values[c] = Param(value);
+    const Param rounded = Param(value);
+    values.data()[c] = rounded;
     if constexpr (kKeepsDigits<Param>) {
-      high[c] = values[c];
-      low[c] = is_finite(high[c]) ? Param(T(value - T(high[c]))) : Param(0);
+      high.data()[c] = rounded;
+      low.data()[c] = is_finite(rounded) ? Param(T(value - T(rounded))) : Param(0);
     }
   }
-  /// All statistics, with all digits.
+  /// With a weight of 1 the old value does not matter, though it may be NaN.
+  void move(Index c, const T& value, const T& weight) {
+    if (weight == T(1)) return set(c, value);
+    const T kept = T(T(1) - weight) * get(c), added = weight * value;
+    set(c, T(kept + added));
+  }
+  /// All statistics, with all digits. A layer that was moved from may lack them.
   Vector<T> all() const {
+    if (high.size() != values.size()) return values.template cast<T>();
     Vector<T> all = vector_of<T>(values.size());
     for (Index c = 0; c < all.size(); ++c) all[c] = get(c);
     return all;
@@ -69,37 +78,35 @@ struct RunningStatistics {
         skipped_of(vector_of(channels, Index(0))) {}
 
   /// n is the number of values in each statistics set.
-  void update(const Moments<T>& batch, Index n, const std::optional<double>& momentum) {
+  EVENKEEL_OUTLINE_MEMBER void update(const Moments<T>& batch, Index n,
+                                      const std::optional<double>& momentum) {
     const Index channels = rejected_of.size();
+    const T *means = batch.mean.data(), *variances = batch.variance.data();
+    Index *rejected_batches = rejected_of.data(), *skipped_batches = skipped_of.data();
     const T unbias = from_count<T>(n) / from_count<T>(n - 1);
-    const auto is_rejected = [&](Index c) {
-      return !is_finite(Param(batch.mean[c])) || !is_finite(Param(T(batch.variance[c] * unbias)));
-    };
-    Index moved = 0, tracked_now = tracked;
-    count_up(tracked_now);
+    T weight = from_double<T>(momentum.value_or(0));
+    Index moved = 0, batches = tracked;
+    count_up(batches);
     for (Index c = 0; c < channels; ++c) {
-      if (is_rejected(c)) {
-        count_up(rejected_of[c]);
+      const T its_mean = means[c], its_variance = T(variances[c] * unbias);
+      if (!is_finite(Param(its_mean)) || !is_finite(Param(its_variance))) {
+        count_up(rejected_batches[c]);
+        count_up(skipped_batches[c]);
         continue;
       }
       ++moved;
-      if (skipped_of[c] > tracked) skipped_of[c] = tracked;  // tracked was assigned
-      const T weight =
-          momentum ? from_double<T>(*momentum) : T(T(1) / from_count<T>(tracked_now - skipped_of[c]));
-      const auto move = [&](RunningStatistic<Param, T>& running, const T& value) {
-        if (weight == T(1)) return running.set(c, value);  // whatever it was, as NaN
-        const T kept = T(T(1) - weight) * running.get(c), added = weight * value;
-        running.set(c, T(kept + added));
-      };
-      move(mean, batch.mean[c]);
-      move(variance, T(batch.variance[c] * unbias));
+      if (!momentum) {
+        if (skipped_batches[c] > tracked) skipped_batches[c] = tracked;  // tracked was assigned
+        weight = T(T(1) / from_count<T>(batches - skipped_batches[c]));
+      }
+      mean.move(c, its_mean, weight);
+      variance.move(c, its_variance, weight);
     }
     if (moved < channels) count_up(rejected);
-    if (moved == 0) return;
-    tracked = tracked_now;
-    if (moved == channels) return;
-    for (Index c = 0; c < channels; ++c) {
-      if (is_rejected(c)) count_up(skipped_of[c]);
+    if (moved > 0) {
+      tracked = batches;
+    } else {
+      for (Index c = 0; c < channels; ++c) --skipped_batches[c];
     }
   }
 };

@@ -298,11 +298,11 @@ struct GivenStatistics {
   const C* mean;
   const C* variance;
   const C* high;  // may be null
-  const C* low;   // as high
+  const C* low;   // where high is not null
 
   GivenStatistics from(Index channel) const {
-    return {mean + channel, variance + channel, high == nullptr ? nullptr : high + channel,
-            high == nullptr ? nullptr : low + channel};
+    if (high == nullptr) return {mean + channel, variance + channel, nullptr, nullptr};
+    return {mean + channel, variance + channel, high + channel, low + channel};
   }
 };
 
