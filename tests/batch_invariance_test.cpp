@@ -245,13 +245,13 @@ void expect_inference_invariant(const ViewOf& view_of) {
     options.axis = Values::a_axis();
     ek::BatchNorm<Scalar> layer(channels, options);
     randomize_parameters(layer);
-    const std::vector<Scalar> means = random_values<Scalar>(channels, 3, 0.1, 5);
-    for (Index c = 0; c < channels; ++c) {
-      layer.running_mean()[c] = means[at(c)];
-      layer.running_var()[c] = static_cast<Scalar>(1 + 0.01 * static_cast<double>(c % 7));
-    }
-    layer.running_mean()[channels / 2] =
-        static_cast<Scalar>(sizeof(Scalar) == 4 ? 2e30 : 1e305);  // x - mean may overflow
+    // Digits beyond the type, but for what was assigned, and a channel where x - mean may overflow.
+    const std::vector<double> digits = random_values<double>(channels, 3, 0.1, 5);
+    Eigen::ArrayXd means = Eigen::Map<const Eigen::ArrayXd>(digits.data(), channels), variances(channels);
+    for (Index c = 0; c < channels; ++c) variances[c] = 1 + 0.01 * static_cast<double>(c % 7);
+    means[channels / 2] = sizeof(Scalar) == 4 ? 2e30 : 1e305;
+    layer.set_running_stats(means, variances);
+    if (channels > 3) layer.running_mean()[channels / 3] = static_cast<Scalar>(3);
     Values x = random_batch<Values>(samples, channels, inner, 3, 1);
     x.memory[at(x.place(samples / 2, channels * inner / 3))] = std::numeric_limits<Scalar>::quiet_NaN();
     const Values y = infer(Eigen::DefaultDevice(), layer, x), on_threads = infer(threads, layer, x);

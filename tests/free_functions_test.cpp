@@ -78,6 +78,9 @@ TYPED_TEST(FreeFunctions, OfBatchNorm) {
                         this->view_of(this->dx), this->grad_gamma, this->grad_beta);
     if (!affine) this->grad_gamma.resize(0), this->grad_beta.resize(0);
     this->expect_equal(layer);
+    layer.set_running_stats(
+        layer.running_mean().template cast<ek::StatisticOf<Scalar>>(),
+        layer.running_var().template cast<ek::StatisticOf<Scalar>>());  // has no more digits
     batch_norm_infer(this->device, this->x_view(), layer.gamma(), layer.beta(), layer.running_mean(),
                      layer.running_var(), options, this->view_of(this->y));
     this->expect_inferred(layer);

@@ -1,6 +1,8 @@
 // What only group norm has: groups, and statistics per sample.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <evenkeel/group_norm.hpp>
 #include <vector>
 
@@ -88,6 +90,58 @@ TEST(GroupNorm, RefusesABatchAxisThatIsNoneOfXOrTheChannelAxis) {
                        layer.forward(view<Eigen::RowMajor>(x, shape), view<Eigen::RowMajor>(y, shape));
                      }),
                      {"evenkeel::GroupNorm", "1"}));
+}
+
+template <int kOrder>
+void expect_unbatched_is_a_batch_of_one() {
+  for (const Shape& shape : {Shape{6}, Shape{6, 5}, Shape{5, 6}, Shape{6, 7, 9}, Shape{7, 9, 6},
+                             Shape{2, 6, 3000}, Shape{6, 2, 1, 1, 2, 1, 1, 3}})
+    for (Index groups : {1, 2, 6}) {
+      SCOPED_TRACE(to_string(shape) + ", " + std::to_string(groups) + " groups");
+      const Index axis = static_cast<Index>(std::find(shape.begin(), shape.end(), 6) - shape.begin()),
+                  size = size_of(shape);
+      const bool has_room = shape.size() < 8;  // for one more axis
+      Shape batch = shape;
+      if (has_room) batch.insert(batch.begin(), 1);
+      ek::GroupNormOptions options;
+      options.axis = axis;
+      options.batch_axis = ek::no_axis;
+      ek::GroupNorm<float> layer(groups, 6, options);
+      options.axis = has_room ? axis + 1 : axis;
+      options.batch_axis = has_room ? 0 : 2;  // whose extent is 1
+      ek::GroupNorm<float> batched(groups, 6, options);
+      randomize_parameters(layer);
+      randomize_parameters(batched);
+      const std::vector<float> x = random_values<float>(size, 3, 1, 1),
+                               dy = random_values<float>(size, 0, 1, 2);
+      std::vector<float> y(x.size()), dx = y, its_y = y, its_dx = y;
+      layer.forward(view<kOrder>(x.data(), shape), view<kOrder>(y.data(), shape));
+      layer.backward(view<kOrder>(x.data(), shape), view<kOrder>(dy.data(), shape),
+                     view<kOrder>(dx.data(), shape));
+      batched.forward(view<kOrder>(x.data(), batch), view<kOrder>(its_y.data(), batch));
+      batched.backward(view<kOrder>(x.data(), batch), view<kOrder>(dy.data(), batch),
+                       view<kOrder>(its_dx.data(), batch));
+      EXPECT_EQ(layer.saved_mean().size(), groups);
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        ASSERT_NEAR(y[i], its_y[i], 2e-6 * std::max(1.0f, std::fabs(y[i]))) << i;
+        ASSERT_NEAR(dx[i], its_dx[i], 1e-5 * std::max(1.0f, std::fabs(dx[i]))) << i;
+      }
+      layer.infer(view<kOrder>(x.data(), shape), view<kOrder>(its_y.data(), shape));
+      EXPECT_TRUE(same_bits(its_y, y));
+    }
+}
+
+TEST(GroupNorm, OfATensorWithoutABatchAxis) {
+  expect_unbatched_is_a_batch_of_one<Eigen::RowMajor>();
+  expect_unbatched_is_a_batch_of_one<Eigen::ColMajor>();
+  ek::GroupNormOptions options;
+  options.axis = 0;
+  options.batch_axis = ek::no_axis;
+  ek::GroupNorm<float> layer(2, 4, options);
+  const Eigen::ArrayXf x = Eigen::ArrayXf::LinSpaced(4, 1, 4);
+  Eigen::ArrayXf y;
+  layer.forward(x, y);
+  for (Index c = 0; c < 4; ++c) EXPECT_NEAR(y[c], c % 2 == 0 ? -1 : 1, 3e-5);
 }
 
 TEST(GroupNorm, HasTheDocumentedDefaultsInTheDocumentedOrder) {

@@ -209,6 +209,35 @@ TYPED_TEST(EveryLayer, RefusesBackwardOnceItIsMovedFrom) {
       {TypeParam::name() + "backward:", "0"}));
 }
 
+TYPED_TEST(EveryLayer, RefusesAnyCallOnceItIsMovedFrom) {
+  const Shape few = {2, 6};
+  for (const bool by_assignment : {false, true}) {
+    auto layer = this->trained(), other = layer;
+    layer.forward(view<kOrder>(this->x_.data(), few), view<kOrder>(this->y_.data(), few));
+    const Index sets = layer.saved_mean().size();
+    EXPECT_GT(sets, 0);
+    if (by_assignment)
+      other = std::move(layer);
+    else
+      auto constructed = std::move(layer);
+    EXPECT_EQ(layer.saved_mean().size(), 0);
+    EXPECT_EQ(layer.saved_inv_std().size(), 0);
+    if (by_assignment) {
+      EXPECT_EQ(other.saved_mean().size(), sets);
+      continue;  // Eigen leaves the other's arrays here
+    }
+    const std::string rule = ": gamma has 0 values, expected 6";
+    EXPECT_EQ(refusal([&] { layer.parameters(); }), TypeParam::name() + "parameters" + rule);
+    for (const Shape& s : {this->shape_, few}) {
+      const auto y = view<kOrder>(this->y_.data(), s);
+      EXPECT_EQ(refusal([&] { layer.forward(view<kOrder>(this->x_.data(), s), y); }),
+                TypeParam::name() + "forward" + rule);
+      EXPECT_EQ(refusal([&] { layer.infer(view<kOrder>(this->x_.data(), s), y); }),
+                TypeParam::name() + "infer" + rule);
+    }
+  }
+}
+
 TYPED_TEST(EveryLayer, RefusesBackwardOfAnotherShape) {
   auto layer = this->trained();
   const Shape other = {3, 6, 5};
@@ -232,6 +261,35 @@ TYPED_TEST(EveryLayer, RefusesParametersOfAnotherSize) {
                                     view<kOrder>(this->dx_, this->shape_));
                    });
   }
+}
+
+// An empty array is no layer without parameters, and that takes none.
+TYPED_TEST(EveryLayer, RefusesParametersThatCameOrWent) {
+  typename TypeParam::Options options;
+  options.axis = 1;
+  options.affine = false;
+  for (const bool affine : {true, false})
+    for (const Shape& shape : {Shape{4, 6, 5}, Shape{2, 6}}) {  // the last one goes straight to a kernel
+      auto layer = this->trained();
+      if (!affine) layer = TypeParam::make(options);
+      Buffer<float> x(random_values<float>(size_of(shape), 0, 1, 1)), y(size_of(shape)), dx(size_of(shape));
+      layer.forward(view<kOrder>(x, shape), view<kOrder>(y, shape));
+      for (const bool is_gamma : {true, false}) {
+        auto wrong = layer;
+        (is_gamma ? wrong.gamma() : wrong.beta()) = affine ? Eigen::ArrayXf() : Eigen::ArrayXf::Ones(6);
+        const std::string rule = std::string(is_gamma ? "gamma" : "beta") + " has " +
+                                 (affine ? "0 values, expected 6" : "6 values, expected 0");
+        const auto expect = [&](const Buffer<float>& out, const std::string& function, const auto& call) {
+          expect_refused(wrong, out, {TypeParam::name() + function + ": " + rule}, call);
+        };
+        expect(y, "forward", [&] { wrong.forward(view<kOrder>(x, shape), view<kOrder>(y, shape)); });
+        expect(y, "infer", [&] { wrong.infer(view<kOrder>(x, shape), view<kOrder>(y, shape)); });
+        expect(dx, "backward", [&] {
+          wrong.backward(view<kOrder>(x, shape), view<kOrder>(y, shape), view<kOrder>(dx, shape));
+        });
+        expect(y, "parameters", [&] { wrong.parameters(); });
+      }
+    }
 }
 
 TYPED_TEST(EveryLayer, RefusesABadEpsilon) {

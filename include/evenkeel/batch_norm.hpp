@@ -4,6 +4,7 @@
 #if EVENKEEL_IS_SUPPORTED
 
 #include <optional>
+#include <utility>
 
 #include "evenkeel/core/layer.hpp"
 #include "evenkeel/core/running_statistics.hpp"
@@ -49,16 +50,15 @@ void batch_norm_forward(const Caller& caller, const ParallelFor& loops, const Fo
 
 template <typename S>
 void batch_norm_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                      const Memory& mean, const Memory& variance, Index expected,
-                      const BatchNormOptions& options) {
+                      const InferenceArguments& given, Index expected, const BatchNormOptions& options) {
   const Partition p = batch_norm_partition(caller, a.x, expected, options, false);
   const Index channels = p.params();
-  check_param(caller, mean, channels);
-  check_param(caller, variance, channels);
-  if (channels > 0 && (mean.size == 0 || variance.size == 0)) {
+  check_param(caller, given.mean, channels);
+  check_param(caller, given.variance, channels);
+  if (channels > 0 && (given.mean.size == 0 || given.variance.size == 0)) {
     fail(caller, {"running_mean and running_var have 0 values, expected ", channels});
   }
-  call_infer<S>(caller, loops, a, mean, variance, p, options.epsilon);
+  call_infer<S>(caller, loops, a, given, p, options.epsilon);
 }
 
 EVENKEEL_END
@@ -123,7 +123,8 @@ void batch_norm_backward(const Device& device, const X& x, const Dy& dy, const G
 /// Types        as batch_norm_forward.
 /// Aliasing     y may be x.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when sizes differ, or when y overlaps x otherwise.
+/// Errors       std::invalid_argument when sizes differ, when a variance is negative or not finite, or when y overlaps
+///              x otherwise.
 /// Source       Ioffe, Szegedy 2015, algorithm 2.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Mean, typename Variance,
           typename Y>
@@ -135,8 +136,9 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
   const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
   detail::batch_norm_infer<detail::ScalarOf<X>>(
       caller, detail::ParallelFor(device, a.x.size), a,
-      detail::param_argument<Param>(caller, "running_mean", running_mean),
-      detail::param_argument<Param>(caller, "running_var", running_var), -1, options);
+      {detail::param_argument<Param>(caller, "running_mean", running_mean),
+       detail::param_argument<Param>(caller, "running_var", running_var)},
+      -1, options);
 }
 
 /// Batch normalization with its parameters and running statistics.
@@ -146,6 +148,9 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
 /// forward takes mean and variance from the batch and moves the running statistics; infer takes the running
 /// statistics, or the batch's own if the layer tracks none. A batch's own statistics need at least two values per
 /// channel.
+///
+/// Running statistics are kept in the type of statistics, so that small steps are not lost. running_mean() and
+/// running_var() are these numbers in the type of parameters.
 ///
 /// Shapes       x: any of rank 1 to 8 with `channels` on options.axis. Empty batches are legal and leave the running
 ///              statistics as they are.
@@ -162,6 +167,7 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
 
  public:
   using typename Base::Param;
+  using typename Base::Statistic;
 
   /// For so many channels: gamma 1, beta 0, running mean 0 and variance 1.
   explicit BatchNorm(Index channels, BatchNormOptions options = {})
@@ -175,43 +181,90 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
     if (!options.track_running_stats) infer_by_batch_ = detail::batch_norm_forward<Scalar>;
   }
 
-  /// What the constructor was given.
+  /// What the constructor was given, but for the momentum, which may change.
   Index channels() const { return channels_; }
   const BatchNormOptions& options() const { return options_; }
 
-  /// The running statistics, one entry a channel: infer reads them, forward moves them. They are empty if the layer
-  /// tracks none. Assign them to load what was trained elsewhere.
-  Vector<Param>& running_mean() { return running_.mean; }
-  Vector<Param>& running_var() { return running_.variance; }
-  const Vector<Param>& running_mean() const { return running_.mean; }
-  const Vector<Param>& running_var() const { return running_.variance; }
+  /// The weight of the next batch in the running statistics; nullopt: the average of all batches.
+  std::optional<double> momentum() const { return options_.momentum; }
+  void momentum(std::optional<double> momentum) {
+    detail::check_momentum({kScope, "momentum"}, momentum);
+    options_.momentum = momentum;
+  }
 
-  /// How many batches moved the running statistics, and how many were rejected for a statistic that is not finite. If
-  /// momentum is nullopt, the first is the weight of loaded statistics: assign it with them.
+  /// The running statistics, one entry a channel: infer reads them, forward moves them. They are empty if the layer
+  /// tracks none. Assign them to load what was trained elsewhere. infer refuses a variance that is negative or not
+  /// finite.
+  ///
+  /// An assigned entry has the digits of Param and no more. So a layer that is saved and loaded through running_mean()
+  /// lacks at most half a unit in the last place of the mean; y moves by at most that times inv_std. See
+  /// set_running_stats.
+  Vector<Param>& running_mean() { return running_.mean.values; }
+  Vector<Param>& running_var() { return running_.variance.values; }
+  const Vector<Param>& running_mean() const { return running_.mean.values; }
+  const Vector<Param>& running_var() const { return running_.variance.values; }
+
+  /// The running statistics with all digits that the layer keeps: 48 bits where Param is float.
+  Vector<Statistic> exact_running_mean() const { return running_.mean.all(); }
+  Vector<Statistic> exact_running_var() const { return running_.variance.all(); }
+  /// Loads them. What exact_running_mean and exact_running_var gave comes back as it was.
+  void set_running_stats(const Vector<Statistic>& mean, const Vector<Statistic>& variance) {
+    const detail::Caller caller{kScope, "set_running_stats"};
+    const Index expected = options_.track_running_stats ? channels_ : 0;
+    detail::check_size(caller, "mean", mean.size(), expected);
+    detail::check_size(caller, "variance", variance.size(), expected);
+    check_running(caller);
+    for (Index c = 0; c < expected; ++c) {
+      running_.mean.set(c, mean[c]);
+      running_.variance.set(c, variance[c]);
+    }
+  }
+
+  /// How many batches moved the running statistics of some channel. It stays at the largest Index. If momentum is
+  /// nullopt, this is the weight of loaded statistics: assign it with them.
   Index& num_batches_tracked() { return running_.tracked; }
   Index num_batches_tracked() const { return running_.tracked; }
+
+  /// How many batches had a channel of which the mean or the variance was not finite in Param, and how many had this
+  /// one. Such a batch does not move the running statistics of such a channel.
   Index rejected_batches() const { return running_.rejected; }
+  Index rejected_batches(Index channel) const {
+    const Index channels = running_.rejected_of.size();
+    if (channel < 0 || channel >= channels) {
+      detail::fail({kScope, "rejected_batches"},
+                   {"channel is ", channel, ", must lie in [0, ", channels - 1, "]"});
+    }
+    return running_.rejected_of[channel];
+  }
+
+  /// Whether forward moves the running statistics. While it does not, they and the numbers of batches stay as they are,
+  /// and forward still normalizes by the batch's statistics.
+  bool updates_running_stats() const { return updates_; }
+  void updates_running_stats(bool updates) { updates_ = updates; }
+  /// Moves the running statistics by the batch of the last forward, which did not: so that a caller can look at
+  /// saved_mean() before. Once for each forward.
+  void update_running_stats() {
+    const detail::Caller caller{kScope, "update_running_stats"};
+    if (!options_.track_running_stats) detail::fail(caller, {"the layer tracks no running statistics"});
+    if (left_ < 0 || this->moments_.size() != channels_)
+      detail::fail(caller, {"no forward has left its update"});
+    check_running(caller);
+    move_running();
+  }
 
  private:
   static constexpr const char* kScope = "BatchNorm::";
   static constexpr detail::Caller constructor() { return {"BatchNorm::", "BatchNorm"}; }
   using Call = void (*)(const detail::Caller&, const detail::ParallelFor&, const detail::ForwardArguments&,
-                        Index, const BatchNormOptions&, Moments<typename Base::Statistic>*);
+                        Index, const BatchNormOptions&, Moments<Statistic>*);
 
   void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                     const detail::ForwardArguments& a) {
-    if (options_.track_running_stats) {
-      detail::check_size(caller, "running_mean", running_.mean.size(), channels_);
-      detail::check_size(caller, "running_var", running_.variance.size(), channels_);
-      if (running_.tracked < 0) {
-        detail::fail(caller, {"num_batches_tracked is ", running_.tracked, ", must be at least 0"});
-      }
-    }
+    if (options_.track_running_stats) check_running(caller);
     detail::batch_norm_forward<Scalar>(caller, loops, a, channels_, options_, &this->moments_);
     this->remember(a.x);
-    if (options_.track_running_stats && a.x.size > 0) {
-      running_.update(this->moments_, a.x.size / channels_, options_.momentum);
-    }
+    left_ = a.x.size / channels_;
+    if (options_.track_running_stats && updates_) move_running();
   }
 
   void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
@@ -225,27 +278,51 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                   const detail::ForwardArguments& a) const {
     if (infer_by_batch_ != nullptr) return infer_by_batch_(caller, loops, a, channels_, options_, nullptr);
+    const auto given = given_statistics();
     detail::batch_norm_infer<Scalar>(
-        caller, loops, a, detail::param_argument<Param>(caller, "running_mean", running_.mean),
-        detail::param_argument<Param>(caller, "running_var", running_.variance), channels_, options_);
+        caller, loops, a,
+        {detail::param_argument<Param>(caller, "running_mean", running_mean()),
+         detail::param_argument<Param>(caller, "running_var", running_var()), given.high, given.low},
+        channels_, options_);
   }
 
   template <typename X, typename Y>
   bool infer_few(const X& x, Y& y) const {
     const detail::FewRows<Scalar> rows = detail::few_rows<Scalar>(x, y, options_.axis, channels_);
-    if (infer_by_batch_ != nullptr || !rows.fit(running_.mean) || !rows.fit(running_.variance) ||
-        !rows.fit_or_none(this->gamma_) || !rows.fit_or_none(this->beta_)) {
-      return false;
+    return infer_by_batch_ == nullptr && rows.fit(running_mean(), rows.n) &&
+           rows.fit(running_var(), rows.n) && this->params_fit(rows) &&
+           detail::Core<Scalar>::infer_few_rows(rows, options_.epsilon, given_statistics(),
+                                                detail::data_of(this->gamma_), detail::data_of(this->beta_));
+  }
+
+  /// What inference is given. A layer that was moved from may have lost the digits that it kept.
+  detail::GivenStatistics<Param> given_statistics() const {
+    const auto& mean = running_.mean;
+    return {mean.values.data(), running_.variance.values.data(),
+            mean.high.size() == channels_ ? mean.high.data() : nullptr, mean.low.data()};
+  }
+
+  /// Checks what callers may assign, and that the layer was not moved from.
+  EVENKEEL_OUTLINE_MEMBER void check_running(const detail::Caller& caller) const {
+    detail::check_size(caller, "running_mean", running_mean().size(), channels_);
+    detail::check_size(caller, "running_var", running_var().size(), channels_);
+    if (running_.tracked < 0) {
+      detail::fail(caller, {"num_batches_tracked is ", running_.tracked, ", must be at least 0"});
     }
-    detail::Core<Scalar>::infer_few_rows(rows, options_.epsilon, running_.mean.data(),
-                                         running_.variance.data(), detail::data_of(this->gamma_),
-                                         detail::data_of(this->beta_));
-    return true;
+    if (running_.rejected_of.size() != channels_) detail::fail(caller, {"the layer was moved from"});
+  }
+
+  void move_running() {
+    const Index n = std::exchange(left_, -1);
+    if (n > 0) running_.update(this->moments_, n, options_.momentum);
   }
 
   Index channels_;
   BatchNormOptions options_;
-  detail::RunningStatistics<Param> running_;
+  detail::RunningStatistics<Param, Statistic> running_;
+  bool updates_ = true;
+  Index left_ =
+      -1;  // values of each channel in a batch that has not moved the running statistics yet; -1: none
   Call infer_by_batch_ =
       nullptr;  // where nothing is tracked; a pointer, so that inference alone compiles no training
 };

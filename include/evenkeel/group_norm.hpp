@@ -3,16 +3,21 @@
 #include "evenkeel/base/config.hpp"
 #if EVENKEEL_IS_SUPPORTED
 
+#include <limits>
+
 #include "evenkeel/core/layer.hpp"
 
 namespace evenkeel {
 EVENKEEL_BEGIN
 
+/// As a batch_axis: the tensor has none, all of it is one sample.
+inline constexpr Index no_axis = (std::numeric_limits<Index>::min)();
+
 /// Options of GroupNorm. group_norm_forward, _backward and _infer read all but affine.
 struct GroupNormOptions {
   double epsilon = 1e-5;  // added to the variance, under the root
   Index axis = 1;         // of the channels; negative counts from the last
-  Index batch_axis = 0;   // of the samples
+  Index batch_axis = 0;   // of the samples; no_axis: there is one sample
   bool affine = true;     // has gamma and beta
 };
 
@@ -36,7 +41,8 @@ EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argu
                                                 Index expected, const GroupNormOptions& options) {
   check_epsilon(caller, options.epsilon);
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
-  const int batch_axis = resolve_axis(caller, "batch_axis", options.batch_axis, x.shape);
+  const bool has_batch = options.batch_axis != no_axis;
+  const int batch_axis = has_batch ? resolve_axis(caller, "batch_axis", options.batch_axis, x.shape) : -1;
   if (axis == batch_axis) {
     fail(caller, {"axis ", options.axis, " and batch_axis ", options.batch_axis, " are the same axis of x ",
                   shown(x.shape)});
@@ -44,7 +50,7 @@ EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argu
   if (expected >= 0) check_extent(caller, x.shape, axis, "channel", expected);
   check_groups(caller, groups, x.shape[axis]);
   const MemoryShape shape(x.shape, x.layout);
-  return partition_groups(shape, shape.axis(batch_axis), shape.axis(axis), groups);
+  return partition_groups(shape, has_batch ? shape.axis(batch_axis) : -1, shape.axis(axis), groups);
 }
 
 template <typename S>
@@ -73,8 +79,8 @@ EVENKEEL_BEGIN
 ///
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
-/// Shapes       x, y: any of rank 2 to 8 with samples on options.batch_axis and channels on options.axis;
-///              gamma, beta: [channels] or empty for none; moments: entry sample * groups + group.
+/// Shapes       x, y: any of rank 1 to 8 with samples on options.batch_axis, if that is not no_axis, and channels
+///              on options.axis; gamma, beta: [channels] or empty for none; moments: entry sample * groups + group.
 /// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
 ///              or wider.
 /// Aliasing     y may be x.
@@ -133,7 +139,8 @@ void group_norm_infer(const Device& device, const X& x, Index groups, const Gamm
 ///
 /// infer is forward without what backward needs: it changes nothing in the layer.
 ///
-/// Shapes       x: any of rank 2 to 8 with `channels` on options.axis and samples on options.batch_axis.
+/// Shapes       x: any of rank 1 to 8 with `channels` on options.axis and samples on options.batch_axis, if that is
+///              not no_axis.
 /// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
 ///              or wider.
 /// Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an error.

@@ -247,8 +247,7 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
     if (normalized_shape_.size() != 1) return false;
     const detail::FewRows<Scalar> rows =
         detail::few_rows<Scalar>(x, y, options_.axis.value_or(-1), normalized_shape_[0]);
-    if (rows.rows == 0 || !rows.fit_or_none(this->gamma_) || !rows.fit_or_none(this->beta_) ||
-        (moments != nullptr && !moments->fits(rows.rows))) {
+    if (rows.rows == 0 || !this->params_fit(rows) || (moments != nullptr && !moments->fits(rows.rows))) {
       return false;
     }
     detail::StatisticsOfSets<typename Base::Statistic> places;

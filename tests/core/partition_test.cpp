@@ -65,6 +65,21 @@ TEST(Partition, OfFeatures) {
       }
 }
 
+// As of one sample.
+TEST(Partition, OfGroupsWithoutABatchAxis) {
+  for (const Shape& shape : small_shapes())
+    for (Index axis = 0; axis < rank_of(shape); ++axis)
+      for (Index groups = 1; groups <= shape[at(axis)]; ++groups) {
+        if (shape[at(axis)] % groups != 0) continue;
+        SCOPED_TRACE(to_string(shape) + " axis " + std::to_string(axis) + ", " + std::to_string(groups) +
+                     " groups");
+        Shape sample = shape;
+        sample.insert(sample.begin(), 1);
+        expect_partition(detail::partition_groups(memory_shape(shape), -1, static_cast<int>(axis), groups),
+                         group_norm_map(sample, Eigen::RowMajor, groups, axis + 1, 0));
+      }
+}
+
 TEST(Partition, OfGroups) {
   for (const Shape& shape : small_shapes())
     for (Index axis = 0; axis < rank_of(shape); ++axis)

@@ -46,6 +46,7 @@ Setup any_setup(Choices& choices) {
   s.momentum = choices.rarely() ? choices.bits<double>() : choices.momentum();
   s.axis = choices.rarely() ? choices.between(-10, 10) : choices.between(-2, 2);
   s.batch_axis = choices.rarely() ? choices.between(-10, 10) : choices.between(-2, 1);
+  if (choices.rarely()) s.batch_axis = ek::no_axis;
   s.has_axis = s.norm != Norm::layer || choices.flag();
   s.affine = choices.flag();
   s.bias = choices.flag();
@@ -82,7 +83,7 @@ bool suits(const Setup& s, const Shape& shape) {
   const Index axis = s.has_axis ? wrapped(s.axis, shape) : rank - count;
   if (axis < 0 || axis + count > rank) return false;
   if (!std::equal(shape.begin() + axis, shape.begin() + axis + count, s.features.begin())) return false;
-  if (s.norm != Norm::group) return true;
+  if (s.norm != Norm::group || s.batch_axis == ek::no_axis) return true;
   const Index batch = wrapped(s.batch_axis, shape);
   return batch >= 0 && batch < rank && batch != axis;
 }

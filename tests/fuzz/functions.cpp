@@ -105,6 +105,10 @@ ek::TensorView<float> param_view(const Argument& a) {
 }
 bool is_none(const Argument& a) { return a.shape.empty() || a.size() == 0; }
 bool is_param(const Argument& a, Index n) { return is_none(a) || (a.size() == n && a.data != nullptr); }
+bool are_variances(const Argument& a) {
+  return a.data == nullptr || std::all_of(a.data, a.data + size_of(a.shape),
+                                          [](float value) { return std::isfinite(value) && value >= 0; });
+}
 bool has_values(const Argument& a, Index n) { return a.shape == Shape{n} && a.is_usable(); }
 
 /// Each array as long as there are sets, or else.
@@ -178,8 +182,9 @@ void check_batch_norm_infer(Choices& choices, Arena& arena, const Setup& s, cons
   const Argument mean = any_param(choices, arena, p.params), variance = any_param(choices, arena, p.params);
   const bool is_right = p.is_right && is_param(gamma, p.params) && is_param(beta, p.params) &&
                         is_param(mean, p.params) && is_param(variance, p.params) &&
-                        (p.params == 0 || (!is_none(mean) && !is_none(variance))) && y.is_usable() &&
-                        y.is_like(x) && y.is_apart_or_same(x) && apart(y, {gamma, beta, mean, variance});
+                        (p.params == 0 || (!is_none(mean) && !is_none(variance))) &&
+                        are_variances(variance) && y.is_usable() && y.is_like(x) && y.is_apart_or_same(x) &&
+                        apart(y, {gamma, beta, mean, variance});
   outcome_of(is_right, "infer", arena, {y}, [&] {
     ek::batch_norm_infer(kDevice, x.view(), param_view(gamma), param_view(beta), param_view(mean),
                          param_view(variance), s.batch(), y.view());

@@ -237,7 +237,8 @@ void check_infer(Choices& choices, Layer& layer, const Problem<Scalar>& c, const
     layer.running_var()[channel] = choices.flag() || !is_finite(v) ? Param(1) : std::fabs(v);
   }
   const std::vector<Real> gamma = to_real(layer.gamma()), beta = to_real(layer.beta()),
-                          means = to_real(layer.running_mean()), variances = to_real(layer.running_var());
+                          means = to_real(layer.exact_running_mean()),
+                          variances = to_real(layer.exact_running_var());
   std::vector<Real> inferred, xhats, slopes;
   for (std::size_t i = 0; i < c.x.size(); ++i) {
     const Index p = c.map.parameter[i];

@@ -1266,29 +1266,41 @@ void test_inference_coefficients() {
   for_each_call<S>(
       "inference_coefficients", sizes_to(70),
       [&](const InstructionSet<S>& set, Index cells, const Place& place, const std::string& text) {
-        for (const int params : {0, 1, 2, 3}) {
+        for (const int params : {0, 1, 2, 3, 4, 5}) {
           const T epsilon(params == 3 ? 0 : 1e-5);
+          const bool has_low = params > 3;
           const std::vector<C> mean = numbers<C>(cells, 1000, 1, 1), gamma = numbers<C>(cells, 1, 0.5, 3),
                                beta = numbers<C>(cells, 0, 1, 4);
           std::vector<C> variance = numbers<C>(cells, 4, 0.5, 2);
           if (params == 3) variance[0] = C(0);  // without an epsilon: y is beta
+          const std::vector<C> low = numbers<C>(cells, 0, 1e-5, 6);
+          std::vector<C> high = mean;
+          if (params == 5) high[at(cells / 2)] += C(1);  // which was assigned
           Call call(place, text + (params > 0 ? ", gamma" : "") + (params > 1 ? ", beta" : ""));
           C* c[3] = {call.out_with_room<C>(cells), call.out_with_room<C>(cells),
                      call.out_with_room<C>(cells)};
-          set.kernels.inference_coefficients({cells,
-                                              epsilon,
-                                              call.in(mean),
-                                              call.in(variance),
-                                              data_or_null(call, params > 0, gamma),
-                                              data_or_null(call, params > 1, beta),
-                                              {c[0], c[1], c[2]}});
+          set.kernels.inference_coefficients(
+              {cells,
+               epsilon,
+               {call.in(mean), call.in(variance), data_or_null(call, has_low, high),
+                data_or_null(call, has_low, low)},
+               data_or_null(call, params > 0, gamma),
+               data_or_null(call, params > 1, beta),
+               {c[0], c[1], c[2]}});
           for (Index k = 0; k < cells; ++k) {
             const std::size_t i = at(k);
             const Real root = std::sqrt(real(variance[i]) + real(epsilon));
             const Real scale = root == 0 ? 0 : (params > 0 ? real(gamma[i]) : 1) / root;
             expect_same("c0", k, c[0][k], mean[i]);
             expect_near("c1", k, c[1][k], scale, (kUnit<C> + 4 * kUnit<T>)*std::fabs(scale));
-            expect_same("c2", k, c[2][k], params > 1 ? beta[i] : C(0));
+            const C b = params > 1 ? beta[i] : C(0);
+            if (std::is_same_v<C, float> && has_low && high[i] == mean[i]) {
+              const Real c2 = real(b) - real(low[i]) * scale;
+              expect_near("c2", k, c[2][k], c2,
+                          kUnit<C> * (std::fabs(c2) + 3 * std::fabs(real(low[i]) * scale)));
+            } else {
+              expect_same("c2", k, c[2][k], b);
+            }
           }
         }
       });
@@ -1310,7 +1322,8 @@ struct Inference {
   StatisticOf<S> epsilon = StatisticOf<S>(1e-5);
   std::vector<S> x = columns_values<S>(columns, 3, 1);
   std::vector<C> mean = numbers<C>(columns.lanes, 3, 0.1, 2), variance = numbers<C>(columns.lanes, 4, 0.5, 3),
-                 gamma = numbers<C>(columns.lanes, 1, 0.5, 4), beta = numbers<C>(columns.lanes, 0, 1, 5);
+                 gamma = numbers<C>(columns.lanes, 1, 0.5, 4), beta = numbers<C>(columns.lanes, 0, 1, 5),
+                 high = {}, low = {};
 
   /// That the kernel writes the first `expected` lanes and nothing else.
   void expect_written(const InstructionSet<S>& set, const Place& place, const std::string& text,
@@ -1320,23 +1333,33 @@ struct Inference {
     S* out = in_place ? call.out(x) : call.out<S>(columns.size());
     const std::vector<S> before(out, out + x.size());
     const Index written =
-        set.kernels.infer_columns({in_place ? out : call.in(x), out, columns.rows, columns.stride,
-                                   columns.lanes, epsilon, call.in(mean), call.in(variance),
-                                   data_or_null(call, has_gamma, gamma), data_or_null(call, has_beta, beta)});
+        set.kernels.infer_columns({in_place ? out : call.in(x),
+                                   out,
+                                   columns.rows,
+                                   columns.stride,
+                                   columns.lanes,
+                                   epsilon,
+                                   {call.in(mean), call.in(variance), data_or_null(call, !high.empty(), high),
+                                    data_or_null(call, !low.empty(), low)},
+                                   data_or_null(call, has_gamma, gamma),
+                                   data_or_null(call, has_beta, beta)});
     EXPECT_EQ(written, expected) << Call::what();
     for (Index i = 0; i < columns.size(); ++i) {
       const std::size_t lane = at(i % columns.stride);
-      if (lane >= at(expected)) {
+      if (static_cast<Index>(lane) >= expected) {
         expect_same("what is not to be written", i, out[i], before[at(i)]);
         continue;
       }
       const Real root = std::sqrt(real(variance[lane]) + real(epsilon));
       const Real scale = root == 0 ? 0 : (has_gamma ? real(gamma[lane]) : 1) / root,
                  b = has_beta ? real(beta[lane]) : 0;
-      const Real scaled = (real(x[at(i)]) - real(mean[lane])) * scale;
-      // A difference, a scale of a sum, a root and a quotient that is rounded, a product and a sum.
-      expect_near("out", i, out[i], scaled + b,
-                  7 * kUnit<C> * (std::fabs(scaled) + std::fabs(b)) + 2 * stored<S>(scaled + b));
+      const bool has_low = std::is_same_v<C, float> && !high.empty() && high[lane] == mean[lane];
+      const Real lost = has_low ? real(low[lane]) * scale : 0;
+      const Real scaled = (real(x[at(i)]) - real(mean[lane])) * scale, right = scaled + b - lost;
+      // A difference, a scale of a sum, a root and a quotient that is rounded, a product and a sum; a product and a sum
+      // for the constant.
+      expect_near("out", i, out[i], right,
+                  7 * kUnit<C> * (std::fabs(scaled) + std::fabs(b) + std::fabs(lost)) + 2 * stored<S>(right));
     }
   }
 };
@@ -1357,6 +1380,61 @@ void test_infer_columns() {
                 inference.variance[at(lanes / 2)] = C(0);  // y is beta
                 inference.expect_written(set, place, text + ", no epsilon", lanes);
               }
+      });
+}
+
+template <typename S>
+void test_infer_columns_of_kept_digits() {
+  using C = ComputeOf<S>;
+  for_each_call<S>(
+      "infer_columns", sizes_to(70),
+      [&](const InstructionSet<S>& set, Index lanes, const Place& place, const std::string& text) {
+        for (const Columns& columns : few_rows_of(lanes))
+          for (const bool has_params : {false, true}) {
+            Inference<S> inference{columns, has_params, has_params, !has_params};
+            inference.high = inference.mean;
+            inference.high[at(lanes / 3)] += C(1);  // whose mean was assigned
+            inference.low = numbers<C>(lanes, 0, 0.01, 6);
+            inference.expect_written(set, place, text + ", low digits", lanes);
+          }
+      });
+}
+
+/// What is no variance, or -0.
+template <typename C>
+std::vector<C> no_variances() {
+  using Limits = std::numeric_limits<C>;
+  return {C(-1),
+          -Limits::denorm_min(),
+          Limits::lowest(),
+          Limits::infinity(),
+          -Limits::infinity(),
+          Limits::quiet_NaN(),
+          -Limits::quiet_NaN(),
+          -C(0)};
+}
+
+template <typename S>
+void test_refused_variances() {
+  using C = ComputeOf<S>;
+  for_each_call<S>(
+      "check_variances", sizes_to(70),
+      [&](const InstructionSet<S>& set, Index lanes, const Place& place, const std::string& text) {
+        std::vector<C> right = numbers<C>(lanes, 4, 0.5, 3);
+        right[0] = C(0);
+        right[at(lanes - 1)] = std::numeric_limits<C>::max();
+        right[at(lanes / 2)] = std::numeric_limits<C>::denorm_min();
+        Call call(place, text);
+        EXPECT_EQ(set.kernels.check_variances({call.in(right), lanes}), 0U) << Call::what();
+        for (const C wrong : no_variances<C>())
+          for (const Index where : {Index(0), lanes / 3, lanes - 1}) {
+            Inference<S> inference{Columns{2, lanes, lanes}, true, true, true};
+            inference.variance[at(where)] = wrong;
+            if (wrong == C(0) && set.lanes == 1) continue;  // which is right
+            EXPECT_EQ(set.kernels.check_variances({call.in(inference.variance), lanes}), 1U)
+                << Call::what() << ": " << wrong << " at " << where;
+            inference.expect_written(set, place, text + ", no variance", -1);
+          }
       });
 }
 
@@ -1495,6 +1573,8 @@ TYPED_TEST(Kernels, FinishGradients) { test_finish_gradients<TypeParam>(); }
 TYPED_TEST(Kernels, Coefficients) { test_coefficients<TypeParam>(); }
 TYPED_TEST(Kernels, InferenceCoefficients) { test_inference_coefficients<TypeParam>(); }
 TYPED_TEST(Kernels, InferColumns) { test_infer_columns<TypeParam>(); }
+TYPED_TEST(Kernels, InferColumnsOfKeptDigits) { test_infer_columns_of_kept_digits<TypeParam>(); }
+TYPED_TEST(Kernels, RefuseWhatIsNoVariance) { test_refused_variances<TypeParam>(); }
 TYPED_TEST(Kernels, InferColumnsStopsOutside) { test_infer_columns_outside<TypeParam>(); }
 TYPED_TEST(Kernels, SpreadAndFold) { test_spread_and_fold<TypeParam>(); }
 TYPED_TEST(Kernels, SameBitsWherever) { test_same_bits_wherever<TypeParam>(); }
@@ -1502,6 +1582,7 @@ TYPED_TEST(Kernels, SameBitsWherever) { test_same_bits_wherever<TypeParam>(); }
 TEST(KernelsOfHalf, MapLines) { test_map_lines<Eigen::half>(); }
 TEST(KernelsOfHalf, NormalizeRows) { test_normalize_rows<Eigen::half>(); }
 TEST(KernelsOfHalf, InferColumns) { test_infer_columns<Eigen::half>(); }
+TEST(KernelsOfHalf, InferColumnsOfKeptDigits) { test_infer_columns_of_kept_digits<Eigen::half>(); }
 TEST(KernelsOfBfloat16, MapLines) { test_map_lines<Eigen::bfloat16>(); }
 TEST(KernelsOfBfloat16, RowGradients) { test_row_gradients<Eigen::bfloat16>(gradient_cases, 130); }
 

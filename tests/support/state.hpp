@@ -31,6 +31,10 @@ std::vector<double> state_of(const Layer& layer) {
   if constexpr (HasRunningStatistics<Layer>::value) {
     append(state, layer.running_mean());
     append(state, layer.running_var());
+    append(state, layer.exact_running_mean());
+    append(state, layer.exact_running_var());
+    for (Index c = 0; layer.options().track_running_stats && c < layer.channels(); ++c)
+      state.push_back(static_cast<double>(layer.rejected_batches(c)));
     state.push_back(static_cast<double>(layer.num_batches_tracked()));
     state.push_back(static_cast<double>(layer.rejected_batches()));
   }

@@ -20,8 +20,9 @@ struct OutputType {
 struct Memory {
   const char* name = "";
   const void* data = nullptr;
-  Index size = 0, bytes = 0;
-  void* output = nullptr;  // the caller's object; null for an input
+  Index size = 0;
+  std::uintptr_t bytes = 0;  // more than an Index of 32 bits may hold
+  void* output = nullptr;    // the caller's object; null for an input
 };
 
 /// An argument whose shape counts.
@@ -219,6 +220,12 @@ Shape shape_of(const T& value) {
   return Shape(extents, Index(rank));
 }
 
+/// How many bytes so many values take.
+template <typename T>
+constexpr std::uintptr_t bytes_of(Index size) {
+  return static_cast<std::uintptr_t>(size) * sizeof(T);
+}
+
 template <typename T>
 Argument argument_of(const Caller& caller, const char* name, T& value) {
   using Traits = ArgumentOf<T>;
@@ -229,7 +236,7 @@ Argument argument_of(const Caller& caller, const char* name, T& value) {
   a.shape = shape_of(value);
   a.layout = Traits::layout(value);
   a.size = value.size();
-  a.bytes = a.size * static_cast<Index>(sizeof(typename Traits::Scalar));
+  a.bytes = bytes_of<typename Traits::Scalar>(a.size);
   return a;
 }
 
@@ -265,14 +272,13 @@ EVENKEEL_OUTLINE Memory param_argument(const Caller& caller, const char* name, c
   static_assert(std::is_same_v<ScalarOf<T>, Param>,
                 "evenkeel: parameters must be of the type ParamOf<Scalar>");
   ArgumentOf<T>::check(caller, name, values);
-  return {name, data_in(values), values.size(), values.size() * static_cast<Index>(sizeof(Param)), nullptr};
+  return {name, data_in(values), values.size(), bytes_of<Param>(values.size()), nullptr};
 }
 
 EVENKEEL_INLINE bool overlap(const Memory& a, const Memory& b) {
   const std::uintptr_t a_begin = reinterpret_cast<std::uintptr_t>(a.data),
                        b_begin = reinterpret_cast<std::uintptr_t>(b.data);
-  const bool one_in_other = b_begin - a_begin < static_cast<std::uintptr_t>(a.bytes) ||
-                            a_begin - b_begin < static_cast<std::uintptr_t>(b.bytes);
+  const bool one_in_other = b_begin - a_begin < a.bytes || a_begin - b_begin < b.bytes;
   return one_in_other && a.bytes > 0 && b.bytes > 0;
 }
 

@@ -111,19 +111,44 @@ void call_forward(const Caller& caller, const ParallelFor& loops, const ForwardA
   call_forward<S>(caller, loops, a, p, epsilon, moments, Core<S>::template normalize<kSets>);
 }
 
+/// The given statistics of a call: arrays of the caller's, and what a layer keeps of the mean beside its own.
+struct InferenceArguments {
+  Memory mean, variance;
+  const void* high = nullptr;  // see GivenStatistics
+  const void* low = nullptr;
+};
+
+template <typename C>
+EVENKEEL_COLD void refuse_no_variances(const Caller& caller, const Memory& variance) {
+  const C* values = static_cast<const C*>(variance.data);
+  for (Index c = 0; c < variance.size; ++c) {
+    if (is_finite(values[c]) && !(values[c] < C(0))) continue;
+    if constexpr (std::is_arithmetic_v<C>) {
+      fail(caller, {variance.name, "[", c, "] is ", shown(static_cast<double>(values[c])),
+                    ", must be finite and >= 0"});
+    } else {
+      fail(caller, {variance.name, "[", c, "] must be finite and >= 0"});
+    }
+  }
+}
+
 /// Normalizes with given statistics, one a set.
 template <typename S>
 EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                                 const Memory& mean, const Memory& variance, const Partition& p,
-                                 double epsilon) {
+                                 const InferenceArguments& given, const Partition& p, double epsilon) {
+  using C = ComputeOf<S>;
   check_forward(caller, a, p.params());
-  check_apart(caller, a.y, mean);
-  check_apart(caller, a.y, variance);
+  check_apart(caller, a.y, given.mean);
+  check_apart(caller, a.y, given.variance);
+  const GivenStatistics<C> statistics{static_cast<const C*>(given.mean.data),
+                                      static_cast<const C*>(given.variance.data),
+                                      static_cast<const C*>(given.high), static_cast<const C*>(given.low)};
+  if (!Core<S>::are_variances(statistics.variance, p.params())) {
+    refuse_no_variances<C>(caller, given.variance);
+  }
   const Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), epsilon);
   if (a.x.size == 0) return;
-  using C = ComputeOf<S>;
-  Core<S>::normalize_by(p, pass, static_cast<const C*>(mean.data), static_cast<const C*>(variance.data),
-                        loops);
+  Core<S>::normalize_by(p, pass, statistics, loops);
 }
 
 /// The arguments of a backward call. A gradient that is not wanted has no output.

@@ -22,19 +22,19 @@ class CellColumnPasses : public ColumnPasses<S> {
     });
   }
 
-  void infer(Index begin, Index end, const C* mean, const C* variance, const ParallelFor& loops) const {
+  void infer(Index begin, Index end, const GivenStatistics<C>& given, const ParallelFor& loops) const {
     for (Index i = begin; i < end; ++i) {
       const Columns item = items_.at(i);
-      if (infer_part(item, mean, variance, loops)) continue;
+      if (infer_part(item, given, loops)) continue;
       Base::for_each_run(
           item,
           [&](Index k) {
             const Index set = item.set(k);
             const C gamma = pass_.gamma == nullptr ? C(1) : pass_.gamma[set];
-            return is_inference_in_range(mean[set], variance[set], gamma, pass_.epsilon);
+            return is_inference_in_range(given.mean[set], given.variance[set], gamma, pass_.epsilon);
           },
-          [&](const Columns& some, Index) { infer_part(some, mean, variance, loops); },
-          [&](const Columns& some) { infer_wide(p_, pass_, Base::run_of(some), mean, variance); });
+          [&](const Columns& some, Index) { infer_part(some, given, loops); },
+          [&](const Columns& some) { infer_wide(p_, pass_, Base::run_of(some), given); });
     }
   }
 
@@ -87,14 +87,13 @@ class CellColumnPasses : public ColumnPasses<S> {
   using typename Base::Sums;
 
   /// Writes nothing, and returns false, where a mean is far away.
-  bool infer_part(const Columns& some, const C* mean, const C* variance, const ParallelFor& loops) const {
+  bool infer_part(const Columns& some, const GivenStatistics<C>& given, const ParallelFor& loops) const {
     const Index param = some.first_param;
     Lanes of_sets[3], c[4];
     if (inference_coefficients(
             InferenceCoefficients<S>{some.sets,
                                      from_double<T>(pass_.epsilon),
-                                     mean + some.first_set,
-                                     variance + some.first_set,
+                                     given.from(some.first_set),
                                      pass_.gamma_from(param),
                                      pass_.beta_from(param),
                                      {of_sets[0].data(), of_sets[1].data(), of_sets[2].data()}}) != 0) {

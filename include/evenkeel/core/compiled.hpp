@@ -15,14 +15,14 @@ namespace evenkeel::detail {
 /// they are plain data and the same in every unit.
 struct CoreTable {
   void (*normalize)(const void* partition, const void* pass, const void* loops);
-  void (*normalize_by)(const void* partition, const void* pass, const void* mean, const void* variance,
-                       const void* loops);
+  bool (*are_variances)(const void* values, Index count);
+  void (*normalize_by)(const void* partition, const void* pass, const void* given, const void* loops);
   Index (*workspace_size)(const void* partition);
   void (*differentiate)(const void* partition, const void* pass, const void* loops);
   void (*normalize_few_rows)(const void* rows, double epsilon, const void* gamma, const void* beta,
                              const void* moments);
-  void (*infer_few_rows)(const void* rows, double epsilon, const void* mean, const void* variance,
-                         const void* gamma, const void* beta);
+  bool (*infer_few_rows)(const void* rows, double epsilon, const void* given, const void* gamma,
+                         const void* beta);
 };
 
 #if defined(EVENKEEL_EXTERN_KERNELS) || defined(EVENKEEL_COMPILE_KERNELS)
@@ -45,9 +45,13 @@ struct Core {
   static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
     detail::normalize<kSets, S>(p, pass, loops);
   }
-  static void normalize_by(const Partition& p, const Pass<S>& pass, const C* mean, const C* variance,
+  /// Not if one is negative or not finite, and maybe not if one is -0.
+  static bool are_variances(const C* values, Index count) {
+    return check_variances(CheckVariances<S>{values, count}) == 0;
+  }
+  static void normalize_by(const Partition& p, const Pass<S>& pass, const GivenStatistics<C>& given,
                            const ParallelFor& loops) {
-    detail::normalize_by<S>(p, pass, mean, variance, loops);
+    detail::normalize_by<S>(p, pass, given, loops);
   }
   template <Sets kSets>
   static Index workspace_size(const Partition& p) {
@@ -61,9 +65,9 @@ struct Core {
                                  const StatisticsOfSets<T>& moments) {
     detail::normalize_few_rows<S>(rows, epsilon, gamma, beta, moments);
   }
-  static void infer_few_rows(const FewRows<S>& rows, double epsilon, const C* mean, const C* variance,
+  static bool infer_few_rows(const FewRows<S>& rows, double epsilon, const GivenStatistics<C>& given,
                              const C* gamma, const C* beta) {
-    detail::infer_few_rows<S>(rows, epsilon, mean, variance, gamma, beta);
+    return detail::infer_few_rows<S>(rows, epsilon, given, gamma, beta);
   }
 };
 
@@ -81,9 +85,10 @@ struct CompiledCore {
   static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
     table().normalize(&p, &pass, &loops);
   }
-  static void normalize_by(const Partition& p, const Pass<S>& pass, const C* mean, const C* variance,
+  static bool are_variances(const C* values, Index count) { return table().are_variances(values, count); }
+  static void normalize_by(const Partition& p, const Pass<S>& pass, const GivenStatistics<C>& given,
                            const ParallelFor& loops) {
-    table().normalize_by(&p, &pass, mean, variance, &loops);
+    table().normalize_by(&p, &pass, &given, &loops);
   }
   template <Sets>
   static Index workspace_size(const Partition& p) {
@@ -97,9 +102,9 @@ struct CompiledCore {
                                  const StatisticsOfSets<StatisticOf<S>>& moments) {
     table().normalize_few_rows(&rows, epsilon, gamma, beta, &moments);
   }
-  static void infer_few_rows(const FewRows<S>& rows, double epsilon, const C* mean, const C* variance,
+  static bool infer_few_rows(const FewRows<S>& rows, double epsilon, const GivenStatistics<C>& given,
                              const C* gamma, const C* beta) {
-    table().infer_few_rows(&rows, epsilon, mean, variance, gamma, beta);
+    return table().infer_few_rows(&rows, epsilon, &given, gamma, beta);
   }
 };
 #define EVENKEEL_X(Scalar, name) \
@@ -122,9 +127,12 @@ const void* core_table() {
         normalize<Sets::groups, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
                                    *static_cast<const ParallelFor*>(loops));
       },
-      [](const void* p, const void* pass, const void* mean, const void* variance, const void* loops) {
+      [](const void* values, Index count) {
+        return check_variances(CheckVariances<S>{static_cast<const C*>(values), count}) == 0;
+      },
+      [](const void* p, const void* pass, const void* given, const void* loops) {
         normalize_by<S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
-                        static_cast<const C*>(mean), static_cast<const C*>(variance),
+                        *static_cast<const GivenStatistics<C>*>(given),
                         *static_cast<const ParallelFor*>(loops));
       },
       [](const void* p) { return workspace_size<Sets::groups, S>(*static_cast<const Partition*>(p)); },
@@ -137,11 +145,10 @@ const void* core_table() {
                               static_cast<const C*>(beta),
                               *static_cast<const StatisticsOfSets<StatisticOf<S>>*>(moments));
       },
-      [](const void* rows, double epsilon, const void* mean, const void* variance, const void* gamma,
-         const void* beta) {
-        infer_few_rows<S>(*static_cast<const FewRows<S>*>(rows), epsilon, static_cast<const C*>(mean),
-                          static_cast<const C*>(variance), static_cast<const C*>(gamma),
-                          static_cast<const C*>(beta));
+      [](const void* rows, double epsilon, const void* given, const void* gamma, const void* beta) {
+        return infer_few_rows<S>(*static_cast<const FewRows<S>*>(rows), epsilon,
+                                 *static_cast<const GivenStatistics<C>*>(given), static_cast<const C*>(gamma),
+                                 static_cast<const C*>(beta));
       }};
   return &table;
 }

@@ -18,20 +18,18 @@ struct FewRows {
   const S* x;
   S* y;
   Index rows, n;
-  Index bytes;  // of y
+  std::uintptr_t bytes;  // of y
 
-  bool is_apart_from(const void* values, Index its_bytes) const {
-    return !overlap({"", y, 0, bytes, nullptr}, {"", values, 0, its_bytes, nullptr});
+  bool is_apart_from(const void* values, std::uintptr_t its_bytes) const {
+    // From the first place where they would overlap to the last, in one comparison.
+    const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(y) - (its_bytes - 1);
+    return reinterpret_cast<std::uintptr_t>(values) - first >= bytes + its_bytes - 1;
   }
 
-  /// Whether parameters fit the rows and do not overlap y.
+  /// Whether there are as many parameters as expected, n or none, and they do not overlap y.
   template <typename Param>
-  bool fit(const Vector<Param>& values) const {
-    return values.size() == n && is_apart_from(values.data(), n * static_cast<Index>(sizeof(Param)));
-  }
-  template <typename Param>
-  bool fit_or_none(const Vector<Param>& values) const {
-    return values.size() == 0 || fit(values);
+  bool fit(const Vector<Param>& values, Index expected) const {
+    return values.size() == expected && is_apart_from(values.data(), bytes_of<Param>(n));
   }
 };
 
@@ -56,7 +54,7 @@ EVENKEEL_INLINE FewRows<S> few_rows([[maybe_unused]] const X& x, [[maybe_unused]
     const void* out = data_in(y);
     if (is_right && in != nullptr && out != nullptr) {
       const FewRows<S> rows{static_cast<const S*>(in), const_cast<S*>(static_cast<const S*>(out)), size / n,
-                            n, size * static_cast<Index>(sizeof(S))};
+                            n, bytes_of<S>(size)};
       if (in == out || rows.is_apart_from(in, rows.bytes)) return rows;
     }
   }
@@ -73,28 +71,29 @@ EVENKEEL_COLD void infer_wide_channel(const InferColumns<S>& a, double epsilon) 
   pass.gamma = a.gamma;
   pass.beta = a.beta;
   pass.epsilon = epsilon;
-  infer_wide(p, pass, run_of_set(p, 0), a.mean, a.variance);
+  infer_wide(p, pass, run_of_set(p, 0), a.given);
 }
 
-/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of rows of channels.
+/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of rows of channels. Returns false, and writes nothing, if a
+/// variance has to be looked at closer.
 template <typename S>
-void infer_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* mean,
-                    const ComputeOf<S>* variance, const ComputeOf<S>* gamma, const ComputeOf<S>* beta) {
-  InferColumns<S> a{few.x, few.y,    few.rows, few.n, few.n, from_double<StatisticOf<S>>(epsilon),
-                    mean,  variance, gamma,    beta};
+bool infer_few_rows(const FewRows<S>& few, double epsilon, const GivenStatistics<ComputeOf<S>>& given,
+                    const ComputeOf<S>* gamma, const ComputeOf<S>* beta) {
+  InferColumns<S> a{few.x, few.y, few.rows, few.n, few.n, from_double<StatisticOf<S>>(epsilon),
+                    given, gamma, beta};
   const auto skip = [&](Index lanes) {
     a.x += lanes;
     a.out += lanes;
     a.lanes -= lanes;
-    a.mean += lanes;
-    a.variance += lanes;
+    a.given = a.given.from(lanes);
     if (gamma != nullptr) a.gamma += lanes;
     if (beta != nullptr) a.beta += lanes;
   };
   const SubnormalNumbers numbers(is_small_epsilon<ComputeOf<S>>(epsilon));
   for (;;) {
     const Index done = infer_columns(a);
-    if (done == a.lanes) return;
+    if (done == a.lanes) return true;
+    if (done < 0) return false;
     skip(done);
     infer_wide_channel(a, epsilon);
     skip(1);

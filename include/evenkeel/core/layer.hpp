@@ -134,7 +134,8 @@ class Layer {
     return y;
   }
 
-  /// Scale and shift, one entry a parameter; empty where the layer has none. They begin at 1 and 0.
+  /// Scale and shift, one entry a parameter; empty where the layer has none. They begin at 1 and 0. Any call refuses
+  /// another size.
   Vector<Param>& gamma() { return gamma_; }
   Vector<Param>& beta() { return beta_; }
   const Vector<Param>& gamma() const { return gamma_; }
@@ -154,6 +155,7 @@ class Layer {
   /// {name, value, grad} of gamma and beta, if the layer has them.
   ParameterRange<Param> parameters() {
     ParameterRange<Param> range;
+    check_params({Derived::kScope, "parameters"});
     const auto add = [&](const char* name, Vector<Param>& value, Vector<Param>& grad) {
       if (value.size() > 0) range.add({name, {value.data(), value.size()}, {grad.data(), grad.size()}});
     };
@@ -163,14 +165,15 @@ class Layer {
   }
 
  protected:
-  Layer(const detail::Caller& caller, double epsilon, Index params, bool has_gamma, bool has_beta) {
+  Layer(const detail::Caller& caller, double epsilon, Index params, bool has_gamma, bool has_beta)
+      : gamma_size_(has_gamma ? params : 0), beta_size_(has_beta ? params : 0) {
     detail::check_epsilon(caller, epsilon);
-    const auto create = [&](Vector<Param>& value, Vector<Param>& grad, const Param& start) {
-      value = detail::vector_of(params, start);
-      grad = detail::vector_of(params, Param(0));
+    const auto create = [](Vector<Param>& value, Vector<Param>& grad, Index size, const Param& start) {
+      value = detail::vector_of(size, start);
+      grad = detail::vector_of(size, Param(0));
     };
-    if (has_gamma) create(gamma_, grad_gamma_, Param(1));
-    if (has_beta) create(beta_, grad_beta_, Param(0));
+    create(gamma_, grad_gamma_, gamma_size_, Param(1));
+    create(beta_, grad_beta_, beta_size_, Param(0));
     moments_.keeps_mean_low = std::is_same_v<Statistic, ComputeOf<Scalar>>;  // else mean has the digits
     moments_.keeps_variance = false;
     moments_.keeps_room = true;
@@ -196,7 +199,19 @@ class Layer {
     return false;
   }
 
+  /// Checks that gamma and beta have the sizes that they began with: callers may resize them, or move the layer away.
+  EVENKEEL_OUTLINE_MEMBER void check_params(const detail::Caller& caller) const {
+    detail::check_size(caller, "gamma", gamma_.size(), gamma_size_);
+    detail::check_size(caller, "beta", beta_.size(), beta_size_);
+  }
+
+  /// Whether gamma and beta are right for few rows.
+  bool params_fit(const detail::FewRows<Scalar>& rows) const {
+    return rows.fit(gamma_, gamma_size_) && rows.fit(beta_, beta_size_);
+  }
+
   Vector<Param> gamma_, beta_, grad_gamma_, grad_beta_;
+  Index gamma_size_, beta_size_;  // how many there are
   Moments<Statistic> moments_;
   Vector<Statistic> workspace_;
 
@@ -239,6 +254,7 @@ class Layer {
     require_scalar<X>();
     if (remembers(x) && static_cast<Derived&>(*this).forward_few(x, y)) return;
     const detail::Caller caller{Derived::kScope, "forward"};
+    check_params(caller);
     const auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
     static_cast<Derived&>(*this).forward_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
@@ -246,9 +262,10 @@ class Layer {
   void run_backward(const Device& device, const X& x, const Dy& dy, Dx& dx) {
     require_scalar<X>();
     const detail::Caller caller{Derived::kScope, "backward"};
+    check_params(caller);
     const auto a =
-        detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_.size() > 0 ? &grad_gamma_ : nullptr,
-                                   beta_.size() > 0 ? &grad_beta_ : nullptr);
+        detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_size_ > 0 ? &grad_gamma_ : nullptr,
+                                   beta_size_ > 0 ? &grad_beta_ : nullptr);
     static_cast<Derived&>(*this).backward_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
   template <typename Device, typename X, typename Y>
@@ -256,6 +273,7 @@ class Layer {
     require_scalar<X>();
     if (static_cast<const Derived&>(*this).infer_few(x, y)) return;
     const detail::Caller caller{Derived::kScope, "infer"};
+    check_params(caller);
     const auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
     static_cast<const Derived&>(*this).infer_call(caller, detail::ParallelFor(device, a.x.size), a);
   }

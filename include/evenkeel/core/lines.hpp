@@ -48,7 +48,7 @@ class LinePasses {
     });
   }
 
-  void infer(Index begin, Index end, const C* mean, const C* variance, const ParallelFor& loops) const {
+  void infer(Index begin, Index end, const GivenStatistics<C>& given, const ParallelFor& loops) const {
     Index most = kBatch;
     for (Index first = begin, sets; first < end; first += sets) {
       sets = std::min(most, end - first);
@@ -56,8 +56,7 @@ class LinePasses {
       const unsigned seen =
           inference_coefficients(InferenceCoefficients<S>{sets,
                                                           from_double<T>(pass_.epsilon),
-                                                          mean + first,
-                                                          variance + first,
+                                                          given.from(first),
                                                           pass_.gamma_from(first),
                                                           pass_.beta_from(first),
                                                           {c[0].data(), c[1].data(), c[2].data()}});
@@ -67,7 +66,7 @@ class LinePasses {
           sets = 0;
           continue;
         }
-        infer_wide(p_, pass_, run_of_set(p_, first), mean, variance);
+        infer_wide(p_, pass_, run_of_set(p_, first), given);
         continue;
       }
       for_each_range(0, sets, loops, [&](const CellRange& range) {
@@ -285,7 +284,8 @@ class LinePasses {
   Index ahead(Index sets) const {
     constexpr Index kRoom = Index(1) << 20;  // bytes
     if (!pass_.stream) return 0;
-    const Index bytes = sets * p_.set_size() * static_cast<Index>(sizeof(S)) * (pass_.dy == nullptr ? 1 : 2);
+    const std::int64_t bytes =
+        static_cast<std::int64_t>(sizeof(S)) * sets * p_.set_size() * (pass_.dy == nullptr ? 1 : 2);
     return bytes > kRoom ? 0 : sets * p_.group.stride;
   }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <utility>
+
 #include "evenkeel/base/scratch.hpp"
 #include "evenkeel/kernels/kernels.hpp"
 
@@ -13,6 +15,23 @@ struct StatisticsOfSets {
   T* mean_low = nullptr;
   T* variance = nullptr;
   T* inv_std = nullptr;
+};
+
+/// A number that is 0 once it is moved from, as the size of an array is.
+class Count {
+ public:
+  Count(Index count = 0) : count_(count) {}
+  Count(const Count&) = default;
+  Count(Count&& other) noexcept : count_(std::exchange(other.count_, 0)) {}
+  Count& operator=(const Count&) = default;
+  Count& operator=(Count&& other) noexcept {
+    count_ = std::exchange(other.count_, 0);
+    return *this;
+  }
+  operator Index() const { return count_; }
+
+ private:
+  Index count_;
 };
 
 EVENKEEL_END
@@ -31,7 +50,7 @@ struct Moments {
   bool keeps_mean_low = true;  // what is not kept stays empty
   bool keeps_variance = true;  // running statistics need it
   bool keeps_room = false;     // for more sets than the last forward had; the first `used` count then
-  Index used = 0;              // the sets of the last forward
+  detail::Count used;          // the sets of the last forward
 
   /// Moments of no set, or with room for so many.
   Moments() = default;
@@ -82,7 +101,7 @@ struct Moments {
   }
 
   /// How many sets there are.
-  Index size() const { return keeps_room ? used : mean.size(); }
+  Index size() const { return keeps_room ? Index(used) : mean.size(); }
   /// Sets to 0 what is kept.
   void clear() {
     for (Vector<Statistic>* v : {&mean, &mean_low, &variance, &inv_std}) v->setConstant(Statistic(0));

@@ -43,14 +43,14 @@ void normalize(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
 
 /// y = (x - mean) / sqrt(variance + epsilon) gamma + beta with given statistics of each channel.
 template <typename S>
-void normalize_by(const Partition& p, Pass<S> pass, const ComputeOf<S>* mean, const ComputeOf<S>* variance,
+void normalize_by(const Partition& p, Pass<S> pass, const GivenStatistics<ComputeOf<S>>& given,
                   const ParallelFor& loops) {
   pass.stream = goes_past_caches(p, pass, loops.threads());
   with_passes<Sets::channels>(p, pass, [&](const auto& passes) {
     passes.blocks().for_each(loops, pass.stream,
                              [&](Index, Index begin, Index end, const ParallelFor& its_loops) {
                                const SubnormalNumbers numbers(is_small_epsilon<ComputeOf<S>>(pass.epsilon));
-                               passes.infer(begin, end, mean, variance, its_loops);
+                               passes.infer(begin, end, given, its_loops);
                              });
   });
 }

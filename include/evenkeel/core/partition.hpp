@@ -134,9 +134,9 @@ inline Partition partition_features(const MemoryShape& shape, int first, int las
 }
 
 /// Memory [before][samples][between][channels][inner], or with samples and channels in the other order: a set
-/// a sample and group of channels.
+/// a sample and group of channels. With a batch_axis of -1 all is one sample.
 inline Partition partition_groups(const MemoryShape& shape, int batch_axis, int axis, Index groups) {
-  const Index samples = shape.extents[batch_axis], channels = shape.extents[axis];
+  const Index samples = batch_axis < 0 ? 1 : shape.extents[batch_axis], channels = shape.extents[axis];
   const Index members = channels / groups;
   Partition p;
   if (batch_axis < axis || samples == 1) {

@@ -1,49 +1,112 @@
 #pragma once
 
+#include <limits>
 #include <optional>
+#include <type_traits>
 
 #include "evenkeel/core/moments.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
+/// One running statistic of each channel. Callers see and assign `values`. If their type is narrower than T, the digits
+/// beyond it are kept too: a channel's statistic is high + low while its value is what was kept, high; else the value
+/// was assigned, and is the statistic.
+template <typename Param, typename T>
+struct RunningStatistic {
+  Vector<Param> values, high, low;
+
+  RunningStatistic(Index channels, const Param& start) : values(vector_of(channels, start)) {
+    if (!kKeepsDigits<Param>) return;
+    high = values;
+    low = vector_of(channels, Param(0));
+  }
+
+  T get(Index c) const {
+    const Param value = values.data()[c];
+    if constexpr (kKeepsDigits<Param>) {
+      if (high.data()[c] == value) return T(T(value) + T(low.data()[c]));
+    }
+    return T(value);
+  }
+  void set(Index c, const T& value) {
+    const Param rounded = Param(value);
+    values.data()[c] = rounded;
+    if constexpr (kKeepsDigits<Param>) {
+      high.data()[c] = rounded;
+      low.data()[c] = is_finite(rounded) ? Param(T(value - T(rounded))) : Param(0);
+    }
+  }
+  /// With a weight of 1 the old value does not matter, though it may be NaN.
+  void move(Index c, const T& value, const T& weight) {
+    if (weight == T(1)) return set(c, value);
+    const T kept = T(T(1) - weight) * get(c), added = weight * value;
+    set(c, T(kept + added));
+  }
+  /// All statistics, with all digits. A layer that was moved from may lack them.
+  Vector<T> all() const {
+    if (high.size() != values.size()) return values.template cast<T>();
+    Vector<T> all = vector_of<T>(values.size());
+    for (Index c = 0; c < all.size(); ++c) all[c] = get(c);
+    return all;
+  }
+};
+
+inline void count_up(Index& count) {
+  if (count < (std::numeric_limits<Index>::max)()) ++count;
+}
+
 /// Mean and variance over batches, for inference.
 ///
 ///   running = (1 - momentum) running + momentum batch
 ///
-/// Without a momentum, momentum is 1 / number of batches: the average of all batches. The batch variance is
-/// the unbiased one, n / (n - 1) of the biased. A batch with a statistic that is not finite changes nothing
-/// but `rejected`.
-template <typename Param>
+/// Without a momentum, momentum is 1 / number of batches that moved the channel: their average. The batch variance is
+/// the unbiased one, n / (n - 1) of the biased. A batch does not move a channel of which a statistic is not finite.
+template <typename Param, typename T>
 struct RunningStatistics {
-  Vector<Param> mean, variance;
-  Index tracked = 0;
-  Index rejected = 0;
+  RunningStatistic<Param, T> mean, variance;
+  Index tracked = 0;          // batches that moved a channel
+  Index rejected = 0;         // batches that did not move all
+  Vector<Index> rejected_of;  // of each channel: batches that did not move it
+  Vector<Index> skipped_of;   // of each channel: those of them that are tracked
 
   /// Begins with mean 0 and variance 1.
   explicit RunningStatistics(Index channels)
-      : mean(vector_of(channels, Param(0))), variance(vector_of(channels, Param(1))) {}
+      : mean(channels, Param(0)),
+        variance(channels, Param(1)),
+        rejected_of(vector_of(channels, Index(0))),
+        skipped_of(vector_of(channels, Index(0))) {}
 
   /// n is the number of values in each statistics set.
-  template <typename Statistic>
-  void update(const Moments<Statistic>& batch, Index n, const std::optional<double>& momentum) {
-    const Statistic unbias = from_count<Statistic>(n) / from_count<Statistic>(n - 1);
-    for (Index c = 0; c < mean.size(); ++c) {
-      if (!is_finite(Param(batch.mean[c])) || !is_finite(Param(Statistic(batch.variance[c] * unbias)))) {
-        ++rejected;
-        return;
+  EVENKEEL_OUTLINE_MEMBER void update(const Moments<T>& batch, Index n,
+                                      const std::optional<double>& momentum) {
+    const Index channels = rejected_of.size();
+    const T *means = batch.mean.data(), *variances = batch.variance.data();
+    Index *rejected_batches = rejected_of.data(), *skipped_batches = skipped_of.data();
+    const T unbias = from_count<T>(n) / from_count<T>(n - 1);
+    T weight = from_double<T>(momentum.value_or(0));
+    Index moved = 0, batches = tracked;
+    count_up(batches);
+    for (Index c = 0; c < channels; ++c) {
+      const T its_mean = means[c], its_variance = T(variances[c] * unbias);
+      if (!is_finite(Param(its_mean)) || !is_finite(Param(its_variance))) {
+        count_up(rejected_batches[c]);
+        count_up(skipped_batches[c]);
+        continue;
       }
+      ++moved;
+      if (!momentum) {
+        if (skipped_batches[c] > tracked) skipped_batches[c] = tracked;  // tracked was assigned
+        weight = T(T(1) / from_count<T>(batches - skipped_batches[c]));
+      }
+      mean.move(c, its_mean, weight);
+      variance.move(c, its_variance, weight);
     }
-    ++tracked;
-    const Statistic weight =
-        momentum ? from_double<Statistic>(*momentum) : Statistic(1) / from_count<Statistic>(tracked);
-    const auto move = [&](Param& running, const Statistic& value) {
-      const Statistic kept = (Statistic(1) - weight) * Statistic(running), added = weight * value;
-      running = Param(Statistic(kept + added));
-    };
-    for (Index c = 0; c < mean.size(); ++c) {
-      move(mean[c], batch.mean[c]);
-      move(variance[c], batch.variance[c] * unbias);
+    if (moved < channels) count_up(rejected);
+    if (moved > 0) {
+      tracked = batches;
+    } else {
+      for (Index c = 0; c < channels; ++c) --skipped_batches[c];
     }
   }
 };

@@ -21,12 +21,14 @@ struct SetRun {
 };
 inline SetRun run_of_set(const Partition& p, Index set) { return {set, 1, 1, p.offset(set)}; }
 
-/// The given statistics of inference.
+/// The given statistics of a channel.
 template <typename C>
-SetStatistics<StatisticOf<C>> statistics_of(const C& mean, const C& variance, double epsilon) {
+SetStatistics<StatisticOf<C>> statistics_of(const GivenStatistics<C>& given, Index channel, double epsilon) {
   using T = StatisticOf<C>;
-  const T v(variance);
-  return {T(mean), T(0), v, one_by_one::inverse_std<T>(v, from_double<T>(epsilon))};
+  const bool has_low = given.high != nullptr && given.high[channel] == given.mean[channel];
+  const T variance(given.variance[channel]);
+  return {T(given.mean[channel]), has_low ? T(given.low[channel]) : T(0), variance,
+          one_by_one::inverse_std<T>(variance, from_double<T>(epsilon))};
 }
 
 template <typename S>
@@ -83,14 +85,13 @@ class WideSets {
   }
 
   /// y from given statistics of each channel.
-  EVENKEEL_OUTLINE_MEMBER void infer(const C* mean, const C* variance) const {
+  EVENKEEL_OUTLINE_MEMBER void infer(const GivenStatistics<C>& given) const {
     const T half(kHasRoom<C> ? 1 : 0.5);  // so that x - mean does not overflow
     Statistics s;
     Values scale;
     for (Index k = 0; k < run_.count; ++k) {
-      const Index set = run_.set(k);
-      const SetStatistics<T> given = statistics_of(mean[set], variance[set], pass_.epsilon);
-      s.set(k, {T(given.mean * half), T(0), T(0), T(given.inv_std / half)});
+      const SetStatistics<T> g = statistics_of(given, run_.set(k), pass_.epsilon);
+      s.set(k, {T(g.mean * half), T(g.mean_low * half), T(0), T(g.inv_std / half)});
       scale[k] = half;
     }
     write_normalized(s, scale);
@@ -492,8 +493,8 @@ EVENKEEL_COLD void forward_wide(const Partition& p, const Pass<S>& pass, const S
 }
 template <typename S>
 EVENKEEL_COLD void infer_wide(const Partition& p, const Pass<S>& pass, const SetRun& run,
-                              const ComputeOf<S>* mean, const ComputeOf<S>* variance) {
-  for_each_wide(p, pass, run, [&](const auto& sets) { sets.infer(mean, variance); });
+                              const GivenStatistics<ComputeOf<S>>& given) {
+  for_each_wide(p, pass, run, [&](const auto& sets) { sets.infer(given); });
 }
 template <typename S>
 EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, const SetRun& run,

@@ -307,31 +307,55 @@ struct Coefficients {
   bool has_one_param;  // gamma and beta are given once, not for each cell
 };
 
-/// The coefficients of inference: c0 = mean, c1 = gamma / sqrt(variance + epsilon), c2 = beta. Only the output has room
-/// for more.
+/// Whether statistics have more digits than the parameters that show them.
+template <typename Param>
+inline constexpr bool kKeepsDigits = !std::is_same_v<Param, StatisticOf<Param>>;
+
+/// The statistics that inference is given, one of each a channel. The mean is mean + low if mean is still what it was
+/// when low was kept, high; else somebody has assigned it since.
+template <typename C>
+struct GivenStatistics {
+  const C* mean;
+  const C* variance;
+  const C* high;  // may be null
+  const C* low;   // where high is not null
+
+  GivenStatistics from(Index channel) const {
+    if (high == nullptr) return {mean + channel, variance + channel, nullptr, nullptr};
+    return {mean + channel, variance + channel, high + channel, low + channel};
+  }
+};
+
+/// Whether a variance may be negative or not finite; -0 counts as negative.
+template <typename S>
+struct CheckVariances {
+  const ComputeOf<S>* variance;
+  Index count;
+};
+
+/// The coefficients of inference: c0 = mean, c1 = gamma / sqrt(variance + epsilon), c2 = beta - low c1. Only the output
+/// has room for more.
 template <typename S>
 struct InferenceCoefficients {
   Index cells;
   StatisticOf<S> epsilon;
-  const ComputeOf<S>* mean;
-  const ComputeOf<S>* variance;
+  GivenStatistics<ComputeOf<S>> given;
   const ComputeOf<S>* gamma;  // may be null
   const ComputeOf<S>* beta;   // may be null
   ComputeOf<S>* c[3];
 };
 
-/// Inference of a few rows of lanes: out = (x - mean) gamma / sqrt(variance + epsilon) + beta. It stops before a lane
-/// that is out of range, and returns how many it wrote.
+/// Inference of a few rows of lanes, by the coefficients of InferenceCoefficients: out = (x - c0) c1 + c2. It stops before
+/// a lane that is out of range, and returns how many it wrote; or -1, before it writes any, where CheckVariances is true.
 template <typename S>
 struct InferColumns {
   const S* x;
   S* out;
   Index rows, stride, lanes;
   StatisticOf<S> epsilon;
-  const ComputeOf<S>* mean;      // [lanes]
-  const ComputeOf<S>* variance;  // [lanes]
-  const ComputeOf<S>* gamma;     // [lanes], may be null
-  const ComputeOf<S>* beta;      // [lanes], may be null
+  GivenStatistics<ComputeOf<S>> given;  // [lanes]
+  const ComputeOf<S>* gamma;            // [lanes], may be null
+  const ComputeOf<S>* beta;             // [lanes], may be null
 };
 
 /// to[i] = the sum over b of from[b stride + i], for i in [0, count). No array has room for more.

@@ -27,6 +27,20 @@ EVENKEEL_WORD Wide<C> inverse_std(const Wide<C>& variance, const Wide<C>& epsilo
   return over_std(wide_all<C>(1), variance, epsilon);
 }
 
+/// beta - low c1, where low is what a given mean lacks: see GivenStatistics. is_full: no array is null.
+template <typename C, typename IsFull, typename... Some>
+EVENKEEL_WORD Vec<C> inference_constant(IsFull is_full, const GivenStatistics<C>& given, const C* beta, Index k,
+                                        const Vec<C>& c0, const Vec<C>& c1, const Some&... some) {
+  const Vec<C> constant = !is_full && beta == nullptr ? all(C(0)) : load(beta + k, some...);
+  if constexpr (kKeepsDigits<C>) {
+    if (is_full || given.high != nullptr) {
+      const Vec<C> low = where_equal(c0, load(given.high + k, some...), load(given.low + k, some...));
+      return constant - as_computed(Vec<C>(low * c1));
+    }
+  }
+  return constant;
+}
+
 /// Whether inference is out of range somewhere: a given mean is so far away that x - mean may overflow, or the scale has
 /// no room. Not for a scale of NaN, which is right as it is.
 template <typename C>

@@ -39,6 +39,7 @@ namespace evenkeel::detail {
   X(unsigned, finish_sums, FinishSums)                       \
   X(unsigned, finish_gradients, FinishGradients)             \
   X(void, coefficients, Coefficients)                        \
+  X(unsigned, check_variances, CheckVariances)               \
   X(unsigned, inference_coefficients, InferenceCoefficients) \
   X(void, spread, Spread)                                    \
   X(void, sum_blocks, SumBlocks)                             \

@@ -84,6 +84,20 @@ void coefficients(const Coefficients<S>& a) {
   }
 }
 
+template <typename C>
+EVENKEEL_WORD bool any_no_variance(const C* variance, Index n) {
+  SeenVariances<C> seen{};
+  const Index whole = whole_vectors<C>(n);
+  for (Index k = 0; k < whole; k += kLanes<C>) seen = look_at_variance(seen, load(variance + k));
+  if (whole < n) seen = look_at_variance(seen, load(variance + whole, first_lanes<C>(n - whole)));
+  return saw_no_variance(seen);
+}
+
+template <typename S>
+unsigned check_variances(const CheckVariances<S>& a) {
+  return any_no_variance(a.variance, a.count) ? 1 : 0;
+}
+
 /// Returns kOutOfRange where inference is out of range.
 template <typename S>
 unsigned inference_coefficients(const InferenceCoefficients<S>& a) {
@@ -93,14 +107,14 @@ unsigned inference_coefficients(const InferenceCoefficients<S>& a) {
   bool is_out = false;
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
     const auto lanes = first_lanes<C>(a.cells - k < kLanes<C> ? a.cells - k : kLanes<C>);
-    const Vec<C> mean = load(a.mean + k, lanes);
+    const Vec<C> c0 = load(a.given.mean + k, lanes);
     const W gamma = a.gamma == nullptr ? widen(keep(all(C(1)), lanes)) : load_widened(a.gamma + k, lanes);
-    const W scale = over_std(gamma, load_widened(a.variance + k, lanes), epsilon);
+    const W scale = over_std(gamma, load_widened(a.given.variance + k, lanes), epsilon);
     const Vec<C> c1 = narrow<C>(scale);
-    store(a.c[0] + k, mean);
+    store(a.c[0] + k, c0);
     store(a.c[1] + k, c1);
-    store(a.c[2] + k, a.beta == nullptr ? all(C(0)) : load(a.beta + k, lanes));
-    is_out = any_out_of_inference<C>(mean, c1) || is_out;
+    store(a.c[2] + k, inference_constant<C>(std::false_type(), a.given, a.beta, k, c0, c1, lanes));
+    is_out = any_out_of_inference<C>(c0, c1) || is_out;
   }
   return is_out ? unsigned{kOutOfRange} : 0;
 }
@@ -112,32 +126,41 @@ Index infer_columns(const InferColumns<S>& a) {
   using W = Wide<C>;
   constexpr Index L = kLanes<C>;
   const W epsilon = wide_all<C>(a.epsilon);
-  const C *mean = a.mean, *variance = a.variance, *gamma = a.gamma, *beta = a.beta;
+  const GivenStatistics<C> given = a.given;
+  const C *gamma = a.gamma, *beta = a.beta;
   const S* x = a.x;
   S* out = a.out;
   const Index stride = a.stride, lanes = a.lanes, end = a.rows * stride;
-  // Writes lanes from l on, unless one of them is out of range.
-  const auto write = [&](Index l, const auto&... some) EVENKEEL_WORD_LAMBDA {
-    const W weight = gamma == nullptr ? widen(keep(all(C(1)), some...)) : load_widened(gamma + l, some...);
-    const W scale = over_std(weight, load_widened(variance + l, some...), epsilon);
-    const V c0 = load(mean + l, some...), c1 = narrow<C>(scale);
+  if (any_no_variance(given.variance, lanes)) return -1;
+  // Writes lanes from l on, unless one of them is out of range. is_full: no array is null, and epsilon is not 0.
+  const auto write = [&](auto is_full, Index l, const auto&... some) EVENKEEL_WORD_LAMBDA {
+    const W weight =
+        !is_full && gamma == nullptr ? widen(keep(all(C(1)), some...)) : load_widened(gamma + l, some...);
+    const W variance = load_widened(given.variance + l, some...);
+    const W scale = is_full ? over_root(weight, W(variance + epsilon)) : over_std(weight, variance, epsilon);
+    const V c0 = load(given.mean + l, some...), c1 = narrow<C>(scale);
     if (any_out_of_inference<C>(c0, c1)) return false;
-    const V c2 = beta == nullptr ? all(C(0)) : load(beta + l, some...);
+    const V c2 = inference_constant<C>(is_full, given, beta, l, c0, c1, some...);
     const auto map = [&](Index at) EVENKEEL_WORD_LAMBDA {
       store(out + at, V(fma(as_computed(V(load(x + at, some...) - c0)), c1, c2)), some...);
     };
     map(l);
-    for (Index at = l + stride; at < end; at += stride) map(at);
+    if (stride < end) {  // one row skips the set-up of the loop
+      for (Index at = l + stride; at < end; at += stride) map(at);
+    }
     return true;
   };
   Index l = 0;
-  while (l + L <= lanes && write(l)) l += L;
-  if (l == lanes) return l;
-  for (Index n = lanes - l < L ? lanes - l : 1; n > 0 && l < lanes;) {
-    if (write(l, first_lanes<C>(n))) {
+  if (StatisticOf<S>(0) < a.epsilon && gamma != nullptr && beta != nullptr &&
+      (given.high != nullptr || !kKeepsDigits<C>)) {
+    while (l + L <= lanes && write(std::true_type(), l)) l += L;
+  }
+  for (Index n = L; l < lanes && n > 0;) {
+    if (n > lanes - l) n = lanes - l;
+    if (write(std::false_type(), l, first_lanes<C>(n))) {
       l += n;
     } else {
-      n = n > 1 ? 1 : 0;
+      n = n > 1 ? 1 : 0;  // one by one up to the lane
     }
   }
   return l;

@@ -124,6 +124,11 @@ template <typename W>
 EVENKEEL_WORD W unless_zero(const W& other, const W& value) {
   return is_zero(other) ? W(0) : value;
 }
+/// value where a is b, else 0.
+template <typename C>
+EVENKEEL_WORD C where_equal(const C& a, const C& b, const C& value) {
+  return a == b ? value : C(0);
+}
 /// A bit for each lane that does not lie between low and high, which are positive; NaN does not.
 template <typename W>
 EVENKEEL_WORD unsigned outside(const W& a, double low, double high) {
@@ -156,6 +161,14 @@ EVENKEEL_WORD bool infinite(const C& a) {
   return std::fabs(static_cast<double>(a)) == std::numeric_limits<double>::infinity();
 }
 EVENKEEL_WORD bool any(bool flags) { return flags; }
+/// What says whether a value is negative, not finite or maybe -0: look at all values, each with what was seen before.
+template <typename C>
+using SeenVariances = bool;
+template <typename C>
+EVENKEEL_WORD bool look_at_variance(bool seen, const C& a) {
+  return seen || a < C(0) || !is_finite(a);
+}
+EVENKEEL_WORD bool saw_no_variance(bool seen) { return seen; }
 
 #else
 
@@ -540,6 +553,7 @@ EVENKEEL_WORD D keep(D v, const Mask<double>& m) {
 }
 EVENKEEL_WORD F keep(F v) { return v; }
 EVENKEEL_WORD D keep(D v) { return v; }
+EVENKEEL_WORD F where_equal(F a, F b, F value) { return (F)((IntF)(a == b) & (IntF)value); }
 EVENKEEL_WORD F clamp(F v, F low, F high) { return choose(v < low, low, choose(high < v, high, v)); }
 EVENKEEL_WORD D clamp(D v, D low, D high) { return choose(v < low, low, choose(high < v, high, v)); }
 EVENKEEL_WORD FF clamp(const FF& v, const FF& low, const FF& high) {
@@ -710,9 +724,20 @@ EVENKEEL_WORD IntD infinite(D a) {
 EVENKEEL_WORD bool any(IntD flags) { return bits_of_lanes(flags != 0) != 0; }
 #if EVENKEEL_REGISTER == 32
 EVENKEEL_WORD bool any(IntF flags) { return __builtin_ia32_movmskps256((F)flags) != 0; }
+EVENKEEL_WORD bool any_negative(IntF values) { return any(values); }
 #else
 EVENKEEL_WORD bool any(IntF flags) { return any((IntD)flags); }
+EVENKEEL_WORD bool any_negative(IntF values) { return any((IntF)(values < 0)); }
 #endif
+// What says whether a value is negative, -0 or not finite. Its bits as an unsigned number are larger then than those of
+// the largest value: the least exponent carries into the sign of those that have the largest.
+typedef std::uint32_t BitsF __attribute__((vector_size(kBytes)));
+template <typename C>
+using SeenVariances = std::conditional_t<sizeof(C) == 4, BitsF, IntD>;
+EVENKEEL_WORD BitsF look_at_variance(BitsF seen, F a) { return (BitsF)a > seen ? (BitsF)a : seen; }
+EVENKEEL_WORD bool saw_no_variance(BitsF seen) { return any_negative((IntF)(seen | (seen + 0x00800000))); }
+EVENKEEL_WORD IntD look_at_variance(IntD seen, D a) { return seen | (IntD)a | ((IntD)a + 0x0010000000000000); }
+EVENKEEL_WORD bool saw_no_variance(IntD seen) { return any((IntD)(seen < 0)); }
 
 // Sums of lanes.
 
