@@ -18,7 +18,7 @@ class CellColumnPasses : public ColumnPasses<S> {
 
   void forward(Index begin, Index end, const ParallelFor& loops) const {
     Base::normalize_items(begin, end, loops, [&](const Columns& some, const StatisticsOfSets<const T>& s) {
-      map_cells(map_columns<S>, some, s, nullptr, nullptr, loops);
+      map_cells(map_columns<S>, some, s, nullptr, nullptr, nullptr, loops);
     });
   }
 
@@ -59,7 +59,9 @@ class CellColumnPasses : public ColumnPasses<S> {
         all_in_range = all_in_range && in_range[k];
       }
       const auto map = [&](const Columns& some, Index first) {
-        map_cells(map_gradients_of_columns<S>, some, {}, &set_dy[first], &set_dy_xhat[first], loops);
+        Lanes of_dy;
+        map_cells(map_gradients_of_columns<S>, some, {}, &set_dy[first], &set_dy_xhat[first], of_dy.data(),
+                  loops);
       };
       if (all_in_range) {
         map(item, 0);
@@ -81,6 +83,7 @@ class CellColumnPasses : public ColumnPasses<S> {
   using Base::kSummed;
   using Base::p_;
   using Base::pass_;
+  using typename Base::Coefficient;
   using typename Base::FewStatistics;
   using typename Base::Lanes;
   using typename Base::LaneSums;
@@ -91,10 +94,11 @@ class CellColumnPasses : public ColumnPasses<S> {
   /// Writes nothing, and returns false, where a mean is far away.
   bool infer_part(const Columns& some, const C* mean, const C* variance, const ParallelFor& loops) const {
     const Index param = some.first_param;
-    Lanes c[4];
+    Lanes of_lanes[3];
     Scratch<C, kLanes / 2 + kPadding> of_sets[3];
+    const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), nullptr};
     C* to[3];
-    for (int j = 0; j < 3; ++j) to[j] = p_.inner == 1 ? c[j].data() : of_sets[j].data();
+    for (int j = 0; j < 3; ++j) to[j] = p_.inner == 1 ? c[j] : of_sets[j].data();
     if (inference_coefficients(
             InferenceCoefficients<S>{some.sets,
                                      from_double<T>(pass_.epsilon),
@@ -107,8 +111,8 @@ class CellColumnPasses : public ColumnPasses<S> {
     }
     const WideRows rows = Base::wide_rows(some.lanes, kMapped);
     for (int j = 0; j < 3; ++j) {
-      if (p_.inner > 1) spread(Spread<S>{of_sets[j].data(), some.sets, p_.inner, c[j].data()});
-      rows.repeat(c[j].data());
+      if (p_.inner > 1) spread(Spread<S>{of_sets[j].data(), some.sets, p_.inner, c[j]});
+      rows.repeat(c[j]);
     }
     Base::map_rows(map_columns<S>, some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
                    p_.inner > 1 ? rows.width() : kFewLines);
@@ -218,21 +222,23 @@ class CellColumnPasses : public ColumnPasses<S> {
     return seen == 0;
   }
 
-  /// y of an item by the statistics of its sets, or dx by their weighted sums and what forward saved.
+  /// y of an item by the statistics of its sets, or dx by their weighted sums and what forward saved; of_dy has room for coefficients then.
   void map_cells(Map map, const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
-                 const T* set_dy_xhat, const ParallelFor& loops) const {
+                 const T* set_dy_xhat, C* of_dy, const ParallelFor& loops) const {
     const bool has_sums = set_dy != nullptr;
     const int kinds = has_sums ? 4 : 3;
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
       const Cells all = cells_of(item, channel, lane, lanes);
       const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);
-      Lanes c[4];
+      Lanes of_lanes[3];
+      const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), of_dy};
       for_few_cells(all, [&](const Cells& cells, Index first) {
         const StatisticsOfCells its(*this, item, cells, s);
         Scratch<C, kFew + kPadding> of_cells[4];
         FewSums room[2];
         C* to[4];
-        for (int j = 0; j < 4; ++j) to[j] = p_.inner == 1 ? &c[j][first] : of_cells[j].data();
+        for (int j = 0; j < 4; ++j)
+          to[j] = p_.inner > 1 ? of_cells[j].data() : c[j] == nullptr ? nullptr : c[j] + first;
         coefficients(
             Coefficients<S>{cells.count,
                             from_count<T>(p_.set_size()),
@@ -246,9 +252,9 @@ class CellColumnPasses : public ColumnPasses<S> {
                             {to[0], to[1], to[2], to[3]},
                             !items_.by_channel()});
         for (int j = 0; p_.inner > 1 && j < kinds; ++j)
-          spread(Spread<S>{of_cells[j].data(), cells.count, p_.inner, &c[j][first * p_.inner]});
+          spread(Spread<S>{of_cells[j].data(), cells.count, p_.inner, c[j] + first * p_.inner});
       });
-      for (int j = 0; j < kinds; ++j) rows.repeat(c[j].data());
+      for (int j = 0; j < kinds; ++j) rows.repeat(c[j]);
       Base::map_rows(map, offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
                      p_.inner > 1 ? rows.width() : 0);
     });

@@ -33,6 +33,7 @@ class ColumnPasses {
   static constexpr Index kSummed = kLanes / 16, kMapped = kLanes / 4;
 
   using Lanes = Scratch<C, kRoom>;
+  using Coefficient = C* [4];  // a value a lane each; the last one is null without gradients
 
   // Where T is no wider than C, a few spans of rows are summed on their own, so that no sum has many terms.
   static constexpr Index kParts = std::is_same_v<C, T> ? 2 : 1, kFewSpans = 16;
@@ -56,7 +57,7 @@ class ColumnPasses {
     }
   };
 
-  static constexpr Index kFew = 128;  // of what a small kernel is called on at a time
+  static constexpr Index kFew = 64;  // of what a small kernel is called on at a time
   using FewStatistics = StatisticArrays<T, kFew>;
 
   using Sum = void (*)(const SumColumns<S>&);
@@ -273,7 +274,7 @@ class ColumnPasses {
 
   /// Goes backwards, so that what was summed last, and is still near, comes first.
   void map_rows(Map map, Index offset, const Loop& outer, const WideRows& rows, const C* gamma, const C* beta,
-                const Lanes* c, const ParallelFor& loops, Index ahead) const {
+                const Coefficient& c, const ParallelFor& loops, Index ahead) const {
     constexpr Index kTurn = 64;
     const Index width = rows.width();
     if (rows.stride > width) ahead = rows.stride;  // what is beside a part of a row is not needed
@@ -292,7 +293,7 @@ class ColumnPasses {
                               lines,
                               rows.copies * rows.stride,
                               lanes,
-                              {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
+                              {c[0], c[1], c[2], c[3]},
                               pass_.stream ? ahead : 0,
                               pass_.stream,
                               Epilogue<S>{}});

@@ -18,7 +18,7 @@ class ElementColumnPasses : public ColumnPasses<S> {
 
   void forward(Index begin, Index end, const ParallelFor& loops) const {
     Base::normalize_items(begin, end, loops, [&](const Columns& some, const StatisticsOfSets<const T>& s) {
-      map_elements(some, s, nullptr, nullptr, loops);
+      map_elements(some, s, nullptr, nullptr, nullptr, loops);
     });
   }
 
@@ -38,7 +38,8 @@ class ElementColumnPasses : public ColumnPasses<S> {
       }
       const auto map = [&](const Columns& some, Index first) {
         if (pass_.wants_params()) add_params(some, loops, block_sums.gamma, block_sums.beta);
-        map_elements(some, {}, &s.first[first], &s.second[first], loops);
+        Lanes of_dy;
+        map_elements(some, {}, &s.first[first], &s.second[first], of_dy.data(), loops);
       };
       if (all_in_range) {
         map(item, 0);
@@ -62,6 +63,7 @@ class ElementColumnPasses : public ColumnPasses<S> {
   using Base::kLanes;
   using Base::p_;
   using Base::pass_;
+  using typename Base::Coefficient;
   using typename Base::FewStatistics;
   using typename Base::Lanes;
   using typename Base::LaneSums;
@@ -91,7 +93,7 @@ class ElementColumnPasses : public ColumnPasses<S> {
 
   /// Coefficients of an item's lanes: of y with statistics, of dx with weighted sums and what forward saved, else of xhat.
   void find_coefficients(const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
-                         const T* set_dy_xhat, Lanes* c) const {
+                         const T* set_dy_xhat, const Coefficient& c) const {
     for_few_sets(item, [&](Index k, Index count) {
       FewStatistics few;
       const StatisticsOfSets<const T> of =
@@ -107,7 +109,7 @@ class ElementColumnPasses : public ColumnPasses<S> {
                                    nullptr,
                                    set_dy == nullptr ? nullptr : set_dy + k,
                                    set_dy == nullptr ? nullptr : set_dy_xhat + k,
-                                   {&c[0][k], &c[1][k], &c[2][k], set_dy == nullptr ? nullptr : &c[3][k]},
+                                   {c[0] + k, c[1] + k, c[2] + k, c[3] == nullptr ? nullptr : c[3] + k},
                                    false});
     });
   }
@@ -116,7 +118,8 @@ class ElementColumnPasses : public ColumnPasses<S> {
   void add_params(const Columns& item, const ParallelFor& loops, T* grad_gamma, T* grad_beta) const {
     const Loop& loop = items_.rows().inner;
     const Pieces pieces(loop.extent, item.lanes);
-    Lanes c[3];
+    Lanes of_lanes[3];
+    const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), nullptr};
     find_coefficients(item, {}, nullptr, nullptr, c);
     loops.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
       const Index begin = pieces.begin(i), at = item.offset + begin * loop.stride,
@@ -126,16 +129,17 @@ class ElementColumnPasses : public ColumnPasses<S> {
                               pieces.end(i) - begin,
                               loop.stride,
                               item.lanes,
-                              {c[0].data(), c[1].data(), c[2].data()},
+                              {c[0], c[1], c[2]},
                               grad_gamma + param,
                               grad_beta + param});
     });
   }
 
-  /// y of an item by the statistics of its sets, or dx by their weighted sums and what forward saved.
+  /// y of an item by the statistics of its sets, or dx by their weighted sums and what forward saved; of_dy has room for coefficients then.
   void map_elements(const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
-                    const T* set_dy_xhat, const ParallelFor& loops) const {
-    Lanes c[4];
+                    const T* set_dy_xhat, C* of_dy, const ParallelFor& loops) const {
+    Lanes of_lanes[3];
+    const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), of_dy};
     find_coefficients(item, s, set_dy, set_dy_xhat, c);
     const Index param = item.first_param;
     const C *gamma = pass_.gamma_from(param), *beta = pass_.beta_from(param);
