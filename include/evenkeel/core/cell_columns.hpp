@@ -17,8 +17,8 @@ class CellColumnPasses : public ColumnPasses<S> {
   using ColumnPasses<S>::ColumnPasses;
 
   void forward(Index begin, Index end, const ParallelFor& loops) const {
-    Base::normalize_items(begin, end, loops, [&](const Columns& some, Index first, const Statistics& s) {
-      map_cells(map_columns<S>, some, first, s, nullptr, nullptr, loops);
+    Base::normalize_items(begin, end, loops, [&](const Columns& some, const StatisticsOfSets<const T>& s) {
+      map_cells(map_columns<S>, some, s, nullptr, nullptr, nullptr, loops);
     });
   }
 
@@ -41,25 +41,25 @@ class CellColumnPasses : public ColumnPasses<S> {
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
     const CellSums<T> sums(p_, pass_.sums);
     const T share = T(T(1) / from_count<T>(p_.set_size()));
-    Statistics s;
-    Sums set_dy, set_dy_xhat;
+    Scratch<T, kLanes + kPadding> set_dy, set_dy_xhat;
     Scratch<bool, kLanes> in_range;
     for (Index i = begin; i < end; ++i) {
       const Columns item = items_.at(i);
-      for (Index k = 0; k < item.sets; ++k) s.set(k, pass_.load(item.set(k)));
       set_to_zero(set_dy.data(), item.sets);
       set_to_zero(set_dy_xhat.data(), item.sets);
-      const bool cells_are = sum_cells(item, s, sums, set_dy.data(), set_dy_xhat.data(), loops);
+      const bool cells_are = sum_cells(item, sums, set_dy.data(), set_dy_xhat.data(), loops);
       bool all_in_range = true;
       for (Index k = 0; k < item.sets; ++k) {
-        in_range[k] = is_in_range<S>(s.inv_std[k]) &&
-                      are_gradients_in_range<S>(s.inv_std[k], share, set_dy[k], set_dy_xhat[k]) &&
-                      (cells_are || are_cells_in_range<S>(p_, sums, item.set(k), s.inv_std[k]));
+        const T& inv_std = pass_.saved.inv_std[item.set(k)];
+        in_range[k] = is_in_range<S>(inv_std) &&
+                      are_gradients_in_range<S>(inv_std, share, set_dy[k], set_dy_xhat[k]) &&
+                      (cells_are || are_cells_in_range<S>(p_, sums, item.set(k), inv_std));
         all_in_range = all_in_range && in_range[k];
       }
       const auto map = [&](const Columns& some, Index first) {
-        map_cells(map_gradients_of_columns<S>, some, first, s, set_dy.data() + first,
-                  set_dy_xhat.data() + first, loops);
+        Lanes of_dy;
+        map_cells(map_gradients_of_columns<S>, some, {}, &set_dy[first], &set_dy_xhat[first], of_dy.data(),
+                  loops);
       };
       if (all_in_range) {
         map(item, 0);
@@ -75,32 +75,42 @@ class CellColumnPasses : public ColumnPasses<S> {
   using Base = ColumnPasses<S>;
   using Base::items_;
   using Base::kCacheLine;
+  using Base::kFew;
   using Base::kLanes;
   using Base::kMapped;
   using Base::kSummed;
   using Base::p_;
   using Base::pass_;
+  using typename Base::Coefficient;
+  using typename Base::FewStatistics;
   using typename Base::Lanes;
   using typename Base::LaneSums;
   using typename Base::Map;
-  using typename Base::Statistics;
-  using typename Base::Sums;
+
+  using FewSums = Scratch<T, kFew + kPadding>;
 
   /// Writes nothing, and returns false, where a mean is far away.
   bool infer_part(const Columns& some, const GivenStatistics<C>& given, const ParallelFor& loops) const {
     const Index param = some.first_param;
-    Lanes of_sets[3], c[4];
+    Lanes of_lanes[3];
+    Scratch<C, kLanes / 2 + kPadding> of_sets[3];
+    const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), nullptr};
+    C* to[3];
+    for (int j = 0; j < 3; ++j) to[j] = p_.inner == 1 ? c[j] : of_sets[j].data();
     if (inference_coefficients(
             InferenceCoefficients<S>{some.sets,
                                      from_double<T>(pass_.epsilon),
                                      given.from(some.first_set),
                                      pass_.gamma_from(param),
                                      pass_.beta_from(param),
-                                     {of_sets[0].data(), of_sets[1].data(), of_sets[2].data()}}) != 0) {
+                                     {to[0], to[1], to[2]}}) != 0) {
       return false;
     }
     const WideRows rows = Base::wide_rows(some.lanes, kMapped);
-    for (int j = 0; j < 3; ++j) Base::spread_over(of_sets[j].data(), some.sets, p_.inner, rows, c[j].data());
+    for (int j = 0; j < 3; ++j) {
+      if (p_.inner > 1) spread(Spread<S>{of_sets[j].data(), some.sets, p_.inner, c[j]});
+      rows.repeat(c[j]);
+    }
     Base::map_rows(map_columns<S>, some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
                    p_.inner > 1 ? rows.width() : kFewLines);
     return true;
@@ -129,65 +139,119 @@ class CellColumnPasses : public ColumnPasses<S> {
             item.first_param + first};
   }
 
+  /// Calls f(Cells, first of them in `all`) for a few cells at a time: whole sets, or a part of one.
+  template <typename F>
+  void for_few_cells(const Cells& all, const F& f) const {
+    for (Index k = 0, n; k < all.count; k += n) {
+      const Index of_set = std::min(all.of_set - k % all.of_set, kFew);
+      const Index sets = of_set < all.of_set ? 1 : std::min(all.count - k, kFew) / of_set;
+      n = sets * of_set;
+      f(Cells{all.first + k, n, all.set + k / all.of_set, sets, of_set,
+              items_.by_channel() ? all.param + k : all.param},
+        k);
+    }
+  }
+
+  /// The statistics of a few cells: from those of an item's sets, or if these are null from the saved ones.
+  struct StatisticsOfCells {
+    StatisticsOfSets<const T> of;
+
+    StatisticsOfCells(const CellColumnPasses& passes, const Columns& item, const Cells& cells,
+                      const StatisticsOfSets<const T>& s) {
+      if (s.mean == nullptr) {
+        of = passes.saved(item, cells.set, cells.sets, of_sets_);
+      } else {
+        of = {s.mean + cells.set, s.mean_low + cells.set, nullptr, s.inv_std + cells.set};
+      }
+      if (cells.of_set == 1) return;
+      const auto spread_over_cells = [&](const T* of_sets, FewSums& room) {
+        if (of_sets != nullptr) spread(Spread<T>{of_sets, cells.sets, cells.of_set, room.data()});
+        return of_sets == nullptr ? nullptr : room.data();
+      };
+      of = {spread_over_cells(of.mean, mean_), spread_over_cells(of.mean_low, mean_low_), nullptr,
+            spread_over_cells(of.inv_std, inv_std_)};
+    }
+    StatisticsOfCells(const StatisticsOfCells&) = delete;
+    StatisticsOfCells& operator=(const StatisticsOfCells&) = delete;
+
+   private:
+    FewStatistics of_sets_;
+    FewSums mean_, mean_low_, inv_std_;
+  };
+
   /// The sums of dy and of dy xhat of each cell of an item, and those of its sets; returns whether all cells are in range.
-  bool sum_cells(const Columns& item, const Statistics& s, const CellSums<T>& sums, T* set_dy, T* set_dy_xhat,
+  bool sum_cells(const Columns& item, const CellSums<T>& sums, T* set_dy, T* set_dy_xhat,
                  const ParallelFor& loops) const {
     unsigned seen = 0;
+    const Index channels = p_.channel.extent;
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
-      const Cells cells = cells_of(item, channel, lane, lanes);
+      const Cells all = cells_of(item, channel, lane, lanes);
       const WideRows rows(items_.cell_rows().inner, lanes, kSummed, kCacheLine, kLanes);
-      Lanes of_cells, centers;
+      Lanes centers;
       LaneSums lane_sums;
-      Sums room[3], weighted_dy, weighted_dy_xhat;
-      const T* mean = spread_over_cells(cells, s.mean.data(), room[0].data());
-      for (Index k = 0; k < cells.count; ++k) of_cells[k] = static_cast<C>(mean[k]);
-      Base::spread_over(of_cells.data(), cells.count, p_.inner, rows, centers.data());
+      const Index set_lanes = all.of_set * p_.inner;
+      for (Index k = 0; k < all.sets; ++k) {
+        std::fill_n(&centers[k * set_lanes], set_lanes,
+                    static_cast<C>(pass_.saved.mean[item.set(all.set + k)]));
+      }
+      rows.repeat(centers.data());
       Base::sum_lanes(sum_columns<S>, pass_.x + offset, pass_.dy + offset, nullptr, items_.cell_rows().outer,
                       rows, centers.data(), loops, lane_sums);
-      Base::fold_into_cells(lane_sums, cells.count, p_.inner);
-      seen |= finish_gradients(FinishGradients<S>{cells.count, from_count<T>(p_.cell_size()), mean,
-                                                  spread_over_cells(cells, s.mean_low.data(), room[1].data()),
-                                                  spread_over_cells(cells, s.inv_std.data(), room[2].data()),
-                                                  pass_.gamma_from(cells.param), lane_sums.first.data(),
-                                                  lane_sums.second.data(), weighted_dy.data(),
-                                                  weighted_dy_xhat.data(), !items_.by_channel()});
-      add_to_sets(cells, weighted_dy.data(), set_dy);
-      add_to_sets(cells, weighted_dy_xhat.data(), set_dy_xhat);
-      const Index step = items_.by_channel() ? 1 : item.set_step * p_.channel.extent;
-      Index at = items_.by_channel() ? item.first_set * p_.channel.extent + lane / p_.inner
-                                     : item.set(lane) * p_.channel.extent + channel;
-      for (Index k = 0; k < cells.count; ++k, at += step) {
-        sums.dy[at] = lane_sums.first[k];
-        sums.dy_xhat[at] = lane_sums.second[k];
-      }
+      Base::fold_into_cells(lane_sums, all.count, p_.inner);
+      for_few_cells(all, [&](const Cells& cells, Index first) {
+        const StatisticsOfCells s(*this, item, cells, {});
+        FewSums weighted_dy, weighted_dy_xhat;
+        T *dy = &lane_sums.first[first], *dy_xhat = &lane_sums.second[first];
+        seen |= finish_gradients(FinishGradients<S>{
+            cells.count, from_count<T>(p_.cell_size()), s.of.mean, s.of.mean_low, s.of.inv_std,
+            pass_.gamma_from(cells.param), dy, dy_xhat, weighted_dy.data(), weighted_dy_xhat.data(), !items_.by_channel()});
+        add_to_sets(cells, weighted_dy.data(), set_dy);
+        add_to_sets(cells, weighted_dy_xhat.data(), set_dy_xhat);
+        const Index step = items_.by_channel() ? 1 : item.set_step * channels;
+        Index at = items_.by_channel() ? item.first_set * channels + cells.first
+                                       : item.set(cells.first) * channels + channel;
+        for (Index k = 0; k < cells.count; ++k, at += step) {
+          sums.dy[at] = dy[k];
+          sums.dy_xhat[at] = dy_xhat[k];
+        }
+      });
     });
     return seen == 0;
   }
 
-  /// y, or with the weighted sums of its sets dx, of an item whose statistics begin at `first`.
-  void map_cells(Map map, const Columns& item, Index first, const Statistics& s, const T* set_dy,
-                 const T* set_dy_xhat, const ParallelFor& loops) const {
-    const int kinds = set_dy == nullptr ? 3 : 4;
+  /// y of an item by the statistics of its sets, or dx by their weighted sums and what forward saved; of_dy has room for coefficients then.
+  void map_cells(Map map, const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
+                 const T* set_dy_xhat, C* of_dy, const ParallelFor& loops) const {
+    const bool has_sums = set_dy != nullptr;
+    const int kinds = has_sums ? 4 : 3;
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
-      const Cells cells = cells_of(item, channel, lane, lanes);
-      Lanes of_cells[4], c[4];
-      Sums room[5];
-      const bool has_sums = set_dy != nullptr;
-      coefficients(
-          Coefficients<S>{cells.count,
-                          from_count<T>(p_.set_size()),
-                          spread_over_cells(cells, s.mean.data() + first, room[0].data()),
-                          spread_over_cells(cells, s.mean_low.data() + first, room[1].data()),
-                          spread_over_cells(cells, s.inv_std.data() + first, room[2].data()),
-                          pass_.gamma_from(cells.param),
-                          pass_.beta_from(cells.param),
-                          has_sums ? spread_over_cells(cells, set_dy, room[3].data()) : nullptr,
-                          has_sums ? spread_over_cells(cells, set_dy_xhat, room[4].data()) : nullptr,
-                          {of_cells[0].data(), of_cells[1].data(), of_cells[2].data(), of_cells[3].data()},
-                          !items_.by_channel()});
+      const Cells all = cells_of(item, channel, lane, lanes);
       const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);
-      for (int j = 0; j < kinds; ++j)
-        Base::spread_over(of_cells[j].data(), cells.count, p_.inner, rows, c[j].data());
+      Lanes of_lanes[3];
+      const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), of_dy};
+      for_few_cells(all, [&](const Cells& cells, Index first) {
+        const StatisticsOfCells its(*this, item, cells, s);
+        Scratch<C, kFew + kPadding> of_cells[4];
+        FewSums room[2];
+        C* to[4];
+        for (int j = 0; j < 4; ++j)
+          to[j] = p_.inner > 1 ? of_cells[j].data() : c[j] == nullptr ? nullptr : c[j] + first;
+        coefficients(
+            Coefficients<S>{cells.count,
+                            from_count<T>(p_.set_size()),
+                            its.of.mean,
+                            its.of.mean_low,
+                            its.of.inv_std,
+                            pass_.gamma_from(cells.param),
+                            pass_.beta_from(cells.param),
+                            has_sums ? spread_over_cells(cells, set_dy, room[0].data()) : nullptr,
+                            has_sums ? spread_over_cells(cells, set_dy_xhat, room[1].data()) : nullptr,
+                            {to[0], to[1], to[2], to[3]},
+                            !items_.by_channel()});
+        for (int j = 0; p_.inner > 1 && j < kinds; ++j)
+          spread(Spread<S>{of_cells[j].data(), cells.count, p_.inner, c[j] + first * p_.inner});
+      });
+      for (int j = 0; j < kinds; ++j) rows.repeat(c[j]);
       Base::map_rows(map, offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
                      p_.inner > 1 ? rows.width() : 0);
     });

@@ -54,9 +54,8 @@ class ColumnItems {
       cell_rows_ = RowLoops(p.before, p.between, panel_lanes_);
       rows_ = RowLoops(p.before, {p.channel.extent * p.between.extent, p.between.stride}, panel_lanes_);
     }
-    const Index most = p.inner == 1 ? most_lanes : most_lanes / 2;
-    item_lanes_ = item_sets(most, std::max<Index>(1, 64 / element)) * set_lanes_;
-    strip_lanes_ = std::min(item_lanes_, most / p.inner * p.inner);
+    item_lanes_ = item_sets(most_lanes, std::max<Index>(1, 64 / element)) * set_lanes_;
+    strip_lanes_ = std::min(item_lanes_, most_lanes / p.inner * p.inner);
     items_in_panel_ = (panel_lanes_ + item_lanes_ - 1) / item_lanes_;
   }
 
@@ -124,8 +123,7 @@ struct WideRows {
     if (loop.stride != lanes || lanes >= enough) return;
     const Index whole = line / std::gcd(lanes, line), least = enough / lanes;
     copies = (least + whole - 1) / whole * whole;
-    if (copies * lanes > most / 2) copies = least;
-    copies = std::min(copies, rows);
+    copies = std::min({copies, most / 2 / lanes, rows});
   }
   Index width() const { return copies * lanes; }
   Index lines() const { return (rows + copies - 1) / copies; }

@@ -1,15 +1,14 @@
 #pragma once
 
+#include <memory>
+#include <new>
+
 #include "evenkeel/core/column_items.hpp"
 #include "evenkeel/core/wide.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 EVENKEEL_BEGIN_SMALL
-
-/// The most lanes of a kernel call: scratch on the stack is sized by them.
-template <typename C>
-inline constexpr Index kMostLanes = sizeof(C) <= 4 ? 2048 : 1024;
 
 /// What the passes over sets that lie side by side in memory share: sums and maps of an item, one or several lanes a set.
 template <typename S>
@@ -31,22 +30,40 @@ class ColumnPasses {
 
   // Lanes that narrow rows are put together to: few are near each other when several rows are summed at a time, many
   // have no short loops.
-  static constexpr Index kSummed = kLanes / 32, kMapped = kLanes / 8;
+  static constexpr Index kSummed = kLanes / 16, kMapped = kLanes / 4;
 
-  using Statistics = StatisticArrays<T, kLanes>;
   using Lanes = Scratch<C, kRoom>;
-  using Sums = Scratch<T, kRoom>;
+  using Coefficient = C* [4];  // a value a lane each; the last one is null without gradients
 
-  /// Two sums a lane, of every piece that rows are cut into.
+  // Where T is no wider than C, a few spans of rows are summed on their own, so that no sum has many terms.
+  static constexpr Index kParts = std::is_same_v<C, T> ? 2 : 1, kFewSpans = 16;
+
+  /// Two sums a lane.
   struct LaneSums {
-    static constexpr Index kMost = 2 * kLanes;
-    Scratch<T, kMost + kPadding> first, second;
+    static constexpr Index kRoom = kParts * kLanes + kPadding;
+    Scratch<T, kRoom> first, second;
   };
+
+  /// The statistics of an item's sets. Mean and variance are written over the sums that they are made of.
+  struct Statistics {
+    LaneSums sums;
+    Scratch<T, kLanes + kPadding> mean_low, inv_std;
+
+    SetStatistics<T> operator[](Index k) const {
+      return {sums.first[k], mean_low[k], sums.second[k], inv_std[k]};
+    }
+    StatisticsOfSets<const T> from(Index k) const {
+      return {&sums.first[k], &mean_low[k], &sums.second[k], &inv_std[k]};
+    }
+  };
+
+  static constexpr Index kFew = 64;  // of what a small kernel is called on at a time
+  using FewStatistics = StatisticArrays<T, kFew>;
 
   using Sum = void (*)(const SumColumns<S>&);
   using Map = void (*)(const MapColumns<S>&);
 
-  /// y of items and the statistics of their sets: map(part of an item, its first set, statistics) writes y.
+  /// y of items and the statistics of their sets: map(part of an item, statistics of its sets) writes y.
   template <typename F>
   void normalize_items(Index begin, Index end, const ParallelFor& loops, const F& map) const {
     Statistics s;
@@ -55,11 +72,11 @@ class ColumnPasses {
       const bool in_range = reduce(item, loops, s);
       for (Index k = 0; k < item.sets; ++k) pass_.save(item.set(k), s[k]);
       if (in_range) {
-        map(item, 0, s);
+        map(item, s.from(0));
       } else {
         for_each_run(
             item, [&](Index k) { return is_in_range<S>(s.inv_std[k]); },
-            [&](const Columns& some, Index first) { map(some, first, s); },
+            [&](const Columns& some, Index first) { map(some, s.from(first)); },
             [&](const Columns& some) { forward_wide(p_, pass_, run_of(some)); });
       }
     }
@@ -84,6 +101,17 @@ class ColumnPasses {
     }
   }
 
+  /// The saved statistics of a few sets of an item: where they are, or copied if there is no room for whole vectors.
+  StatisticsOfSets<const T> saved(const Columns& item, Index first, Index count, FewStatistics& few) const {
+    const StatisticsOfSets<const T>& all = pass_.saved;
+    const Index set = item.set(first);
+    if (item.set_step == 1 && count % kPadding == 0)
+      return {all.mean + set, all.mean_low == nullptr ? nullptr : all.mean_low + set, nullptr,
+              all.inv_std + set};
+    for (Index k = 0; k < count; ++k) few.set(k, pass_.load(item.set(first + k)));
+    return few.places();
+  }
+
   WideRows wide_rows(Index lanes, Index enough) const {
     return {items_.rows().inner, lanes, enough, kCacheLine, kLanes};
   }
@@ -96,15 +124,6 @@ class ColumnPasses {
     }
   }
 
-  /// A value a lane of wide rows, from one a cell of `width` lanes.
-  static void spread_over(const C* of_cells, Index cells, Index width, const WideRows& rows, C* of_lanes) {
-    if (width > 1) {
-      spread(Spread<S>{of_cells, cells, width, of_lanes});
-    } else {
-      std::copy_n(of_cells, cells, of_lanes);
-    }
-    rows.repeat(of_lanes);
-  }
   /// Sums of cells of `width` lanes, in place of those of lanes.
   static void fold_into_cells(LaneSums& sums, Index cells, Index width) {
     for (T* sum : {sums.first.data(), sums.second.data()}) {
@@ -112,21 +131,18 @@ class ColumnPasses {
     }
   }
 
-  /// sums = those of `lanes` lanes over all rows, from one center a lane. weights: one a row, or null.
+  /// sums = those of the lanes over all rows, from one center a lane. weights: one a row, or null.
   void sum_lanes(Sum sum, const S* x, const S* dy, const C* weights, const Loop& outer, const WideRows& rows,
                  const C* centers, const ParallelFor& loops, LaneSums& sums) const {
-    const Index lanes = rows.lanes, width = rows.width();
-    const Index room =
-        (width + kPadding - 1) / kPadding * kPadding;  // of a piece: kernels write whole vectors
-    // Where T is no wider than C, a few spans are summed on their own, so that no sum has many terms.
-    constexpr Index kFewSpans = 16;
-    const bool in_parts = std::is_same_v<C, T> && 2 * room <= LaneSums::kMost;
-    const Index apart = in_parts ? 2 * room : room, part = in_parts ? room : 0;
-    const Pieces pieces(rows.lines(), width * outer.extent, std::min(Pieces::kMax, LaneSums::kMost / apart));
-    set_to_zero(sums.first.data(), pieces.count * apart);
-    set_to_zero(sums.second.data(), pieces.count * apart);
-    loops.for_each(pieces.count, pieces.length * width * outer.extent, [&](Index i) {
-      T *first = &sums.first[i * apart], *second = &sums.second[i * apart];
+    const Index width = rows.width(), room = whole_lanes(width), apart = kParts * room;
+    const bool is_wide = 2 * apart > LaneSums::kRoom;  // no room for the sums of a second piece
+    const Pieces pieces(rows.lines(), width * outer.extent, is_wide ? 1 : Pieces::kMax);
+    const Index piece_size = pieces.length * width * outer.extent;
+    // Of lanes [begin, end) of wide rows over the rows of a piece; the last of kParts sums what then joins the first.
+    const auto sum_piece = [&](Index piece, Index begin, Index end, T* first, T* second) {
+      const Index part = (kParts - 1) * whole_lanes(end - begin);
+      set_to_zero(first, part + whole_lanes(end - begin));
+      set_to_zero(second, part + whole_lanes(end - begin));
       const auto join_part = [&] {
         for (Index l = 0; l < part; ++l) {
           first[l] += first[part + l];
@@ -136,24 +152,65 @@ class ColumnPasses {
       };
       Index spans = 0;
       for (Index o = 0; o < outer.extent; ++o) {
-        rows.for_each_span(pieces.begin(i), pieces.end(i), [&](Index offset, Index lines, Index of_line) {
-          const Index at = o * outer.stride + offset;
+        rows.for_each_span(pieces.begin(piece), pieces.end(piece), [&](Index offset, Index lines, Index lanes) {
+          if (lanes <= begin) return;
+          const Index at = o * outer.stride + offset + begin;
           const C* its_weights =
               weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
           sum(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
-                            rows.copies * rows.stride, of_line, centers, first + part, second + part});
+                            rows.copies * rows.stride, std::min(lanes, end) - begin, centers + begin,
+                            first + part, second + part});
           if (++spans % kFewSpans == 0) join_part();
         });
       }
       join_part();
-    });
-    for (Index k = 1; k < pieces.count * rows.copies; ++k) {
-      const Index from = k / rows.copies * apart + k % rows.copies * lanes;
-      for (Index l = 0; l < lanes; ++l) {
-        sums.first[l] += sums.first[from + l];
-        sums.second[l] += sums.second[from + l];
+    };
+    const auto join_copies = [&](T* sum) { add_up(sum, rows.lanes, rows.copies, rows.lanes, sum); };
+    T *first = sums.first.data(), *second = sums.second.data();
+    if (loops.threads() > 1 && is_wide) {
+      loops.for_each((width + kFew - 1) / kFew, kFew * rows.lines() * outer.extent, [&](Index i) {
+        Scratch<T, kParts * kFew> its_first, its_second;
+        const Index begin = i * kFew, end = std::min(width, begin + kFew);
+        sum_piece(0, begin, end, its_first.data(), its_second.data());
+        std::copy_n(its_first.data(), end - begin, first + begin);
+        std::copy_n(its_second.data(), end - begin, second + begin);
+      });
+      return;
+    }
+    if (loops.threads() > 1 && pieces.count > 1) {
+      const Index size = pieces.count * apart;
+      const std::unique_ptr<T[]> all(new (std::nothrow) T[static_cast<std::size_t>(2 * size)]);
+      if (all != nullptr) {
+        loops.for_each(pieces.count, piece_size, [&](Index i) {
+          T *its_first = all.get() + i * apart, *its_second = its_first + size;
+          sum_piece(i, 0, width, its_first, its_second);
+          join_copies(its_first);
+          join_copies(its_second);
+        });
+        add_up(all.get(), rows.lanes, pieces.count, apart, first);
+        add_up(all.get() + size, rows.lanes, pieces.count, apart, second);
+        return;
       }
     }
+    sum_piece(0, 0, width, first, second);
+    join_copies(first);
+    join_copies(second);
+    for (Index i = 1; i < pieces.count; ++i) {
+      T *its_first = first + apart, *its_second = second + apart;
+      sum_piece(i, 0, width, its_first, its_second);
+      join_copies(its_first);
+      join_copies(its_second);
+      add_up(first, rows.lanes, 2, apart, first);
+      add_up(second, rows.lanes, 2, apart, second);
+    }
+  }
+
+  /// Lanes as kernels write them, in whole vectors.
+  static Index whole_lanes(Index lanes) { return (lanes + kPadding - 1) / kPadding * kPadding; }
+
+  /// sums[l] = terms[l] + terms[stride + l] + ..., `count` terms.
+  static void add_up(const T* terms, Index lanes, Index count, Index stride, T* sums) {
+    if (count > 1 || terms != sums) sum_blocks(SumBlocks<T>{terms, lanes, count, stride, sums});
   }
 
   /// Statistics of an item's sets; returns whether all are in range.
@@ -163,11 +220,16 @@ class ColumnPasses {
     BlockMoments<T> all = BlockMoments<T>::none();  // of one set in several strips
     for_each_strip(item, [&](Index lane, Index lanes) {
       reduce_strip(item.offset + lane, lanes, lanes, loops, s);
-      const Index n = items_.rows().count() * lanes;
-      all.merge({from_count<T>(n), s.mean[0], s.mean_low[0], T(s.variance[0] * from_count<T>(n))});
+      const T n = from_count<T>(items_.rows().count() * lanes);
+      const SetStatistics<T> of_strip = s[0];
+      all.merge({n, of_strip.mean, of_strip.mean_low, T(of_strip.variance * n)});
     });
-    s.set(0, finish(all, from_double<T>(pass_.epsilon)));
-    return is_in_range<S>(s.inv_std[0]);
+    const SetStatistics<T> whole = finish(all, from_double<T>(pass_.epsilon));
+    s.sums.first[0] = whole.mean;
+    s.sums.second[0] = whole.variance;
+    s.mean_low[0] = whole.mean_low;
+    s.inv_std[0] = whole.inv_std;
+    return is_in_range<S>(whole.inv_std);
   }
 
   /// Of sets of `width` lanes each. Sums are taken about one pivot a set, the mean of a few of its rows; where a pivot
@@ -177,21 +239,25 @@ class ColumnPasses {
     const Index sets = lanes / width;
     const WideRows rows = wide_rows(lanes, kSummed);
     const T n = from_count<T>(items_.rows().count() * width);
-    Lanes centers, pivots;
-    LaneSums sums;
-    guess_pivots(x, lanes, width, centers.data(), pivots.data());
+    Lanes centers;
+    Scratch<C, kLanes / 2 + kPadding> of_sets;
+    C* const pivots = width == 1 ? centers.data() : of_sets.data();
+    T *mean = s.sums.first.data(), *variance = s.sums.second.data();
+    guess_pivots(x, lanes, width, centers.data(), pivots);
     const auto sum = [&] {
-      spread_over(pivots.data(), sets, width, rows, centers.data());
-      sum_lanes(sum_columns<S>, x, nullptr, nullptr, items_.rows().outer, rows, centers.data(), loops, sums);
-      fold_into_cells(sums, sets, width);
-      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots.data(),
-                                       sums.first.data(), sums.second.data(), s.mean.data(),
-                                       s.mean_low.data(), s.variance.data(), s.inv_std.data()});
+      if (width > 1) spread(Spread<S>{pivots, sets, width, centers.data()});
+      rows.repeat(centers.data());
+      sum_lanes(sum_columns<S>, x, nullptr, nullptr, items_.rows().outer, rows, centers.data(), loops,
+                s.sums);
+      fold_into_cells(s.sums, sets, width);
+      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots, mean, variance, mean,
+                                       s.mean_low.data(), variance, s.inv_std.data()});
     };
     unsigned seen = sum();
     if ((seen & kPoorPivot) != 0) {
       for (Index k = 0; k < sets; ++k) {
-        if (is_poor_pivot(n, sums.first[k], sums.second[k])) pivots[k] = static_cast<C>(s.mean[k]);
+        const T shift = T(mean[k] - T(pivots[k]));
+        if (variance[k] < T(shift * shift)) pivots[k] = static_cast<C>(mean[k]);
       }
       seen = sum();
     }
@@ -215,9 +281,10 @@ class ColumnPasses {
 
   /// Goes backwards, so that what was summed last, and is still near, comes first.
   void map_rows(Map map, Index offset, const Loop& outer, const WideRows& rows, const C* gamma, const C* beta,
-                const Lanes* c, const ParallelFor& loops, Index ahead) const {
+                const Coefficient& c, const ParallelFor& loops, Index ahead) const {
     constexpr Index kTurn = 64;
     const Index width = rows.width();
+    if (rows.stride > width) ahead = rows.stride;  // what is beside a part of a row is not needed
     const Pieces pieces(rows.lines(), width * outer.extent);
     loops.for_each(pieces.count, pieces.length * width * outer.extent, [&](Index i) {
       const Index piece = pieces.count - 1 - i, begin = pieces.begin(piece);
@@ -233,7 +300,7 @@ class ColumnPasses {
                               lines,
                               rows.copies * rows.stride,
                               lanes,
-                              {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
+                              {c[0], c[1], c[2], c[3]},
                               pass_.stream ? ahead : 0,
                               pass_.stream,
                               Epilogue<S>{}});

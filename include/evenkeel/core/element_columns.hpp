@@ -17,29 +17,29 @@ class ElementColumnPasses : public ColumnPasses<S> {
   using ColumnPasses<S>::ColumnPasses;
 
   void forward(Index begin, Index end, const ParallelFor& loops) const {
-    Base::normalize_items(begin, end, loops, [&](const Columns& some, Index first, const Statistics& s) {
-      map_elements(some, first, s, nullptr, nullptr, loops);
+    Base::normalize_items(begin, end, loops, [&](const Columns& some, const StatisticsOfSets<const T>& s) {
+      map_elements(some, s, nullptr, nullptr, nullptr, loops);
     });
   }
 
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>& block_sums) const {
     const T share = T(T(1) / from_count<T>(p_.set_size()));
-    Statistics s;
-    Sums set_dy, set_dy_xhat;
+    LaneSums s;  // the weighted sums of sets, which are lanes
     Scratch<bool, kLanes> in_range;
     for (Index i = begin; i < end; ++i) {
       const Columns item = items_.at(i);
-      for (Index k = 0; k < item.sets; ++k) s.set(k, pass_.load(item.set(k)));
-      sum_elements(item, s, set_dy, set_dy_xhat, loops);
+      sum_elements(item, s, loops);
       bool all_in_range = true;
       for (Index k = 0; k < item.sets; ++k) {
-        in_range[k] = is_in_range<S>(s.inv_std[k]) &&
-                      are_gradients_in_range<S>(s.inv_std[k], share, set_dy[k], set_dy_xhat[k]);
+        const T& inv_std = pass_.saved.inv_std[item.set(k)];
+        in_range[k] =
+            is_in_range<S>(inv_std) && are_gradients_in_range<S>(inv_std, share, s.first[k], s.second[k]);
         all_in_range = all_in_range && in_range[k];
       }
       const auto map = [&](const Columns& some, Index first) {
-        if (pass_.wants_params()) add_params(some, first, s, loops, block_sums.gamma, block_sums.beta);
-        map_elements(some, first, s, set_dy.data() + first, set_dy_xhat.data() + first, loops);
+        if (pass_.wants_params()) add_params(some, loops, block_sums.gamma, block_sums.beta);
+        Lanes of_dy;
+        map_elements(some, {}, &s.first[first], &s.second[first], of_dy.data(), loops);
       };
       if (all_in_range) {
         map(item, 0);
@@ -59,46 +59,68 @@ class ElementColumnPasses : public ColumnPasses<S> {
   using Base = ColumnPasses<S>;
   using Base::items_;
   using Base::kCacheLine;
+  using Base::kFew;
   using Base::kLanes;
   using Base::p_;
   using Base::pass_;
+  using typename Base::Coefficient;
+  using typename Base::FewStatistics;
   using typename Base::Lanes;
   using typename Base::LaneSums;
-  using typename Base::Statistics;
-  using typename Base::Sums;
 
-  /// The weighted sums of an item's lanes, each of which is a set.
-  void sum_elements(const Columns& item, const Statistics& s, Sums& dy, Sums& dy_xhat,
-                    const ParallelFor& loops) const {
-    const WideRows rows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes);
-    Lanes centers;
-    LaneSums sums;
-    const C* gamma = pass_.gamma_from(item.first_param);
-    for (Index l = 0; l < item.lanes; ++l) centers[l] = static_cast<C>(s.mean[l]);
-    Base::sum_lanes(gamma == nullptr ? sum_columns<S> : sum_columns_with_options<S>, pass_.x + item.offset,
-                    pass_.dy + item.offset, gamma, items_.rows().outer, rows, centers.data(), loops, sums);
-    finish_gradients(FinishGradients<S>{item.lanes, from_count<T>(p_.set_size()), s.mean.data(),
-                                        s.mean_low.data(), s.inv_std.data(), nullptr, sums.first.data(),
-                                        sums.second.data(), dy.data(), dy_xhat.data(), false});
+  /// Calls f(first, count) for a few sets at a time.
+  template <typename F>
+  static void for_few_sets(const Columns& item, const F& f) {
+    for (Index k = 0; k < item.sets; k += kFew) f(k, std::min(kFew, item.sets - k));
   }
 
-  /// What an item adds to the gradients of gamma and beta; its statistics begin at `first`.
-  void add_params(const Columns& item, Index first, const Statistics& s, const ParallelFor& loops,
-                  T* grad_gamma, T* grad_beta) const {
+  /// The weighted sums of an item's lanes, each of which is a set.
+  void sum_elements(const Columns& item, LaneSums& sums, const ParallelFor& loops) const {
+    const WideRows rows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes);
+    Lanes centers;
+    const C* gamma = pass_.gamma_from(item.first_param);
+    for (Index l = 0; l < item.lanes; ++l) centers[l] = static_cast<C>(pass_.saved.mean[item.set(l)]);
+    Base::sum_lanes(gamma == nullptr ? sum_columns<S> : sum_columns_with_options<S>, pass_.x + item.offset,
+                    pass_.dy + item.offset, gamma, items_.rows().outer, rows, centers.data(), loops, sums);
+    for_few_sets(item, [&](Index k, Index count) {
+      FewStatistics few;
+      const StatisticsOfSets<const T> s = Base::saved(item, k, count, few);
+      T *dy = &sums.first[k], *dy_xhat = &sums.second[k];
+      finish_gradients(FinishGradients<S>{count, from_count<T>(p_.set_size()), s.mean, s.mean_low, s.inv_std,
+                                          nullptr, dy, dy_xhat, dy, dy_xhat, false});
+    });
+  }
+
+  /// Coefficients of an item's lanes: of y with statistics, of dx with weighted sums and what forward saved, else of xhat.
+  void find_coefficients(const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
+                         const T* set_dy_xhat, const Coefficient& c) const {
+    for_few_sets(item, [&](Index k, Index count) {
+      FewStatistics few;
+      const StatisticsOfSets<const T> of =
+          s.mean == nullptr
+              ? Base::saved(item, k, count, few)
+              : StatisticsOfSets<const T>{s.mean + k, s.mean_low + k, nullptr, s.inv_std + k};
+      coefficients(Coefficients<S>{count,
+                                   from_count<T>(p_.set_size()),
+                                   of.mean,
+                                   of.mean_low,
+                                   of.inv_std,
+                                   nullptr,
+                                   nullptr,
+                                   set_dy == nullptr ? nullptr : set_dy + k,
+                                   set_dy == nullptr ? nullptr : set_dy_xhat + k,
+                                   {c[0] + k, c[1] + k, c[2] + k, c[3] == nullptr ? nullptr : c[3] + k},
+                                   false});
+    });
+  }
+
+  /// What an item adds to the gradients of gamma and beta.
+  void add_params(const Columns& item, const ParallelFor& loops, T* grad_gamma, T* grad_beta) const {
     const Loop& loop = items_.rows().inner;
     const Pieces pieces(loop.extent, item.lanes);
-    Lanes c[3];
-    coefficients(Coefficients<S>{item.sets,
-                                 T(1),
-                                 s.mean.data() + first,
-                                 s.mean_low.data() + first,
-                                 s.inv_std.data() + first,
-                                 nullptr,
-                                 nullptr,
-                                 nullptr,
-                                 nullptr,
-                                 {c[0].data(), c[1].data(), c[2].data(), nullptr},
-                                 false});
+    Lanes of_lanes[3];
+    const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), nullptr};
+    find_coefficients(item, {}, nullptr, nullptr, c);
     loops.for_each(pieces.count, pieces.length * item.lanes, [&](Index i) {
       const Index begin = pieces.begin(i), at = item.offset + begin * loop.stride,
                   param = item.first_param + begin;
@@ -107,27 +129,18 @@ class ElementColumnPasses : public ColumnPasses<S> {
                               pieces.end(i) - begin,
                               loop.stride,
                               item.lanes,
-                              {c[0].data(), c[1].data(), c[2].data()},
+                              {c[0], c[1], c[2]},
                               grad_gamma + param,
                               grad_beta + param});
     });
   }
 
-  /// y, or with the weighted sums of its sets dx, of an item whose statistics begin at `first`.
-  void map_elements(const Columns& item, Index first, const Statistics& s, const T* set_dy,
-                    const T* set_dy_xhat, const ParallelFor& loops) const {
-    Lanes c[4];
-    coefficients(Coefficients<S>{item.sets,
-                                 from_count<T>(p_.set_size()),
-                                 s.mean.data() + first,
-                                 s.mean_low.data() + first,
-                                 s.inv_std.data() + first,
-                                 nullptr,
-                                 nullptr,
-                                 set_dy,
-                                 set_dy_xhat,
-                                 {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
-                                 false});
+  /// y of an item by the statistics of its sets, or dx by their weighted sums and what forward saved; of_dy has room for coefficients then.
+  void map_elements(const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
+                    const T* set_dy_xhat, C* of_dy, const ParallelFor& loops) const {
+    Lanes of_lanes[3];
+    const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), of_dy};
+    find_coefficients(item, s, set_dy, set_dy_xhat, c);
     const Index param = item.first_param;
     const C *gamma = pass_.gamma_from(param), *beta = pass_.beta_from(param);
     Base::map_rows(map_columns_with_options<S>, item.offset, items_.rows().outer,

@@ -179,6 +179,9 @@ struct StatisticArrays {
     inv_std[k] = s.inv_std;
   }
   SetStatistics<T> operator[](Index k) const { return {mean[k], mean_low[k], variance[k], inv_std[k]}; }
+  StatisticsOfSets<const T> places() const {
+    return {mean.data(), mean_low.data(), variance.data(), inv_std.data()};
+  }
 };
 
 EVENKEEL_END

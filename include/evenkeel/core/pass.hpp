@@ -71,6 +71,7 @@ EVENKEEL_COLD inline Caches find_caches() {
   if (__get_cpuid(0x80000006, &eax, &ebx, &ecx, &edx) != 0 && ecx >> 16 >= 128) {  // KiB; some tell nothing
     caches.second_level = Index(ecx >> 16) << 10;
   }
+  __builtin_cpu_init();
   // AMD's third level is close to its cores, and several threads do not store faster past it.
   if (__builtin_cpu_is("amd")) {
     caches.streaming = Index(6) << 20;

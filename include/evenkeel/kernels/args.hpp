@@ -73,6 +73,10 @@ struct PivotLines {
   ComputeOf<S>* pivots;
 };
 
+/// The most lanes of a call on columns: what scratch on the stack is sized by.
+template <typename C>
+inline constexpr Index kMostLanes = sizeof(C) <= 4 ? 1024 : 512;
+
 /// The sums of SumLines for each lane of `rows` rows, which are added to first and second.
 template <typename S>
 struct SumColumns {
@@ -275,7 +279,7 @@ struct FinishGradients {
   Index cells;
   StatisticOf<S> n;
   const StatisticOf<S>* mean;
-  const StatisticOf<S>* mean_low;
+  const StatisticOf<S>* mean_low;  // may be null
   const StatisticOf<S>* inv_std;
   const ComputeOf<S>* gamma;  // may be null
   const StatisticOf<S>* sum_dy;
@@ -297,7 +301,7 @@ struct Coefficients {
   Index cells;
   StatisticOf<S> n;
   const StatisticOf<S>* mean;
-  const StatisticOf<S>* mean_low;
+  const StatisticOf<S>* mean_low;  // may be null
   const StatisticOf<S>* inv_std;
   const ComputeOf<S>* gamma;          // may be null
   const ComputeOf<S>* beta;           // may be null

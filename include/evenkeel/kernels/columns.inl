@@ -71,7 +71,7 @@ EVENKEEL_CALL void sum_lanes(const SumColumns<S>& a, Index row, Index rows, Inde
 }
 
 /// Rows so wide that a few of them are read side by side, not sixteen.
-inline constexpr Index kWideRow = 512, kMostShortSums = 2048;
+inline constexpr Index kWideRow = 512;
 
 /// Sums of four rows over all whole vectors, which join those of the rows before in short_sums [2][lanes]; `more`: there
 /// are some.
@@ -84,7 +84,7 @@ EVENKEEL_WORD void sum_four_rows(const SumColumns<S>& a, const S* x, const S* dy
   const S *x1 = x + a.stride, *x2 = x1 + a.stride, *x3 = x2 + a.stride;
   const S *dy1 = dy + a.stride, *dy2 = dy1 + a.stride, *dy3 = dy2 + a.stride;
   const C* center = a.center;
-  C* second = short_sums + kMostShortSums;
+  C* second = short_sums + kMostLanes<C>;
   const V zero = all(C(0));
   for (Index l = 0; l + L <= a.lanes; l += L) {
     const V c = load(center + l);
@@ -110,8 +110,8 @@ EVENKEEL_WORD void sum_columns_of(const SumColumns<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
   constexpr bool kMayBeWide = std::is_arithmetic_v<C>;
-  const bool is_wide = kMayBeWide && a.stride >= kWideRow && a.lanes <= kMostShortSums;
-  alignas(64) C short_sums[kMayBeWide ? 2 * kMostShortSums : 1];
+  const bool is_wide = kMayBeWide && a.stride >= kWideRow && a.lanes <= kMostLanes<C>;
+  alignas(64) C short_sums[kMayBeWide ? 2 * kMostLanes<C> : 1];
   for (Index row = 0; row < a.rows; row += kShortRows<C>) {
     const Index rows = a.rows - row < kShortRows<C> ? a.rows - row : kShortRows<C>;
     const S *x = a.x + row * a.stride, *dy = kGradients ? a.dy + row * a.stride : x;
@@ -122,7 +122,7 @@ EVENKEEL_WORD void sum_columns_of(const SumColumns<S>& a) {
                                   short_sums);
       for (; l + L <= a.lanes; l += L) {
         add_wide<C>(a.first + l, load(short_sums + l));
-        add_wide<C>(a.second + l, load(short_sums + kMostShortSums + l));
+        add_wide<C>(a.second + l, load(short_sums + kMostLanes<C> + l));
       }
       if (l < a.lanes) sum_lanes<kGradients>(a, row, by_four, l, a.lanes - l);
       l = 0;

@@ -18,7 +18,8 @@
 // The kernels of every instruction set: one text, included once for each in a namespace and a target region of its own.
 // A caller's -ffast-math is switched off in it, since a difference of near numbers must stay as it is.
 
-#if defined(__GNUC__) || defined(__clang__)
+// Without optimization what is inlined keeps its place on the stack: a kernel of words would take a hundred KiB.
+#if defined(__OPTIMIZE__)
 #define EVENKEEL_WORD inline __attribute__((always_inline))
 #define EVENKEEL_CALL inline __attribute__((noinline))
 #define EVENKEEL_WORD_LAMBDA __attribute__((always_inline))

@@ -52,6 +52,7 @@ EVENKEEL_COLD inline int max_register_bytes() {
 }
 
 EVENKEEL_COLD inline int choose_register_bytes() {
+  __builtin_cpu_init();  // a caller may come before the constructors of libgcc
   const int most = max_register_bytes();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

@@ -43,7 +43,8 @@ unsigned finish_gradients(const FinishGradients<S>& a) {
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
     const Index n = a.cells - k;
     const W mean = load_wide<C>(a.mean + k), inv_std = load_wide<C>(a.inv_std + k);
-    const W low = rest_of_mean<C>(mean, load_wide<C>(a.mean_low + k), narrow<C>(mean));
+    const W mean_low = a.mean_low == nullptr ? wide_all<C>(0) : load_wide<C>(a.mean_low + k);
+    const W low = rest_of_mean<C>(mean, mean_low, narrow<C>(mean));
     const W dy = load_wide<C>(a.sum_dy + k, n);
     const W dy_xhat = W(inv_std * fma(W(wide_all<C>(0) - low), dy, load_wide<C>(a.sum_dy_x + k, n)));
     store_wide<C>(a.sum_dy_x + k, dy_xhat, n);
@@ -67,7 +68,8 @@ void coefficients(const Coefficients<S>& a) {
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
     const W mean = load_wide<C>(a.mean + k), inv_std = load_wide<C>(a.inv_std + k);
     const Vec<C> center = narrow<C>(mean);
-    const W low = rest_of_mean<C>(mean, load_wide<C>(a.mean_low + k), center);
+    const W mean_low = a.mean_low == nullptr ? wide_all<C>(0) : load_wide<C>(a.mean_low + k);
+    const W low = rest_of_mean<C>(mean, mean_low, center);
     const W scale = W(inv_std * params<C>(a.gamma, a.has_one_param, k, a.cells, C(1)));
     store(a.c[0] + k, center);
     if (a.sum_dy == nullptr) {
