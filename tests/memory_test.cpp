@@ -317,7 +317,7 @@ class Memory {
     pass.moments = {};
     for_each_block<kSets>(p, pass, [&](const auto& passes, Index, Index begin, Index end) {
       if constexpr (kSets == detail::Sets::channels) {
-        passes.infer(begin, end, mean_.data(), variance_.data(), detail::ParallelFor());
+        passes.infer(begin, end, {mean_.data(), variance_.data(), nullptr, nullptr}, detail::ParallelFor());
       } else {
         passes.forward(begin, end, detail::ParallelFor());
       }

@@ -207,7 +207,7 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   /// The running statistics with all digits that the layer keeps: 48 bits where Param is float.
   Vector<Statistic> exact_running_mean() const { return running_.mean.all(); }
   Vector<Statistic> exact_running_var() const { return running_.variance.all(); }
-  /// Loads them. What exact_running_mean and exact_running_var gave comes back as it was.
+  /// Loads them, one a channel. What exact_running_mean and exact_running_var gave comes back as it was.
   void set_running_stats(const Vector<Statistic>& mean, const Vector<Statistic>& variance) {
     const detail::Caller caller{kScope, "set_running_stats"};
     const Index expected = options_.track_running_stats ? channels_ : 0;
@@ -321,8 +321,7 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   BatchNormOptions options_;
   detail::RunningStatistics<Param, Statistic> running_;
   bool updates_ = true;
-  Index left_ =
-      -1;  // values of each channel in a batch that has not moved the running statistics yet; -1: none
+  Index left_ = -1;  // values a channel of a batch that may still move the running statistics; -1: none
   Call infer_by_batch_ =
       nullptr;  // where nothing is tracked; a pointer, so that inference alone compiles no training
 };

@@ -89,7 +89,7 @@ TEST(FastMath, ConstantRowsGiveZero) {
   EXPECT_EQ(batch_norm_step(x, dy, 3).y, std::vector<float>(99, 0));
 }
 
-TEST(FastMath, BatchesThatAreNotFiniteAreRejected) {
+TEST(FastMath, ChannelsThatAreNotFiniteAreRejected) {
   std::vector<float> x = random_values<float>(90, 1, 1, 1);
   const std::vector<float> dy = random_values<float>(90, 0, 1, 2);
   EXPECT_EQ(batch_norm_step(x, dy, 3).rejected_batches, 0);
@@ -97,7 +97,8 @@ TEST(FastMath, BatchesThatAreNotFiniteAreRejected) {
     x[4] = bad;  // channel 1
     const FastMathResult result = batch_norm_step(x, dy, 3);
     EXPECT_EQ(result.rejected_batches, 1) << bad;
-    EXPECT_EQ(result.running_mean, std::vector<float>(3, 0)) << bad;
+    for (std::size_t c = 0; c < 3; ++c)
+      EXPECT_NEAR(result.running_mean[c], c == 1 ? 0 : 0.1, c == 1 ? 0 : 0.09) << bad << " in channel " << c;
     for (std::size_t i = 0; i < x.size(); ++i)
       EXPECT_EQ(std::isnan(result.y[i]), i % 3 == 1) << bad << " at " << i;
   }

@@ -155,8 +155,10 @@ class Layer {
   /// {name, value, grad} of gamma and beta, if the layer has them.
   ParameterRange<Param> parameters() {
     ParameterRange<Param> range;
-    check_params({Derived::kScope, "parameters"});
+    const detail::Caller caller{Derived::kScope, "parameters"};
+    check_params(caller);
     const auto add = [&](const char* name, Vector<Param>& value, Vector<Param>& grad) {
+      if (grad.size() != value.size()) detail::fail(caller, {"the layer was moved from"});
       if (value.size() > 0) range.add({name, {value.data(), value.size()}, {grad.data(), grad.size()}});
     };
     add("gamma", gamma_, grad_gamma_);
