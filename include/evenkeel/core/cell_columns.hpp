@@ -99,14 +99,13 @@ class CellColumnPasses : public ColumnPasses<S> {
     const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), nullptr};
     C* to[3];
     for (int j = 0; j < 3; ++j) to[j] = p_.inner == 1 ? c[j] : of_sets[j].data();
-    if (inference_coefficients(
-            InferenceCoefficients<S>{some.sets,
-                                     from_double<T>(pass_.epsilon),
-                                     mean + some.first_set,
-                                     variance + some.first_set,
-                                     pass_.gamma_from(param),
-                                     pass_.beta_from(param),
-                                     {to[0], to[1], to[2]}}) != 0) {
+    if (inference_coefficients(InferenceCoefficients<S>{some.sets,
+                                                        from_double<T>(pass_.epsilon),
+                                                        mean + some.first_set,
+                                                        variance + some.first_set,
+                                                        pass_.gamma_from(param),
+                                                        pass_.beta_from(param),
+                                                        {to[0], to[1], to[2]}}) != 0) {
       return false;
     }
     const WideRows rows = Base::wide_rows(some.lanes, kMapped);
@@ -205,9 +204,10 @@ class CellColumnPasses : public ColumnPasses<S> {
         const StatisticsOfCells s(*this, item, cells, {});
         FewSums weighted_dy, weighted_dy_xhat;
         T *dy = &lane_sums.first[first], *dy_xhat = &lane_sums.second[first];
-        seen |= finish_gradients(FinishGradients<S>{
-            cells.count, from_count<T>(p_.cell_size()), s.of.mean, s.of.mean_low, s.of.inv_std,
-            pass_.gamma_from(cells.param), dy, dy_xhat, weighted_dy.data(), weighted_dy_xhat.data(), !items_.by_channel()});
+        seen |= finish_gradients(
+            FinishGradients<S>{cells.count, from_count<T>(p_.cell_size()), s.of.mean, s.of.mean_low,
+                               s.of.inv_std, pass_.gamma_from(cells.param), dy, dy_xhat, weighted_dy.data(),
+                               weighted_dy_xhat.data(), !items_.by_channel()});
         add_to_sets(cells, weighted_dy.data(), set_dy);
         add_to_sets(cells, weighted_dy_xhat.data(), set_dy_xhat);
         const Index step = items_.by_channel() ? 1 : item.set_step * channels;

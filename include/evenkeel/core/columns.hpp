@@ -145,16 +145,17 @@ class ColumnPasses {
       };
       Index spans = 0;
       for (Index o = 0; o < outer.extent; ++o) {
-        rows.for_each_span(pieces.begin(piece), pieces.end(piece), [&](Index offset, Index lines, Index lanes) {
-          if (lanes <= begin) return;
-          const Index at = o * outer.stride + offset + begin;
-          const C* its_weights =
-              weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
-          sum(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
-                            rows.copies * rows.stride, std::min(lanes, end) - begin, centers + begin,
-                            first + part, second + part});
-          if (++spans % kFewSpans == 0) join_part();
-        });
+        rows.for_each_span(
+            pieces.begin(piece), pieces.end(piece), [&](Index offset, Index lines, Index lanes) {
+              if (lanes <= begin) return;
+              const Index at = o * outer.stride + offset + begin;
+              const C* its_weights =
+                  weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
+              sum(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
+                                rows.copies * rows.stride, std::min(lanes, end) - begin, centers + begin,
+                                first + part, second + part});
+              if (++spans % kFewSpans == 0) join_part();
+            });
       }
       join_part();
     };
