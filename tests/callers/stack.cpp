@@ -61,9 +61,9 @@ class PaintedThread {
     if (joined_) return 0;
     pthread_join(thread_, nullptr);
     joined_ = true;
-    return static_cast<std::size_t>(stack_ + stack_size -
-                                    std::find_if(stack_, stack_ + stack_size,
-                                                 [](unsigned char byte) { return byte != kPaint; }));
+    return static_cast<std::size_t>(
+        stack_ + stack_size -
+        std::find_if(stack_, stack_ + stack_size, [](unsigned char byte) { return byte != kPaint; }));
   }
 
  private:
@@ -99,7 +99,9 @@ struct PaintedEnvironment {
 };
 
 /// What a thread takes that does nothing.
-std::size_t unused() { return PaintedThread([] {}).join(); }
+std::size_t unused() {
+  return PaintedThread([] {}).join();
+}
 
 template <typename F>
 std::size_t stack_of(const F& f) {
@@ -146,9 +148,11 @@ void measure(Taken& taken, const std::string& name, const Device& device, Norm n
   const double far = sizeof(S) == 8 ? 1e200 : 1e25;
   for (const Data data : {Data::plain, Data::far}) {
     if (data == Data::far && (size > 100000 || sizeof(S) == 2)) break;
-    const std::vector<S> x = values<S>(size, fastest, data, far), dy = values<S>(size, fastest, data, 1 / far);
+    const std::vector<S> x = values<S>(size, fastest, data, far),
+                         dy = values<S>(size, fastest, data, 1 / far);
     std::vector<S> out(x.size());
-    const auto in = ek::view<const S>(x.data(), shape, order), gradient = ek::view<const S>(dy.data(), shape, order);
+    const auto in = ek::view<const S>(x.data(), shape, order),
+               gradient = ek::view<const S>(dy.data(), shape, order);
     const auto result = ek::view(out.data(), shape, order);
     const std::string suffix = data == Data::plain ? "" : " of far values";
     taken.add(stack_of([&] { norm.forward(device, in, result); }), name + ".forward" + suffix);
@@ -178,14 +182,13 @@ class Measure {
     });
   }
   void group(const char* walk, std::vector<Index> shape, Index groups, Index axis, Index batch_axis) {
-    for_each_order(shape, axis, batch_axis,
-                   [&](const auto& extents, Index at, Index batch_at, ek::Layout order) {
-                     ek::GroupNormOptions options;
-                     options.axis = at;
-                     options.batch_axis = batch_at;
-                     run(walk, ek::GroupNorm<S>(groups, shape[static_cast<std::size_t>(axis)], options), extents,
-                         order);
-                   });
+    for_each_order(
+        shape, axis, batch_axis, [&](const auto& extents, Index at, Index batch_at, ek::Layout order) {
+          ek::GroupNormOptions options;
+          options.axis = at;
+          options.batch_axis = batch_at;
+          run(walk, ek::GroupNorm<S>(groups, shape[static_cast<std::size_t>(axis)], options), extents, order);
+        });
   }
 
  private:
@@ -262,7 +265,8 @@ bool measure_all(const char* scalar) {
       is_right = is_right && taken[i].most <= kMost;
     }
     most_of_helpers -= std::min(most_of_helpers, unused());
-    if (large) std::printf("  %-7s helpers: %5.1f KiB\n", scalar, static_cast<double>(most_of_helpers) / 1024);
+    if (large)
+      std::printf("  %-7s helpers: %5.1f KiB\n", scalar, static_cast<double>(most_of_helpers) / 1024);
     is_right = is_right && most_of_helpers <= kMost;
   }
   return is_right;
@@ -289,6 +293,7 @@ int main(int argc, char** argv) {
     waitpid(child, &status, 0);
     is_right = is_right && status == 0;
   }
-  std::puts(is_right ? "no call took more than 64 KiB" : "a call took more than 64 KiB, or overflowed its stack");
+  std::puts(is_right ? "no call took more than 64 KiB"
+                     : "a call took more than 64 KiB, or overflowed its stack");
   return is_right ? 0 : 1;
 }

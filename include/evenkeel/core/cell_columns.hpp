@@ -202,9 +202,10 @@ class CellColumnPasses : public ColumnPasses<S> {
         const StatisticsOfCells s(*this, item, cells, {});
         FewSums weighted_dy, weighted_dy_xhat;
         T *dy = &lane_sums.first[first], *dy_xhat = &lane_sums.second[first];
-        seen |= finish_gradients(FinishGradients<S>{
-            cells.count, from_count<T>(p_.cell_size()), s.of.mean, s.of.mean_low, s.of.inv_std,
-            pass_.gamma_from(cells.param), dy, dy_xhat, weighted_dy.data(), weighted_dy_xhat.data(), !items_.by_channel()});
+        seen |= finish_gradients(
+            FinishGradients<S>{cells.count, from_count<T>(p_.cell_size()), s.of.mean, s.of.mean_low,
+                               s.of.inv_std, pass_.gamma_from(cells.param), dy, dy_xhat, weighted_dy.data(),
+                               weighted_dy_xhat.data(), !items_.by_channel()});
         add_to_sets(cells, weighted_dy.data(), set_dy);
         add_to_sets(cells, weighted_dy_xhat.data(), set_dy_xhat);
         const Index step = items_.by_channel() ? 1 : item.set_step * channels;

@@ -82,7 +82,9 @@ class ColumnPasses {
     }
   }
 
-  static SetRun run_of(const Columns& some) { return {some.first_set, some.set_step, some.sets, some.offset}; }
+  static SetRun run_of(const Columns& some) {
+    return {some.first_set, some.set_step, some.sets, some.offset};
+  }
 
   /// Calls map(part of the item, its first set) for neighbouring sets that are in range, and rescue(part) for the others.
   template <typename InRange, typename Map, typename Rescue>
@@ -152,20 +154,23 @@ class ColumnPasses {
       };
       Index spans = 0;
       for (Index o = 0; o < outer.extent; ++o) {
-        rows.for_each_span(pieces.begin(piece), pieces.end(piece), [&](Index offset, Index lines, Index lanes) {
-          if (lanes <= begin) return;
-          const Index at = o * outer.stride + offset + begin;
-          const C* its_weights =
-              weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
-          sum(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
-                            rows.copies * rows.stride, std::min(lanes, end) - begin, centers + begin,
-                            first + part, second + part});
-          if (++spans % kFewSpans == 0) join_part();
-        });
+        rows.for_each_span(
+            pieces.begin(piece), pieces.end(piece), [&](Index offset, Index lines, Index lanes) {
+              if (lanes <= begin) return;
+              const Index at = o * outer.stride + offset + begin;
+              const C* its_weights =
+                  weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
+              sum(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
+                                rows.copies * rows.stride, std::min(lanes, end) - begin, centers + begin,
+                                first + part, second + part});
+              if (++spans % kFewSpans == 0) join_part();
+            });
       }
       join_part();
     };
-    const auto join_copies = [&](T* sum) { add_up(sum, rows.lanes, rows.copies, rows.lanes, sum); };
+    const auto join_copies = [&](T* of_copies) {
+      add_up(of_copies, rows.lanes, rows.copies, rows.lanes, of_copies);
+    };
     T *first = sums.first.data(), *second = sums.second.data();
     if (loops.threads() > 1 && is_wide) {
       loops.for_each((width + kFew - 1) / kFew, kFew * rows.lines() * outer.extent, [&](Index i) {

@@ -97,9 +97,8 @@ class ElementColumnPasses : public ColumnPasses<S> {
     for_few_sets(item, [&](Index k, Index count) {
       FewStatistics few;
       const StatisticsOfSets<const T> of =
-          s.mean == nullptr
-              ? Base::saved(item, k, count, few)
-              : StatisticsOfSets<const T>{s.mean + k, s.mean_low + k, nullptr, s.inv_std + k};
+          s.mean == nullptr ? Base::saved(item, k, count, few)
+                            : StatisticsOfSets<const T>{s.mean + k, s.mean_low + k, nullptr, s.inv_std + k};
       coefficients(Coefficients<S>{count,
                                    from_count<T>(p_.set_size()),
                                    of.mean,

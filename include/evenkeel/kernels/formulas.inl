@@ -20,7 +20,7 @@ EVENKEEL_WORD void two_sum(const W& a, const W& b, W& high, W& low) {
 template <typename W>
 EVENKEEL_WORD W over_std(const W& gamma, const W& variance, const W& epsilon) {
   const W radicand = variance + epsilon;
-  return unless_zero(radicand, over_root(gamma, radicand));
+  return unless_zero(radicand, over_root(gamma, not_zero(radicand)));
 }
 template <typename C>
 EVENKEEL_WORD Wide<C> inverse_std(const Wide<C>& variance, const Wide<C>& epsilon) {

@@ -1,4 +1,11 @@
-// Small numbers of sets and cells, a vector of them at a time. Included beside words.inl.
+// Small numbers of sets and cells, a vector of them at a time. Lanes beyond the last are 0, and not what memory holds
+// there, so that they trap nowhere. Included beside words.inl.
+
+/// At most n values from p on, and 0 in the other lanes.
+template <typename C>
+EVENKEEL_WORD Vec<C> load_some_of(const C* p, Index n) {
+  return n >= kLanes<C> ? load(p) : load(p, first_lanes<C>(n));
+}
 
 template <typename S>
 unsigned finish_sums(const FinishSums<S>& a) {
@@ -8,9 +15,10 @@ unsigned finish_sums(const FinishSums<S>& a) {
   const W share = wide_all<C>(T(T(1) / a.n)), epsilon = wide_all<C>(a.epsilon), n = wide_all<C>(a.n);
   unsigned poor = 0, out = 0;
   for (Index k = 0; k < a.sets; k += kLanes<C>) {
-    const unsigned lanes = a.sets - k < kLanes<C> ? (1u << static_cast<unsigned>(a.sets - k)) - 1 : ~0u;
-    const W first = load_wide<C>(a.first + k), second = load_wide<C>(a.second + k);
-    const Finished<C> f = finish_sums<C>(widen(load(a.pivots + k)), first, second, share);
+    const Index left = a.sets - k;
+    const unsigned lanes = left < kLanes<C> ? (1u << static_cast<unsigned>(left)) - 1 : ~0u;
+    const W first = load_wide<C>(a.first + k, left), second = load_wide<C>(a.second + k, left);
+    const Finished<C> f = finish_sums<C>(widen(load_some_of(a.pivots + k, left)), first, second, share);
     const W inv_std = inverse_std<C>(f.variance, epsilon);
     store_wide<C>(a.mean + k, f.mean);
     store_wide<C>(a.mean_low + k, f.mean_low);
@@ -29,7 +37,7 @@ template <typename C>
 EVENKEEL_WORD Wide<C> params(const C* values, bool is_one, Index k, Index cells, const C& fill) {
   if (values == nullptr) return widen(all(fill));
   if (is_one) return widen(all(C(*values)));
-  return widen(cells - k >= kLanes<C> ? load(values + k) : load(values + k, first_lanes<C>(cells - k)));
+  return widen(load_some_of(values + k, cells - k));
 }
 
 /// Returns kOutOfRange where a cell's gradients are.
@@ -42,8 +50,8 @@ unsigned finish_gradients(const FinishGradients<S>& a) {
   unsigned out = 0;
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
     const Index n = a.cells - k;
-    const W mean = load_wide<C>(a.mean + k), inv_std = load_wide<C>(a.inv_std + k);
-    const W mean_low = a.mean_low == nullptr ? wide_all<C>(0) : load_wide<C>(a.mean_low + k);
+    const W mean = load_wide<C>(a.mean + k, n), inv_std = load_wide<C>(a.inv_std + k, n);
+    const W mean_low = a.mean_low == nullptr ? wide_all<C>(0) : load_wide<C>(a.mean_low + k, n);
     const W low = rest_of_mean<C>(mean, mean_low, narrow<C>(mean));
     const W dy = load_wide<C>(a.sum_dy + k, n);
     const W dy_xhat = W(inv_std * fma(W(wide_all<C>(0) - low), dy, load_wide<C>(a.sum_dy_x + k, n)));
@@ -66,9 +74,10 @@ void coefficients(const Coefficients<S>& a) {
   using W = Wide<C>;
   const W zero = wide_all<C>(0), share = wide_all<C>(a.sum_dy == nullptr ? T(0) : T(T(1) / a.n));
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
-    const W mean = load_wide<C>(a.mean + k), inv_std = load_wide<C>(a.inv_std + k);
+    const Index n = a.cells - k;
+    const W mean = load_wide<C>(a.mean + k, n), inv_std = load_wide<C>(a.inv_std + k, n);
     const Vec<C> center = narrow<C>(mean);
-    const W mean_low = a.mean_low == nullptr ? wide_all<C>(0) : load_wide<C>(a.mean_low + k);
+    const W mean_low = a.mean_low == nullptr ? wide_all<C>(0) : load_wide<C>(a.mean_low + k, n);
     const W low = rest_of_mean<C>(mean, mean_low, center);
     const W scale = W(inv_std * params<C>(a.gamma, a.has_one_param, k, a.cells, C(1)));
     store(a.c[0] + k, center);
@@ -77,8 +86,8 @@ void coefficients(const Coefficients<S>& a) {
       store(a.c[2] + k,
             narrow<C>(fma(W(zero - low), scale, params<C>(a.beta, a.has_one_param, k, a.cells, C(0)))));
     } else {
-      const GradientTerms<C> t = gradient_terms<C>(inv_std, W(load_wide<C>(a.sum_dy + k) * share),
-                                                   W(load_wide<C>(a.sum_dy_xhat + k) * share), low);
+      const GradientTerms<C> t = gradient_terms<C>(inv_std, W(load_wide<C>(a.sum_dy + k, n) * share),
+                                                   W(load_wide<C>(a.sum_dy_xhat + k, n) * share), low);
       store(a.c[1] + k, narrow<C>(t.slope));
       store(a.c[2] + k, narrow<C>(t.level));
       store(a.c[3] + k, narrow<C>(scale));
