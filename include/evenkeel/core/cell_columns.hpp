@@ -97,13 +97,12 @@ class CellColumnPasses : public ColumnPasses<S> {
     const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), nullptr};
     C* to[3];
     for (int j = 0; j < 3; ++j) to[j] = p_.inner == 1 ? c[j] : of_sets[j].data();
-    if (inference_coefficients(
-            InferenceCoefficients<S>{some.sets,
-                                     from_double<T>(pass_.epsilon),
-                                     given.from(some.first_set),
-                                     pass_.gamma_from(param),
-                                     pass_.beta_from(param),
-                                     {to[0], to[1], to[2]}}) != 0) {
+    if (inference_coefficients(InferenceCoefficients<S>{some.sets,
+                                                        from_double<T>(pass_.epsilon),
+                                                        given.from(some.first_set),
+                                                        pass_.gamma_from(param),
+                                                        pass_.beta_from(param),
+                                                        {to[0], to[1], to[2]}}) != 0) {
       return false;
     }
     const WideRows rows = Base::wide_rows(some.lanes, kMapped);
