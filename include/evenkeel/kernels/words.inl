@@ -124,7 +124,7 @@ template <typename W>
 EVENKEEL_WORD W unless_zero(const W& other, const W& value) {
   return is_zero(other) ? W(0) : value;
 }
-/// a, or a positive number where it is 0, so that one may divide by it.
+/// a, or 1 where it is 0, so that one may divide by it.
 template <typename W>
 EVENKEEL_WORD W not_zero(const W& a) {
   return is_zero(a) ? W(1) : a;
@@ -654,8 +654,8 @@ EVENKEEL_WORD D unless_zero(D other, D value) { return (D)(((IntD)other != 0) & 
 EVENKEEL_WORD FF unless_zero(const FF& other, const FF& value) {
   return {unless_zero(other.low, value.low), unless_zero(other.high, value.high)};
 }
-/// a, or the least number where it is 0, so that one may divide by it.
-EVENKEEL_WORD D not_zero(D a) { return (D)((IntD)a - ((IntD)a == 0)); }
+/// a, or 1 where it is 0, so that one may divide by it. A compiler may narrow the quotient before it is replaced by 0.
+EVENKEEL_WORD D not_zero(D a) { return (D)((IntD)a | (((IntD)a == 0) & (IntD)all(1.0))); }
 EVENKEEL_WORD FF not_zero(const FF& a) { return {not_zero(a.low), not_zero(a.high)}; }
 
 /// A bit for each lane whose mask is set.
