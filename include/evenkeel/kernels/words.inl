@@ -129,7 +129,7 @@ template <typename C>
 EVENKEEL_WORD C where_equal(const C& a, const C& b, const C& value) {
   return a == b ? value : C(0);
 }
-/// a, or a positive number where it is 0, so that one may divide by it.
+/// a, or 1 where it is 0, so that one may divide by it.
 template <typename W>
 EVENKEEL_WORD W not_zero(const W& a) {
   return is_zero(a) ? W(1) : a;
@@ -672,8 +672,8 @@ EVENKEEL_WORD D unless_zero(D other, D value) { return (D)(((IntD)other != 0) & 
 EVENKEEL_WORD FF unless_zero(const FF& other, const FF& value) {
   return {unless_zero(other.low, value.low), unless_zero(other.high, value.high)};
 }
-/// a, or the least number where it is 0, so that one may divide by it.
-EVENKEEL_WORD D not_zero(D a) { return (D)((IntD)a - ((IntD)a == 0)); }
+/// a, or 1 where it is 0, so that one may divide by it. A compiler may narrow the quotient before it is replaced by 0.
+EVENKEEL_WORD D not_zero(D a) { return (D)((IntD)a | (((IntD)a == 0) & (IntD)all(1.0))); }
 EVENKEEL_WORD FF not_zero(const FF& a) { return {not_zero(a.low), not_zero(a.high)}; }
 
 /// A bit for each lane whose mask is set.
