@@ -219,7 +219,8 @@ class CellColumnPasses : public ColumnPasses<S> {
     return seen == 0;
   }
 
-  /// y of an item by the statistics of its sets, or dx by their weighted sums and what forward saved; of_dy has room for coefficients then.
+  /// y of an item by the statistics of its sets; or dx by their weighted sums and what forward saved, with room for the
+  /// coefficients of dy.
   void map_cells(Map map, const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
                  const T* set_dy_xhat, C* of_dy, const ParallelFor& loops) const {
     const bool has_sums = set_dy != nullptr;

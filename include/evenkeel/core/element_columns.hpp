@@ -134,7 +134,8 @@ class ElementColumnPasses : public ColumnPasses<S> {
     });
   }
 
-  /// y of an item by the statistics of its sets, or dx by their weighted sums and what forward saved; of_dy has room for coefficients then.
+  /// y of an item by the statistics of its sets; or dx by their weighted sums and what forward saved, with room for the
+  /// coefficients of dy.
   void map_elements(const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
                     const T* set_dy_xhat, C* of_dy, const ParallelFor& loops) const {
     Lanes of_lanes[3];
