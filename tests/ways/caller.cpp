@@ -61,8 +61,9 @@ void take(const Step<Scalar>& s) {
     std::copy(parameter.grad.data(), parameter.grad.data() + s.params, to);
   }
   if constexpr (kNorm == Norm::batch) {
-    std::copy(layer.running_mean().data(), layer.running_mean().data() + s.params, s.running_mean);
-    std::copy(layer.running_var().data(), layer.running_var().data() + s.params, s.running_var);
+    const auto mean = layer.exact_running_mean(), variance = layer.exact_running_var();
+    std::copy(mean.data(), mean.data() + s.params, s.running_mean);
+    std::copy(variance.data(), variance.data() + s.params, s.running_var);
   }
 }
 

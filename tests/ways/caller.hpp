@@ -16,9 +16,9 @@ struct Step {
   bool row_major;
   long params;
   const T *x, *dy, *gamma, *beta;
-  T *y, *dx, *inferred;           // as many as x
-  T *grad_gamma, *grad_beta;      // one a parameter
-  T *running_mean, *running_var;  // the same, of batch norm; its momentum is 1
+  T *y, *dx, *inferred;                // as many as x
+  T *grad_gamma, *grad_beta;           // one a parameter
+  double *running_mean, *running_var;  // the same, of batch norm, with all digits; its momentum is 1
 };
 
 /// What a caller's translation unit has. One norm and one type each, since all of them take minutes to compile.

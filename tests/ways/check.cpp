@@ -47,11 +47,12 @@ std::vector<Problem> problems(Norm norm) {
 
 template <typename T>
 struct Result {
-  std::vector<T> y, dx, inferred, grad_gamma, grad_beta, running_mean, running_var;
+  std::vector<T> y, dx, inferred, grad_gamma, grad_beta;
+  std::vector<double> running_mean, running_var;
 
   bool operator==(const Result& other) const {
-    const auto same = [](const std::vector<T>& a, const std::vector<T>& b) {
-      return std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+    const auto same = [](const auto& a, const auto& b) {
+      return std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
     };
     return same(y, other.y) && same(dx, other.dx) && same(inferred, other.inferred) &&
            same(grad_gamma, other.grad_gamma) && same(grad_beta, other.grad_beta) &&
@@ -78,7 +79,8 @@ struct Trial {
   Result<T> taken(void (*take)(const Step<T>&)) const {
     const T unset = std::numeric_limits<T>::quiet_NaN();
     const std::vector<T> values(x.size(), unset), params(gamma.size(), unset);
-    Result<T> r{values, values, values, params, params, params, params};
+    const std::vector<double> running(gamma.size(), static_cast<double>(unset));
+    Result<T> r{values, values, values, params, params, running, running};
     const std::vector<long> shape(problem.shape.begin(), problem.shape.end());
     Step<T> step{shape.data(),
                  static_cast<int>(shape.size()),
@@ -128,7 +130,7 @@ template <typename T>
 bool is_right(const Trial<T>& t, const Result<T>& r, const char* name) {
   constexpr bool kFloat = sizeof(T) == 4;
   constexpr Real y_bound = kFloat ? 5e-7L : 1e-14L, x_bound = kFloat ? 1e-6L : 1e-14L;
-  const auto real = [](const std::vector<T>& v) { return converted<Real>(v); };
+  const auto real = [](const auto& v) { return converted<Real>(v); };
   const std::vector<Real> gamma = real(t.gamma), beta = real(t.beta);
   const Reference reference(t.map, t.x, static_cast<Real>(kEpsilon));
   const std::vector<Real> y = reference_forward(t.map, reference, gamma, beta);
@@ -216,7 +218,7 @@ std::vector<std::string> all_bits_of(const Way<T>& way) {
   for (const Problem& problem : problems(way.norm)) {
     const Trial<T> trial(problem);
     const Result<T> r = trial.taken(way.take);
-    const auto add = [&](const char* name, const std::vector<T>& values) {
+    const auto add = [&](const char* name, const auto& values) {
       lines.push_back(problem.text() + ", " + name + ": " + hash_of(values));
     };
     add("y", r.y);
