@@ -1,0 +1,478 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "evenkeel/core/pass.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
+
+// Computes sets that are out of range of the compute type with the wide kernels: in the statistic type, scaled by powers
+// of two if that has no room either.
+
+/// Sets that are computed together: one, or neighbouring rows or columns.
+struct SetRun {
+  Index first, step, count;
+  Index offset;  // where the first begins
+
+  Index set(Index k) const { return first + k * step; }
+};
+inline SetRun run_of_set(const Partition& p, Index set) { return {set, 1, 1, p.offset(set)}; }
+
+/// The given statistics of a channel.
+template <typename C>
+SetStatistics<StatisticOf<C>> statistics_of(const GivenStatistics<C>& given, Index channel, double epsilon) {
+  using T = StatisticOf<C>;
+  const bool has_low = given.high != nullptr && given.high[channel] == given.mean[channel];
+  const T variance(given.variance[channel]);
+  return {T(given.mean[channel]), has_low ? T(given.low[channel]) : T(0), variance,
+          one_by_one::inverse_std<T>(variance, from_double<T>(epsilon))};
+}
+
+template <typename S>
+class WideSets {
+ public:
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+
+  static constexpr Index kMost = 64;  // lanes of a kernel call
+
+  /// From where a set begins to where the next one of a run does.
+  static Index stride_of_set(const Partition& p) {
+    if (p.order == MemoryOrder::rows) return p.batch.stride;
+    return p.order == MemoryOrder::channel_columns ? p.channel.extent * p.inner : 1;
+  }
+  /// Columns whose cells are narrower than a vector or two are lanes with coefficients of their own.
+  static bool has_own_lanes(const Partition& p) {
+    return p.order == MemoryOrder::sample_columns ||
+           (p.order == MemoryOrder::channel_columns && p.inner < 16);
+  }
+  /// How many sets are computed together.
+  static Index sets_at_once(const Partition& p) {
+    if (p.order == MemoryOrder::rows) return kMost;
+    return has_own_lanes(p) ? std::max<Index>(1, kMost / stride_of_set(p)) : 1;
+  }
+
+  WideSets(const Partition& p, const Pass<S>& pass, const SetRun& run)
+      : p_(p), pass_(pass), run_(run), set_stride_(stride_of_set(p)), n_(from_count<T>(p.set_size())) {}
+
+  /// y and the statistics, which are saved.
+  EVENKEEL_OUTLINE_MEMBER void forward() const {
+    Statistics s;
+    Values scale;
+    std::fill_n(scale.data(), run_.count, T(1));
+    compute(scale, s);
+    if constexpr (!kHasRoom<C>) {
+      bool again = false;
+      for (Index k = 0; k < run_.count; ++k) {
+        if (!is_outside(s.inv_std[k])) continue;
+        scale[k] = scale_of(s[k]);
+        again = true;
+      }
+      if (again) compute(scale, s);
+    }
+    for (Index k = 0; k < run_.count; ++k) {
+      const bool is_constant = is_zero(s.variance[k]);
+      const T inv_std =
+          is_constant ? one_by_one::inverse_std<T>(T(0), T(pass_.epsilon)) : T(s.inv_std[k] * scale[k]);
+      if (is_constant) s.inv_std[k] = inv_std / scale[k];
+      pass_.save(run_.set(k), {s.mean[k] / scale[k], s.mean_low[k] / scale[k],
+                               s.variance[k] / scale[k] / scale[k], inv_std});
+    }
+    write_normalized(s, scale);
+  }
+
+  /// y from given statistics of each channel.
+  EVENKEEL_OUTLINE_MEMBER void infer(const GivenStatistics<C>& given) const {
+    const T half(kHasRoom<C> ? 1 : 0.5);  // so that x - mean does not overflow
+    Statistics s;
+    Values scale;
+    for (Index k = 0; k < run_.count; ++k) {
+      const SetStatistics<T> g = statistics_of(given, run_.set(k), pass_.epsilon);
+      s.set(k, {T(g.mean * half), T(g.mean_low * half), T(0), T(g.inv_std / half)});
+      scale[k] = half;
+    }
+    write_normalized(s, scale);
+  }
+
+  /// dx, and the sums of the sets' cells, or what their elements add to grad_gamma and grad_beta, unless they are null.
+  EVENKEEL_OUTLINE_MEMBER void backward(T* grad_gamma, T* grad_beta) const {
+    Statistics s;
+    Values scale, dy_scale, result;
+    Gradients g;
+    int x_exponent[kMost];
+    for (Index k = 0; k < run_.count; ++k) {
+      const SetStatistics<T> saved = pass_.load(run_.set(k));
+      x_exponent[k] = exponent_of_x(saved);
+      scale[k] = power_of_two(x_exponent[k]);
+      dy_scale[k] = T(1);
+      s.set(k, {T(saved.mean * scale[k]), T(saved.mean_low * scale[k]), T(0), T(saved.inv_std / scale[k])});
+    }
+    sum_gradients(s, scale, dy_scale, true, g);
+    int dy_exponent[kMost] = {};
+    if constexpr (!kHasRoom<C>) scale_gradients(s, scale, dy_exponent, dy_scale, g);
+    Values slope, level, xhat_level;
+    for (Index k = 0; k < run_.count; ++k) {
+      slope[k] = T(-s.inv_std[k] * T(s.inv_std[k] * (g.dy_xhat[k] / n_)));  // inv_std^2 may overflow
+      level[k] = T(-s.inv_std[k] * (g.dy[k] / n_) - slope[k] * s.mean_low[k]);
+      xhat_level[k] = T(-s.mean_low[k] * s.inv_std[k]);
+      result[k] = power_of_two((x_exponent[k] - dy_exponent[k]) / 2);
+    }
+    for (Index i = 0; i < parts(); ++i) {
+      const Part part = this->part(i);
+      Values of_dy, room[8];
+      for (Index j = 0; j < part.lanes; ++j) of_dy[j] = T(s.inv_std[set_of(part, j)] * T(gamma(part, j)));
+      MapWide<S> a{};
+      a.share = part.share;
+      a.lane_gamma = part.lane_gamma;
+      a.c[0] = of_lanes(part, s.mean, room[0]);
+      a.c[1] = of_lanes(part, slope, room[1]);
+      a.c[2] = of_lanes(part, level, room[2]);
+      a.c[3] = with_room(part, of_dy);
+      a.x_scale = of_lanes(part, scale, room[3]);
+      a.dy_scale = of_lanes(part, dy_scale, room[4]);
+      a.result = of_lanes(part, result, room[5]);
+      a.xhat[0] = of_lanes(part, s.inv_std, room[6]);
+      a.xhat[1] = of_lanes(part, xhat_level, room[7]);
+      for_each_block(part, [&](const Part& block) {
+        a.x = pass_.x + block.offset;
+        a.dy = pass_.dy + block.offset;
+        a.out = pass_.out + block.offset;
+        a.lines = block.lines;
+        a.line_gamma = block.line_gamma;
+        if (grad_gamma != nullptr) {
+          const Index param = p_.first_param(run_.first) + block.first_line;
+          a.grad_gamma = grad_gamma + param;
+          a.grad_beta = grad_beta + param;
+        }
+        map_gradients_wide(a);
+      });
+    }
+  }
+
+ private:
+  using Values = Scratch<T, kMost + kPadding>;  // one a set, or one a lane
+  using Statistics = StatisticArrays<T, kMost>;
+
+  static constexpr int kFar = 700;  // the exponent that brings far values near 1
+
+  struct Gradients {
+    Values dy, dy_xhat;  // sums, weighted by gamma
+  };
+
+  /// What one kernel call works on.
+  struct Part {
+    Index offset;
+    WideShare share;
+    Index lanes;                    // or lines, that have coefficients of their own; or 1
+    Index first_lane;               // of channel_columns, counted from where the run begins
+    Index first_line;               // of a block
+    Index channel;                  // where a part is one channel of its sets
+    const C* line_gamma = nullptr;  // if each element has a parameter
+    const C* line_beta = nullptr;
+    const C* lane_gamma = nullptr;
+    const C* lane_beta = nullptr;
+    Lines lines;
+  };
+
+  bool lanes_are_channels() const { return p_.order == MemoryOrder::channel_columns && has_own_lanes(p_); }
+  Index parts() const {
+    if (lanes_are_channels()) return (run_.count * set_stride_ + kMost - 1) / kMost;
+    return p_.elements_are_cells() ? 1 : p_.channel.extent;
+  }
+  EVENKEEL_COLD Part part(Index i) const {
+    const Index param = p_.first_param(run_.first);
+    Part part{};
+    part.offset = run_.offset;
+    part.share = p_.order == MemoryOrder::rows ? WideShare::lines
+                 : has_own_lanes(p_)           ? WideShare::lanes
+                                               : WideShare::all;
+    part.lanes = run_.count;
+    part.lines = p_.cell_lines();
+    if (p_.order == MemoryOrder::rows) {
+      part.lane_gamma = pass_.gamma_from(param);
+      part.lane_beta = pass_.beta_from(param);
+      part.lines = {1, 0, run_.count, set_stride_, p_.channel.extent};
+    } else if (p_.elements_are_cells()) {
+      part.line_gamma = pass_.gamma_from(param);
+      part.line_beta = pass_.beta_from(param);
+      part.lines = {1, 0, p_.channel.extent, p_.channel.stride, part.lanes};
+    } else if (lanes_are_channels()) {
+      part.first_lane = i * kMost;
+      part.offset += part.first_lane;
+      part.lanes = part.lines.length = std::min(kMost, run_.count * set_stride_ - part.first_lane);
+    } else {
+      part.channel = i;
+      part.offset += i * p_.channel.stride;
+      if (part.share == WideShare::lanes) part.lines.length = part.lanes;
+    }
+    return part;
+  }
+  /// Of a lane: its set in the run, and its channel in the run's parameters where elements share parameters.
+  Index set_of(const Part& part, Index lane) const {
+    return lanes_are_channels() ? (part.first_lane + lane) / set_stride_ : lane;
+  }
+  Index channel_of(const Part& part, Index lane) const {
+    return lanes_are_channels() ? (part.first_lane + lane) / p_.inner : part.channel;
+  }
+  C gamma(const Part& part, Index lane) const {
+    if (pass_.gamma == nullptr || p_.elements_are_cells()) return C(1);
+    return pass_.gamma[p_.first_param(run_.first) + channel_of(part, lane)];
+  }
+  C beta(const Part& part, Index lane) const {
+    if (pass_.beta == nullptr || p_.elements_are_cells()) return C(0);
+    return pass_.beta[p_.first_param(run_.first) + channel_of(part, lane)];
+  }
+  /// Calls f(block) for blocks of a part's lines: as many as stay near while vectors of lanes go through them one by one.
+  template <typename F>
+  void for_each_block(const Part& part, const F& f) const {
+    if (part.share != WideShare::lanes) return f(part);
+    const Index near = kMost * kMost / part.lanes;
+    const Lines& all = part.lines;
+    const bool by_inner = all.inner > 1;
+    for (Index outer = 0; outer < (by_inner ? all.outer : 1); ++outer) {
+      const Index lines = by_inner ? all.inner : all.outer,
+                  stride = by_inner ? all.inner_stride : all.outer_stride;
+      for (Index line = 0; line < lines; line += near) {
+        Part block = part;
+        block.offset += outer * all.outer_stride + line * stride;
+        block.lines = {1, 0, std::min(near, lines - line), stride, all.length};
+        block.first_line = outer * lines + line;
+        if (part.line_gamma != nullptr) block.line_gamma += block.first_line;
+        if (part.line_beta != nullptr) block.line_beta += block.first_line;
+        f(block);
+      }
+    }
+  }
+  /// A value a lane, from one a set.
+  template <typename Array>
+  const T* of_lanes(const Part& part, const Array& of_sets, Values& room) const {
+    for (Index j = 0; j < part.lanes; ++j) room[j] = of_sets[set_of(part, j)];
+    return with_room(part, room);
+  }
+  static const T* with_room(const Part& part, Values& of_lanes) {
+    std::fill_n(of_lanes.data() + part.lanes, kPadding, T(0));
+    return of_lanes.data();
+  }
+
+  static bool is_outside(const T& inv_std) {
+    return !is_between(inv_std, Range<T>::kLowInvStd, Range<T>::kHighInvStd);
+  }
+  static T power_of_two(int exponent) { return T(std::ldexp(1.0, exponent)); }
+
+  /// Brings x near 1.
+  static T scale_of(const SetStatistics<T>& s) {
+    if (is_finite(s.variance) && (is_zero(s.variance) || !(s.inv_std < 1))) {
+      return std::fabs(s.mean) > 0x1p-300
+                 ? T(1)
+                 : power_of_two(kFar);  // or equal values: nothing is small but epsilon
+    }
+    return power_of_two(-kFar);
+  }
+  static int exponent_of_x(const SetStatistics<T>& s) {
+    if (kHasRoom<C> || !is_outside(s.inv_std) || !is_finite(s.inv_std) || is_zero(s.inv_std)) return 0;
+    const int room = is_zero(s.mean) ? 1000 : 1020 - std::ilogb(s.mean);
+    return std::clamp(std::min(std::ilogb(s.inv_std), room), -1000, 1000) / 2 * 2;
+  }
+
+  static bool are_outside(const T& inv_std, const T& mean_dy, const T& mean_dy_xhat) {
+    return one_by_one::gradients_outside<T>(inv_std, mean_dy, mean_dy_xhat) != 0;
+  }
+  static T size_of(const T& mean_dy, const T& mean_dy_xhat) {
+    return T(std::fabs(mean_dy) + std::fabs(mean_dy_xhat));
+  }
+  static int next_dy_exponent(const T& inv_std, const T& mean_dy, const T& mean_dy_xhat) {
+    if (!are_outside(inv_std, mean_dy, mean_dy_xhat)) return 0;
+    const T size = size_of(mean_dy, mean_dy_xhat);
+    const bool is_steep = !(T(inv_std * T(inv_std * size)) < Range<T>::kHighSum);
+    return size < 1 && !is_steep ? kFar : -kFar;
+  }
+  /// If scaled up sums leave the range, the values were not small: their sums cancelled.
+  static bool takes(int exponent, const T& mean_dy, const T& mean_dy_xhat) {
+    return exponent < 0 || size_of(mean_dy, mean_dy_xhat) < Range<T>::kHighSize;
+  }
+
+  /// The sums of SumWide over all of a part.
+  void sum_lanes(const Part& part, bool has_dy, const T* center, const T* x_scale, const T* dy_scale,
+                 Values& first, Values& second) const {
+    using Sum = one_by_one::CompensatedSum<T>;
+    Scratch<Sum, kMost> totals[2];
+    for (Index j = 0; j < part.lanes; ++j) totals[0][j] = totals[1][j] = Sum(T(0));
+    for_each_block(part, [&](const Part& block) {
+      sum_wide(SumWide<S>{pass_.x + block.offset, has_dy ? pass_.dy + block.offset : nullptr, nullptr,
+                          has_dy ? block.line_gamma : nullptr, has_dy ? block.lane_gamma : nullptr,
+                          block.lines, block.share, center, x_scale, dy_scale, first.data(), second.data()});
+      for (Index j = 0; j < part.lanes; ++j) {
+        totals[0][j].add(first[j]);
+        totals[1][j].add(second[j]);
+      }
+    });
+    for (Index j = 0; j < part.lanes; ++j) {
+      first[j] = totals[0][j].value();
+      second[j] = totals[1][j].value();
+    }
+  }
+
+  /// Those of x scale and epsilon scale^2, about the first value of each set; once more about the mean if that is far.
+  void compute(const Values& scale, Statistics& s) const {
+    Values center, first, second;
+    for (Index k = 0; k < run_.count; ++k)
+      center[k] = T(T(static_cast<C>(pass_.x[run_.offset + k * set_stride_])) * scale[k]);
+    const auto sum = [&] {
+      for (Index k = 0; k < run_.count; ++k) first[k] = second[k] = T(0);
+      for (Index i = 0; i < parts(); ++i) {
+        const Part part = this->part(i);
+        Values sums[2], room[2];
+        sum_lanes(part, false, of_lanes(part, center, room[0]), of_lanes(part, scale, room[1]), nullptr,
+                  sums[0], sums[1]);
+        for (Index j = 0; j < part.lanes; ++j) {
+          first[set_of(part, j)] += sums[0][j];
+          second[set_of(part, j)] += sums[1][j];
+        }
+      }
+    };
+    sum();
+    bool is_far = false;
+    for (Index k = 0; k < run_.count; ++k) {
+      if (!is_poor_pivot(n_, first[k], second[k], T(kHasRoom<C> ? 0x1p20 : 1))) continue;
+      center[k] += first[k] / n_;
+      is_far = true;
+    }
+    if (is_far) sum();
+    for (Index k = 0; k < run_.count; ++k) {
+      const auto f = one_by_one::finish_sums<T>(center[k], first[k], second[k], T(T(1) / n_));
+      const T epsilon = T(pass_.epsilon * scale[k] * scale[k]);
+      s.set(k, {f.mean, f.mean_low, f.variance, one_by_one::inverse_std<T>(f.variance, epsilon)});
+    }
+  }
+
+  void write_normalized(const Statistics& s, const Values& scale) const {
+    for (Index i = 0; i < parts(); ++i) {
+      const Part part = this->part(i);
+      Values slope, level, room[2];
+      for (Index j = 0; j < part.lanes; ++j) {
+        const Index k = set_of(part, j);
+        slope[j] = T(s.inv_std[k] * T(gamma(part, j)));
+        level[j] = T(T(beta(part, j)) - s.mean_low[k] * slope[j]);
+      }
+      MapWide<S> a{};
+      a.share = part.share;
+      a.lane_gamma = part.lane_gamma;
+      a.lane_beta = part.lane_beta;
+      a.c[0] = of_lanes(part, s.mean, room[0]);
+      a.c[1] = with_room(part, slope);
+      a.c[2] = with_room(part, level);
+      a.x_scale = of_lanes(part, scale, room[1]);
+      for_each_block(part, [&](const Part& block) {
+        a.x = pass_.x + block.offset;
+        a.out = pass_.out + block.offset;
+        a.lines = block.lines;
+        a.line_gamma = block.line_gamma;
+        a.line_beta = block.line_beta;
+        map_wide(a);
+      });
+    }
+  }
+
+  /// Sums of a part's lanes: of dy dy_scale, and of that times xhat.
+  void sum_part(const Part& part, const Statistics& s, const Values& scale, const T* dy_scale, Values& dy,
+                Values& dy_xhat) const {
+    Values room[2];
+    sum_lanes(part, true, of_lanes(part, s.mean, room[0]), of_lanes(part, scale, room[1]), dy_scale, dy,
+              dy_xhat);
+    for (Index j = 0; j < part.lanes; ++j) {
+      const Index k = set_of(part, j);
+      dy_xhat[j] = T(s.inv_std[k] * (dy_xhat[j] - s.mean_low[k] * dy[j]));
+    }
+  }
+
+  /// The sums of the sets, and those of their cells where they are kept.
+  void sum_gradients(const Statistics& s, const Values& scale, const Values& dy_scale, bool keeps_cells,
+                     Gradients& g) const {
+    const bool has_cells = keeps_cells && !p_.elements_are_cells();
+    const CellSums<T> cells(p_, pass_.sums);
+    const Index channels = p_.channel.extent;
+    for (Index k = 0; k < run_.count; ++k) {
+      g.dy[k] = g.dy_xhat[k] = T(0);
+      for (Index c = 0; has_cells && c < channels; ++c) {
+        cells.dy[run_.set(k) * channels + c] = cells.dy_xhat[run_.set(k) * channels + c] = T(0);
+      }
+    }
+    for (Index i = 0; i < parts(); ++i) {
+      const Part part = this->part(i);
+      Values dy, dy_xhat, room;
+      sum_part(part, s, scale, of_lanes(part, dy_scale, room), dy, dy_xhat);
+      for (Index j = 0; j < part.lanes; ++j) {
+        const Index k = set_of(part, j);
+        g.dy[k] += T(gamma(part, j)) * dy[j];
+        g.dy_xhat[k] += T(gamma(part, j)) * dy_xhat[j];
+      }
+      if (!has_cells) continue;
+      if constexpr (!kHasRoom<C>) scale_cells(part, s, scale, dy, dy_xhat);
+      for (Index j = 0; j < part.lanes; ++j) {
+        const Index k = set_of(part, j), cell = run_.set(k) * channels + channel_of(part, j) % channels;
+        cells.dy[cell] += dy[j];
+        cells.dy_xhat[cell] += dy_xhat[j];
+      }
+    }
+  }
+
+  /// Sums again, scaled, where sets are out of range of the statistic type too.
+  EVENKEEL_COLD void scale_gradients(const Statistics& s, const Values& scale, int* exponent,
+                                     Values& dy_scale, Gradients& g) const {
+    bool again = false;
+    for (Index k = 0; k < run_.count; ++k) {
+      exponent[k] = next_dy_exponent(s.inv_std[k], T(g.dy[k] / n_), T(g.dy_xhat[k] / n_));
+      dy_scale[k] = power_of_two(exponent[k]);
+      again = again || exponent[k] != 0;
+    }
+    if (!again) return;
+    Gradients scaled;
+    sum_gradients(s, scale, dy_scale, false, scaled);
+    for (Index k = 0; k < run_.count; ++k) {
+      if (takes(exponent[k], T(scaled.dy[k] / n_), T(scaled.dy_xhat[k] / n_))) {
+        g.dy[k] = scaled.dy[k];
+        g.dy_xhat[k] = scaled.dy_xhat[k];
+      } else {
+        exponent[k] = 0;
+        dy_scale[k] = T(1);
+      }
+    }
+  }
+
+  /// The same for the sums of a part's lanes.
+  EVENKEEL_COLD void scale_cells(const Part& part, const Statistics& s, const Values& scale, Values& dy,
+                                 Values& dy_xhat) const {
+    const T n = from_count<T>(p_.cell_size());
+    Values dy_scale, scaled_dy, scaled_dy_xhat;
+    int exponent[kMost];
+    bool again = false;
+    for (Index j = 0; j < part.lanes; ++j) {
+      const T mean_dy = T(dy[j] / n), mean_dy_xhat = T(dy_xhat[j] / n);
+      exponent[j] = !are_outside(s.inv_std[set_of(part, j)], mean_dy, mean_dy_xhat) ? 0
+                    : size_of(mean_dy, mean_dy_xhat) < 1                            ? kFar
+                                                                                    : -kFar;
+      dy_scale[j] = power_of_two(exponent[j]);
+      again = again || exponent[j] != 0;
+    }
+    if (!again) return;
+    sum_part(part, s, scale, with_room(part, dy_scale), scaled_dy, scaled_dy_xhat);
+    for (Index j = 0; j < part.lanes; ++j) {
+      if (exponent[j] == 0 || !takes(exponent[j], T(scaled_dy[j] / n), T(scaled_dy_xhat[j] / n))) continue;
+      dy[j] = T(scaled_dy[j] / dy_scale[j]);
+      dy_xhat[j] = T(scaled_dy_xhat[j] / dy_scale[j]);
+    }
+  }
+
+  const Partition& p_;
+  const Pass<S>& pass_;
+  SetRun run_;
+  Index set_stride_;
+  T n_;
+};
+
+EVENKEEL_END_SMALL
+EVENKEEL_END
+}  // namespace evenkeel::detail
