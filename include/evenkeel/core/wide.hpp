@@ -49,7 +49,7 @@ EVENKEEL_COLD bool are_cells_in_range(const Partition& p, const CellSums<Statist
 
 /// Calls f(sets) for a run, as many sets as are computed together at a time. Types without bounds have none.
 template <typename S, typename F>
-void for_each_wide(const Partition& p, const Pass<S>& pass, const SetRun& run, const F& f) {
+void for_each_of_run(const Partition& p, const Pass<S>& pass, const SetRun& run, const F& f) {
   if constexpr (Range<ComputeOf<S>>::kBounded) {
     const SubnormalNumbers numbers;
     const Index most = WideSets<S>::sets_at_once(p);
@@ -63,17 +63,17 @@ void for_each_wide(const Partition& p, const Pass<S>& pass, const SetRun& run, c
 
 template <typename S>
 EVENKEEL_COLD void forward_wide(const Partition& p, const Pass<S>& pass, const SetRun& run) {
-  for_each_wide(p, pass, run, [](const auto& sets) { sets.forward(); });
+  for_each_of_run(p, pass, run, [](const auto& sets) { sets.forward(); });
 }
 template <typename S>
 EVENKEEL_COLD void infer_wide(const Partition& p, const Pass<S>& pass, const SetRun& run,
                               const GivenStatistics<ComputeOf<S>>& given) {
-  for_each_wide(p, pass, run, [&](const auto& sets) { sets.infer(given); });
+  for_each_of_run(p, pass, run, [&](const auto& sets) { sets.infer(given); });
 }
 template <typename S>
 EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, const SetRun& run,
                                  StatisticOf<S>* grad_gamma, StatisticOf<S>* grad_beta) {
-  for_each_wide(p, pass, run, [&](const auto& sets) { sets.backward(grad_gamma, grad_beta); });
+  for_each_of_run(p, pass, run, [&](const auto& sets) { sets.backward(grad_gamma, grad_beta); });
 }
 
 EVENKEEL_END_SMALL

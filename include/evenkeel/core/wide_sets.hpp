@@ -31,6 +31,7 @@ SetStatistics<StatisticOf<C>> statistics_of(const GivenStatistics<C>& given, Ind
           one_by_one::inverse_std<T>(variance, from_double<T>(epsilon))};
 }
 
+/// A few sets of a run. Each is cut into parts, one a kernel call: a channel of it, or neighbouring lanes.
 template <typename S>
 class WideSets {
  public:

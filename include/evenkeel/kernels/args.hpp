@@ -234,8 +234,8 @@ struct MapWide {
   const StatisticOf<S>* dy_scale;
   const StatisticOf<S>* result;
   const StatisticOf<S>* xhat[2];
-  StatisticOf<S>*
-      grad_gamma;  // may be null, and grad_beta with it; one a line where lanes share nothing, else one a lane
+  // One a line where lanes share nothing, else one a lane.
+  StatisticOf<S>* grad_gamma;  // may be null, and grad_beta with it
   StatisticOf<S>* grad_beta;
   Epilogue<S> epilogue;  // of y
 };
