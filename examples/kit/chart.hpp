@@ -130,8 +130,10 @@ class Chart {
     for (double factor : {2.0, 2.5, 2.0}) {
       if ((axis.high - axis.low) / interval > 6) interval *= factor;
     }
-    const double first = std::ceil(axis.low / interval - 1e-9);
-    for (double i = first; i * interval <= axis.high + 1e-9 * interval; ++i) values.push_back(i * interval + 0.0);
+    auto i = static_cast<Index>(std::ceil(axis.low / interval - 1e-9));
+    for (; static_cast<double>(i) * interval <= axis.high + 1e-9 * interval; ++i) {
+      values.push_back(static_cast<double>(i) * interval);
+    }
     return values;
   }
 

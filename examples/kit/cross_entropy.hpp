@@ -16,7 +16,7 @@ namespace kit {
 template <typename Scalar>
 class SoftmaxCrossEntropy {
  public:
-  /// The loss: -log p = max + log(sum over l of exp(z[l] - max)) - z[label], which does not overflow.
+  /// The loss. No exp overflows: -log p[label] = (max - z[label]) + log(sum over l of exp(z[l] - max)).
   Scalar forward(const Matrix<Scalar>& z, const std::vector<Index>& labels) {
     labels_ = labels;
     const Vector<Scalar> max = z.rowwise().maxCoeff();
@@ -24,8 +24,8 @@ class SoftmaxCrossEntropy {
     const Vector<Scalar> sum = p_.rowwise().sum();
     p_.array().colwise() /= sum;
 
-    Scalar loss = (max + sum.log()).sum();
-    for (Index n = 0; n < z.rows(); ++n) loss -= z(n, label(n));
+    Scalar loss = sum.log().sum();
+    for (Index n = 0; n < z.rows(); ++n) loss += max[n] - z(n, label(n));
     return loss / static_cast<Scalar>(z.rows());
   }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <vector>
 
@@ -11,8 +12,11 @@ struct Spread {
   double lowest, median, highest;
 };
 
-/// Of at least one value.
+/// Of at least one value. NaN counts as infinity: it is the loss of a training that diverged.
 inline Spread spread_of(std::vector<double> values) {
+  for (double& value : values) {
+    if (std::isnan(value)) value = INFINITY;
+  }
   std::sort(values.begin(), values.end());
   const std::size_t middle = values.size() / 2;
   const double median = values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
