@@ -11,18 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "axis.hpp"
 #include "error.hpp"
 #include "spread.hpp"
-#include "types.hpp"
 
 namespace kit {
-
-struct Axis {
-  std::string label;
-  double low, high;
-  std::string unit = "";  // behind each number
-  bool logarithmic = false;
-};
 
 /// Over one or several seeds: y[seed][i] is the value at x[i].
 struct Curve {
@@ -104,39 +97,6 @@ class Chart {
         << style(i).colour << "' stroke-width='1.8' fill='white'/>\n";
   }
 
-  /// From 0 at the axis' low end to 1 at its high one, and no further.
-  static double place(const Axis& axis, double value) {
-    const auto scaled = [&](double v) { return axis.logarithmic ? std::log(std::max(v, 1e-300)) : v; };
-    const double low = scaled(axis.low), high = scaled(axis.high);
-    return std::clamp((scaled(value) - low) / (high - low), 0.0, 1.0);
-  }
-
-  /// 1, 2 or 5 times powers of ten: at most seven, or on a logarithmic axis of two decades and more, powers of ten.
-  static std::vector<double> ticks(const Axis& axis) {
-    std::vector<double> values;
-    if (axis.logarithmic) {
-      const bool few = axis.high / axis.low < 100;
-      for (int decade = static_cast<int>(std::floor(std::log10(axis.low))); std::pow(10, decade) <= axis.high;
-           ++decade) {
-        for (double digit : {1.0, 2.0, 5.0}) {
-          const double value = digit * std::pow(10, decade);
-          const bool inside = value >= axis.low * (1 - 1e-9) && value <= axis.high * (1 + 1e-9);
-          if (inside && (few || digit == 1)) values.push_back(value);
-        }
-      }
-      return values;
-    }
-    double interval = std::pow(10, std::floor(std::log10((axis.high - axis.low) / 6)));
-    for (double factor : {2.0, 2.5, 2.0}) {
-      if ((axis.high - axis.low) / interval > 6) interval *= factor;
-    }
-    auto i = static_cast<Index>(std::ceil(axis.low / interval - 1e-9));
-    for (; static_cast<double>(i) * interval <= axis.high + 1e-9 * interval; ++i) {
-      values.push_back(static_cast<double>(i) * interval);
-    }
-    return values;
-  }
-
   static std::string number(double value, const std::string& unit) {
     std::ostringstream text;
     text.precision(10);
@@ -177,12 +137,12 @@ class Chart {
 
   static void draw(std::ostream& svg, const Panel& panel, double left, bool has_label) {
     const double bottom = kTop + kHeight, right = left + kWidth;
-    const auto x_of = [&](double value) { return left + kWidth * place(panel.x, value); };
-    const auto y_of = [&](double value) { return bottom - kHeight * place(panel.y, value); };
+    const auto x_of = [&](double value) { return left + kWidth * place_on(panel.x, value); };
+    const auto y_of = [&](double value) { return bottom - kHeight * place_on(panel.y, value); };
     const std::string grid = "stroke='#e0e0e0'", axis = "stroke='#333'";
 
     text(svg, left + kWidth / 2, kTop - 15, panel.title, "text-anchor='middle' font-size='15'");
-    for (double value : ticks(panel.y)) {
+    for (double value : ticks_of(panel.y)) {
       line(svg, left, y_of(value), right, y_of(value), grid);
       text(svg, left - 8, y_of(value) + 4.5, number(value, panel.y.unit), "text-anchor='end'");
     }
@@ -191,7 +151,7 @@ class Chart {
       text(svg, left - 8, y_of(*panel.goal) + 4.5, number(*panel.goal, panel.y.unit),
            "text-anchor='end' fill='#666'");
     }
-    for (double value : ticks(panel.x)) {
+    for (double value : ticks_of(panel.x)) {
       line(svg, x_of(value), bottom, x_of(value), bottom + 5, axis);
       text(svg, x_of(value), bottom + 20, number(value, panel.x.unit), "text-anchor='middle'");
     }

@@ -41,11 +41,11 @@ struct Result {
 
 inline std::string full_name(const std::string& norm) { return norm == "none" ? "no norm" : norm + " norm"; }
 
-/// "a", "a and b", or "a, b and c"
-inline std::string listed(const std::vector<std::string>& words) {
+/// "a", "a and b", or "a, b and c", with the word given.
+inline std::string listed(const std::vector<std::string>& items, const std::string& word) {
   std::string text;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 == items.size() ? " " + word + " " : ", ") + items[i];
   }
   return text;
 }
@@ -89,18 +89,20 @@ inline void print_inference(const std::vector<Result>& results, Index test_image
 inline void print_share(const std::vector<Result>& results) {
   std::vector<std::string> shares;
   for (const Result& result : results) {
-    if (result.norm != "none")
-      shares.push_back(full_name(result.norm) + " " + formatted("%.1f %%", result.norm_share()));
+    if (result.norm == "none") continue;
+    shares.push_back(full_name(result.norm) + " " + formatted("%.1f %%", result.norm_share()));
   }
   if (shares.empty()) return;
-  std::printf("Of a training step's time is %s; the rest is convolutions, ReLUs and the update.\n",
-              listed(shares).c_str());
+  std::printf(
+      "\nA norm's share of a training step: %s.\n"
+      "Convolutions, ReLUs and the update take the rest.\n",
+      listed(shares, "and").c_str());
 }
 
-/// Which norms to take, by the median accuracy. A point is about the deviation between two such networks on 1000
-/// images: sqrt(2 * 0.05 * 0.95 / 1000) = 1 %.
+/// One sentence on which norms to take, by their median accuracies. A point is about the deviation of the difference
+/// between two networks on 1000 images: sqrt(2 * 0.05 * 0.95 / 1000) = 1 %.
 inline void print_conclusion(const std::vector<Result>& results, const Options& options) {
-  constexpr double kPoint = 1;
+  constexpr double kPoint = 1, kNothingLearned = 20;
   double best = 0;
   for (const Result& result : results) best = std::max(best, result.accuracy().median);
   std::vector<std::string> good, behind;
@@ -109,15 +111,21 @@ inline void print_conclusion(const std::vector<Result>& results, const Options& 
     if (points <= kPoint) {
       good.push_back(full_name(result.norm));
     } else {
-      behind.push_back(full_name(result.norm) + formatted(" (by %.1f points)", points));
+      behind.push_back(full_name(result.norm) + formatted(" (%.1f points behind)", points));
     }
   }
-  std::printf("Conclusion: after %td steps of %td images take %s, %.1f %% right", options.steps,
-              options.batch, listed(good).c_str(), best);
-  if (good.size() > 1) std::printf(" or at most a point less");
-  if (!behind.empty())
-    std::printf("; behind %s %s", behind.size() > 1 ? "are" : "is", listed(behind).c_str());
-  std::printf(".\n");
+
+  std::printf("\nConclusion: ");
+  if (best < kNothingLearned) {
+    std::printf("nothing has been learned yet, which takes more steps or another rate.\n");
+  } else if (results.size() == 1) {
+    std::printf("%s reaches %.1f %%; --norm all compares it with the others.\n", good[0].c_str(), best);
+  } else {
+    std::printf("for %td steps of %td images take %s, %.1f %% right%s", options.steps, options.batch,
+                listed(good, "or").c_str(), best, good.size() > 1 ? " or at most a point less" : "");
+    if (!behind.empty()) std::printf(", rather than %s", listed(behind, "or").c_str());
+    std::printf(".\n");
+  }
 }
 
 /// The decade below the least loss, from 1e-4 to 0.1.

@@ -283,6 +283,22 @@ TEST(Kit, SpreadOfSeeds) {
   EXPECT_EQ(spread_of({NAN, 1, 2}).highest, INFINITY);
 }
 
+TEST(Kit, TicksAreRoundNumbers) {
+  using Ticks = std::vector<double>;
+  EXPECT_EQ(linear_ticks(0, 100), (Ticks{0, 20, 40, 60, 80, 100}));
+  EXPECT_EQ(linear_ticks(0, 300), (Ticks{0, 50, 100, 150, 200, 250, 300}));
+  EXPECT_EQ(linear_ticks(-1.5, 2), (Ticks{-1, 0, 1, 2}));
+  EXPECT_EQ(logarithmic_ticks(0.5, 500), (Ticks{1, 10, 100}));
+  EXPECT_EQ(logarithmic_ticks(1, 20), (Ticks{1, 2, 5, 10, 20}));
+}
+
+TEST(Kit, PlacesOnAnAxis) {
+  EXPECT_EQ(place_on({"", 10, 20}, 15), 0.5);
+  EXPECT_EQ(place_on({"", 10, 20}, 25), 1);
+  // A quotient of logarithms, which are rounded.
+  EXPECT_NEAR(place_on({"", 0.01, 100, "", true}, 1), 0.5, 1e-15);
+}
+
 TEST(Kit, ChartLeavesOutWhatIsNotFinite) {
   Chart chart("a < b");
   chart.add({"", {"steps", 0, 4}, {"loss", 0, 1}, {{0, {0, 2, 4}, {{0, NAN, 1}, {1, 0, 1}}}}});
