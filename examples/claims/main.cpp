@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -32,9 +33,9 @@ struct Options {
 constexpr const char* kHelp =
     R"(claims: what the literature says of normalization, tried
 
-  claims NAME...    tries these claims; each prints a table, and writes NAME.svg
-                    and NAME.md
-  claims all        tries all of them
+  claims NAME...    tries these claims; each prints a table and writes NAME.svg
+  claims all        tries all of them, and writes the documentation's page of
+                    them, what_normalization_does.md
   claims --help     this text
 
   --data DIR        real digits instead of drawn ones; DIR holds optdigits.tra
@@ -85,47 +86,65 @@ Options parse_options(const std::vector<std::string>& arguments) {
   return options;
 }
 
+const char* verdict(const Outcome& outcome) {
+  return outcome.holds ? "The claim comes out." : "The claim does not come out here.";
+}
+
 void print_help() {
   std::fputs(kHelp, stdout);
   for (const Claim& claim : all_claims())
     std::printf("\n  %s\n    %s\n    (%s)\n", claim.name, claim.statement, claim.source);
 }
 
-/// A section of the documentation's page.
-void write_section(const Claim& claim, const Outcome& outcome, const std::string& directory) {
-  const std::string path = directory + "/" + claim.name + ".md";
-  std::ofstream file(path);
-  file << "## " << claim.name << "\n\n**" << claim.statement << "** (" << claim.source << ")\n\n"
-       << claim.experiment << "\n\n![" << claim.name << "](" << claim.name << ".svg)\n\n"
+/// Of the documentation's page.
+std::string section_of(const Claim& claim, const Data& data, const Outcome& outcome) {
+  std::ostringstream text;
+  text << "## " << claim.name << "\n\n**" << claim.statement << "** (" << claim.source << ")\n\n"
+       << claim.experiment << "\n\n![" << claim.name << ", on " << data.name << "](" << claim.name
+       << ".svg)\n\n"
        << outcome.table.markdown() << '\n'
-       << outcome.finding << (outcome.holds ? " The claim comes out." : " The claim does not come out here.")
-       << "\n\n`bash cmake/run.sh claims " << claim.name << "`\n";
-  file.close();
-  if (!file) fail(path, "cannot be written");
+       << outcome.finding << ' ' << verdict(outcome) << "\n\n`bash cmake/run.sh claims " << claim.name
+       << "`\n\n";
+  return text.str();
 }
 
-/// Returns whether the claim came out.
-bool try_claim(const Claim& claim, const Setting& setting, const std::string& directory) {
+/// Prints what comes out of a claim, and draws its chart in the directory.
+Outcome try_claim(const Claim& claim, const Setting& setting, const std::string& directory) {
   std::printf("%s: %s\n(%s)\n%s\n\n", claim.name, claim.statement, claim.source, claim.experiment);
   const Outcome outcome = claim.test(setting);
-  std::printf("\n");
-  outcome.table.print();
-  std::printf("\n%s\n%s\n", outcome.finding.c_str(),
-              outcome.holds ? "The claim comes out." : "The claim does not come out here.");
   const std::string picture = directory + "/" + claim.name + ".svg";
   outcome.chart.save(picture);
-  write_section(claim, outcome, directory);
-  std::printf("The chart is in %s.\n\n", picture.c_str());
-  return outcome.holds;
+  std::printf("\n");
+  outcome.table.print();
+  std::printf("\n%s\n%s\nThe chart is in %s.\n\n", outcome.finding.c_str(), verdict(outcome),
+              picture.c_str());
+  return outcome;
+}
+
+void write_page(const std::string& sections, const Data& data, const std::string& directory) {
+  const std::string path = directory + "/what_normalization_does.md";
+  std::ofstream file(path);
+  file << "# What normalization does <!-- {#what_normalization_does} -->\n\n"
+       << "What the literature says of normalization, tried with small networks that this library trains: "
+          "each table "
+          "has medians over several seeds, and in brackets the lowest and the highest. The images are "
+       << data.name << ". `bash cmake/run.sh claims` makes this page.\n\n"
+       << sections;
+  file.close();
+  if (!file) fail(path, "cannot be written");
+  std::printf("The page is in %s.\n", path.c_str());
 }
 
 void run(const Options& options) {
   const Data data = options.data ? load(*options.data) : draw_data();
-  std::string missed;
+  std::string sections, missed;
   for (const std::string& name : options.names) {
-    if (!try_claim(claim_of(name), {data, options.seeds, options.quick}, options.output))
-      missed += " " + name;
+    const Claim& claim = claim_of(name);
+    const Outcome outcome = try_claim(claim, {data, options.seeds, options.quick}, options.output);
+    sections += section_of(claim, data, outcome);
+    if (!outcome.holds) missed += " " + name;
   }
+  if (options.names.size() == all_claims().size()) write_page(sections, data, options.output);
   if (options.check && !missed.empty()) fail("did not come out", missed.substr(1));
 }
 
