@@ -75,13 +75,12 @@ struct Memory {
   Scalar* data;
 };
 
-/// What the promise allows beside its bound: a unit in the last place of a 16-bit type, and the least number of any
-/// other.
+/// What the promise allows beside its bound: rounding to a 16-bit type, and the least number of any other.
 template <typename Scalar>
-Real unit(Real value) {
+Real rounding(Real value) {
   if constexpr (!kIsHalf<Scalar>) return std::numeric_limits<Scalar>::denorm_min();
   const int digits = std::is_same_v<Scalar, Eigen::half> ? 11 : 8, least = digits == 11 ? -24 : -133;
-  return std::ldexp(Real(1),
+  return std::ldexp(Real(0.5),
                     std::max(std::ilogb(std::max(std::fabs(value), Real(1e-45))) - digits + 1, least));
 }
 
@@ -90,7 +89,7 @@ template <typename Scalar>
 bool is_right(Scalar got, Real expected, Real bound) {
   const Real most = static_cast<Real>(std::numeric_limits<Scalar>::max());
   if (std::fabs(expected) > most / 2) return true;
-  return std::fabs(static_cast<Real>(static_cast<double>(got)) - expected) <= bound + unit<Scalar>(expected);
+  return std::fabs(static_cast<Real>(static_cast<double>(got)) - expected) <= bound + rounding<Scalar>(expected);
 }
 
 template <typename Scalar>
