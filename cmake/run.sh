@@ -16,6 +16,9 @@ usage() {
 Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
 
   demo [ARGUMENT...]   build and run the digit classifier, e.g. demo --steps 10
+  residual [ARGUMENT...]
+                       build and run the residual network with each norm, e.g.
+                       residual --norm batch,group --batch 4
   test [ARGUMENT...]   build and run the tests; arguments go to ctest, e.g. test -R LayerNorm
   test-all [ARGUMENT...]
                        those of other instruction sets, ways to compile and packaging too,
@@ -111,18 +114,20 @@ build() {
   cmake --build "$directory" --parallel "$jobs" --target "$@"
 }
 
-demo() {
-  local arguments=() argument previous=
+# example PROGRAM DIRECTORY [ARGUMENT...]: builds one of the examples in build/DIRECTORY, and runs it there.
+example() {
+  local program=$1 directory=$2 arguments=() argument previous=
+  shift 2
   need g++ cmake ninja-build libeigen3-dev
-  build demo BUILD_EXAMPLES digits
-  for argument in "$@"; do # the demo runs elsewhere, the data directory is meant from here
+  build "$directory" BUILD_EXAMPLES "$program"
+  for argument in "$@"; do # the example runs elsewhere, the data directory is meant from here
     [[ $previous != --data || $argument == /* ]] || argument=$PWD/$argument
     arguments+=("$argument")
     previous=$argument
   done
-  say "Training in $root/build/demo, where it writes digits.svg"
-  cd "$root/build/demo"
-  exec bin/digits ${arguments[@]+"${arguments[@]}"}
+  say "Training in $root/build/$directory, where it writes $program.svg"
+  cd "$root/build/$directory"
+  exec "bin/$program" ${arguments[@]+"${arguments[@]}"}
 }
 
 # run_tests DEEP [ARGUMENT...]: with the tests that take minutes where DEEP is ON.
@@ -200,7 +205,8 @@ docs() {
 command=${1:-help}
 [[ $# -eq 0 ]] || shift
 case $command in
-  demo) demo "$@" ;;
+  demo) example digits demo "$@" ;;
+  residual) example residual residual "$@" ;;
   test) run_tests OFF "$@" ;;
   test-all) run_tests ON "$@" ;;
   bench) bench "$@" ;;

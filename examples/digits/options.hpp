@@ -1,17 +1,15 @@
 #pragma once
 
-#include <algorithm>
-#include <charconv>
 #include <cstdint>
-#include <cstdlib>
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "data.hpp"
+#include "../kit/options.hpp"
 
 namespace digits {
+
+using namespace kit;
 
 struct Options {
   std::optional<std::string> data;
@@ -44,57 +42,10 @@ norm and batch size, and draws its test accuracy over the steps in digits.svg.
   --help          this text
 )";
 
-inline std::uint64_t parse_integer(const std::string& option, const std::string& text, std::uint64_t low,
-                                   std::uint64_t high) {
-  std::uint64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || stop != end || value < low || value > high) {
-    fail(option,
-         "'" + text + "', expected an integer from " + std::to_string(low) + " to " + std::to_string(high));
-  }
-  return value;
-}
-
-inline Index parse_count(const std::string& option, const std::string& text) {
-  return static_cast<Index>(parse_integer(option, text, 1, 1000000000));
-}
-
-inline double parse_rate(const std::string& option, const std::string& text) {
-  char* stop = nullptr;
-  const double value = std::strtod(text.c_str(), &stop);
-  if (text.empty() || *stop != '\0' || !(value > 0 && value <= std::numeric_limits<float>::max())) {
-    fail(option, "'" + text + "', expected a positive number");
-  }
-  return value;
-}
-
-inline std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts(1);
-  for (char c : text) {
-    if (c == ',') {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  return parts;
-}
-
-template <typename T>
-bool contains(const std::vector<T>& values, const T& value) {
-  return std::find(values.begin(), values.end(), value) != values.end();
-}
-
 inline Options parse_options(const std::vector<std::string>& arguments) {
   Options options;
   const std::vector<std::string> known_norms = options.norms;
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& option = arguments[i];
-    const auto value = [&]() -> const std::string& {
-      if (++i == arguments.size()) fail(option, "has no value, see --help");
-      return arguments[i];
-    };
+  for_each_option(arguments, [&](const std::string& option, auto value) {
     if (option == "--help" || option == "-h") {
       options.help = true;
     } else if (option == "--data") {
@@ -113,11 +64,11 @@ inline Options parse_options(const std::vector<std::string>& arguments) {
     } else if (option == "--rate") {
       options.rate = parse_rate(option, value());
     } else if (option == "--seed") {
-      options.seed = parse_integer(option, value(), 0, UINT64_MAX);
+      options.seed = parse_seed(option, value());
     } else {
       fail(option, "unknown option, see --help");
     }
-  }
+  });
   if (contains(options.norms, std::string("batch")) && contains(options.batches, Index{1})) {
     fail("--batch", "1, batch norm needs at least 2 images a step");
   }

@@ -8,10 +8,10 @@
 #include <limits>
 #include <vector>
 
-#include "data.hpp"
+#include "images.hpp"
 #include "random.hpp"
 
-namespace digits {
+namespace kit {
 
 using Point = Eigen::Vector2d;
 using Stroke = std::vector<Point>;
@@ -98,4 +98,4 @@ inline Data draw_data() {
   return data;
 }
 
-}  // namespace digits
+}  // namespace kit

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <Eigen/Core>
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -8,40 +7,16 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace digits {
+#include "error.hpp"
+#include "images.hpp"
 
-using Eigen::Index;
-using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+namespace kit {
+
 namespace fs = std::filesystem;
-
-constexpr Index kClasses = 10;
-
-/// One image a row, pixels in [0, 1].
-struct Images {
-  Matrix pixels;
-  std::vector<Index> labels;
-
-  Images() = default;
-  Images(Index count, Index size) : pixels(count, size), labels(static_cast<std::size_t>(count)) {}
-
-  Index count() const { return pixels.rows(); }
-  Index& label(Index image) { return labels[static_cast<std::size_t>(image)]; }
-  Index label(Index image) const { return labels[static_cast<std::size_t>(image)]; }
-};
-
-struct Data {
-  std::string name;
-  Images train, test;
-};
-
-[[noreturn]] inline void fail(const std::string& where, const std::string& what) {
-  throw std::runtime_error(where + ": " + what);
-}
 
 inline std::string read_file(const fs::path& path) {
   if (!fs::exists(path)) fail(path.string(), "no such file");
@@ -166,6 +141,7 @@ inline Images read_mnist(const fs::path& image_path, const fs::path& label_path)
   return images;
 }
 
+/// What --data names: optdigits, 8 x 8 pixels, or MNIST, 28 x 28.
 inline Data load(const fs::path& directory) {
   if (!fs::is_directory(directory)) fail("--data", "'" + directory.string() + "', expected a directory");
   const fs::path train = directory / "optdigits.tra", test = directory / "optdigits.tes";
@@ -183,4 +159,4 @@ inline Data load(const fs::path& directory) {
   return {"MNIST", read_mnist(train_images, train_labels), read_mnist(test_images, test_labels)};
 }
 
-}  // namespace digits
+}  // namespace kit

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace digits {
+namespace kit {
 
 /// Unlike std::normal_distribution and std::shuffle, the same with every standard library.
 class Random {
@@ -35,4 +35,4 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-}  // namespace digits
+}  // namespace kit
