@@ -34,12 +34,11 @@ Real unit_in_last_place(Real value) {
   return std::ldexp(Real(1), std::max(exponent, kLeastExponent) - kDigits);
 }
 
-/// Within one unit in the last place of the storage type, next to the float arithmetic's own bound (see
-/// Tolerance).
+/// What float arithmetic gives (see Tolerance), rounded once to the storage type.
 template <typename Storage>
 void expect_close(const std::vector<Storage>& got, const std::vector<Real>& expected, Real arithmetic) {
   for (std::size_t i = 0; i < got.size(); ++i) {
-    const Real bound = unit_in_last_place<Storage>(expected[i]) + arithmetic;
+    const Real bound = unit_in_last_place<Storage>(expected[i]) / 2 + arithmetic;
     ASSERT_LE(std::fabs(static_cast<Real>(static_cast<float>(got[i])) - expected[i]), bound)
         << "element " << i;
   }

@@ -48,7 +48,8 @@ class Chart {
   }
 
  private:
-  static constexpr double kMargin = 20, kTop = 105, kWidth = 400, kHeight = 300, kLegendWidth = 190;
+  static constexpr double kMargin = 20, kTop = 105, kWidth = 400, kHeight = 300, kLegendWidth = 190,
+                          kLegendRow = 22;
   static constexpr double kAxisLabel = 26, kNumbers = 54;  // to the left of a panel
   static constexpr std::size_t kStyles = 8;
 
@@ -78,8 +79,15 @@ class Chart {
 
   static std::string escaped(const std::string& text) {
     std::string result;
-    for (char c : text)
-      result += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : std::string(1, c);
+    for (char c : text) {
+      if (c == '&') {
+        result += "&amp;";
+      } else if (c == '<') {
+        result += "&lt;";
+      } else {
+        result += c;
+      }
+    }
     return result;
   }
 
@@ -112,30 +120,35 @@ class Chart {
       const bool has_label = panel.y.label != label;
       label = panel.y.label;
       x += kNumbers + (has_label ? kAxisLabel : 0);
-      draw(body, panel, x, has_label);
+      draw_panel(body, panel, x, has_label);
       x += kWidth + kMargin;
     }
     const double left = kMargin + kAxisLabel + kNumbers;
-    const double width = std::max(x, left + static_cast<double>(legend_.size()) * kLegendWidth);
-    const double height = kTop + kHeight + 60;
+    const double width =
+        std::max(x, left + kLegendWidth * static_cast<double>(std::min<std::size_t>(legend_.size(), 4)));
+    const auto keys_a_row = static_cast<std::size_t>((width - left) / kLegendWidth);
+    const std::size_t more_rows = legend_.empty() ? 0 : (legend_.size() - 1) / keys_a_row;
+    const double legend_height = kLegendRow * static_cast<double>(more_rows);
+    const double height = kTop + kHeight + 60 + legend_height;
 
     std::ostringstream svg;
     svg << "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 " << width << ' ' << height << "' width='"
         << width << "' height='" << height << "' font-family='sans-serif' font-size='13' fill='#333'>\n"
         << "<rect width='100%' height='100%' fill='white'/>\n";
     text(svg, left, 28, title_, "font-size='17' font-weight='bold'");
-    double key = left;
-    for (const auto& [style, name] : legend_) {
-      line(svg, key, 51, key + 36, 51, stroke(style));
-      marker(svg, key + 18, 51, style);
-      text(svg, key + 42, 55.5, name);
-      key += kLegendWidth;
+    for (std::size_t i = 0; i < legend_.size(); ++i) {
+      const auto& [style, name] = legend_[i];
+      const double key = left + kLegendWidth * static_cast<double>(i % keys_a_row);
+      const double y = 51 + kLegendRow * static_cast<double>(i / keys_a_row);
+      line(svg, key, y, key + 36, y, stroke(style));
+      marker(svg, key + 18, y, style);
+      text(svg, key + 42, y + 4.5, name);
     }
-    svg << body.str() << "</svg>\n";
+    svg << "<g transform='translate(0 " << legend_height << ")'>\n" << body.str() << "</g>\n</svg>\n";
     return svg.str();
   }
 
-  static void draw(std::ostream& svg, const Panel& panel, double left, bool has_label) {
+  static void draw_panel(std::ostream& svg, const Panel& panel, double left, bool has_label) {
     const double bottom = kTop + kHeight, right = left + kWidth;
     const auto x_of = [&](double value) { return left + kWidth * place_on(panel.x, value); };
     const auto y_of = [&](double value) { return bottom - kHeight * place_on(panel.y, value); };
@@ -144,7 +157,8 @@ class Chart {
     text(svg, left + kWidth / 2, kTop - 15, panel.title, "text-anchor='middle' font-size='15'");
     for (double value : ticks_of(panel.y)) {
       line(svg, left, y_of(value), right, y_of(value), grid);
-      text(svg, left - 8, y_of(value) + 4.5, number(value, panel.y.unit), "text-anchor='end'");
+      const bool is_free = !panel.goal || std::fabs(y_of(value) - y_of(*panel.goal)) > 14;
+      if (is_free) text(svg, left - 8, y_of(value) + 4.5, number(value, panel.y.unit), "text-anchor='end'");
     }
     if (panel.goal) {
       line(svg, left, y_of(*panel.goal), right, y_of(*panel.goal), "stroke='#999' stroke-dasharray='4 4'");
@@ -164,12 +178,12 @@ class Chart {
              << kTop + kHeight / 2 << ") rotate(-90)'";
       text(svg, 0, 0, panel.y.label, turned.str());
     }
-    for (const Curve& curve : panel.curves) draw(svg, curve, x_of, y_of);
+    for (const Curve& curve : panel.curves) draw_curve(svg, curve, x_of, y_of);
   }
 
   /// Places where a seed's value is not finite are left out.
   template <typename XOf, typename YOf>
-  static void draw(std::ostream& svg, const Curve& curve, XOf x_of, YOf y_of) {
+  static void draw_curve(std::ostream& svg, const Curve& curve, XOf x_of, YOf y_of) {
     std::vector<std::pair<double, Spread>> points;
     for (std::size_t i = 0; i < curve.x.size(); ++i) {
       std::vector<double> values;

@@ -27,7 +27,11 @@ class Embedding {
     return infer(tokens_);
   }
 
-  Matrix<Scalar> infer(const std::vector<Index>& tokens) const { return weights_(tokens, Eigen::all); }
+  Matrix<Scalar> infer(const std::vector<Index>& tokens) const {
+    Matrix<Scalar> y(static_cast<Index>(tokens.size()), weights_.cols());
+    for (Index n = 0; n < y.rows(); ++n) y.row(n) = weights_.row(tokens[static_cast<std::size_t>(n)]);
+    return y;
+  }
 
   /// There is no gradient by tokens.
   void backward(const Matrix<Scalar>& dy) {

@@ -19,15 +19,15 @@ class GlobalAveragePooling {
 
   Matrix<Scalar> infer(const Tensor<Scalar>& x) const {
     Matrix<Scalar> y(x.dimension(0), x.dimension(1));
-    flat(y) =
-        Planes<const Matrix<Scalar>>(x.data(), y.size(), x.dimension(2) * x.dimension(3)).rowwise().mean();
+    const Index places = x.dimension(2) * x.dimension(3);
+    flat(y) = Eigen::Map<const Matrix<Scalar>>(x.data(), y.size(), places).rowwise().mean();
     return y;
   }
 
   Tensor<Scalar> backward(const Matrix<Scalar>& dy) const {
     Tensor<Scalar> dx(shape_);
     const Index places = shape_[2] * shape_[3];
-    Planes<Matrix<Scalar>>(dx.data(), dy.size(), places).colwise() =
+    Eigen::Map<Matrix<Scalar>>(dx.data(), dy.size(), places).colwise() =
         (flat(dy) / static_cast<Scalar>(places)).matrix();
     return dx;
   }
@@ -35,9 +35,6 @@ class GlobalAveragePooling {
   Parameters<Scalar> parameters() { return {}; }
 
  private:
-  template <typename T>
-  using Planes = Eigen::Map<T>;  // [N C, H W]
-
   typename Tensor<Scalar>::Dimensions shape_;
 };
 

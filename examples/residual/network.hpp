@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,8 +19,22 @@ namespace residual {
 /// third of which halve the sides, the mean over all places, dropout, and a dense layer to the classes.
 class Network {
  public:
-  Network(Index side, Index depth, const std::string& norm, double dropout, std::uint64_t seed)
-      : Network(side, depth, norm, dropout, Random(seed)) {}
+  /// depth: blocks a stage; norm: a name that make_norm() knows.
+  Network(Index side, Index depth, const std::string& norm, const Dropout<Matrix<float>>& dropout,
+          Random& random)
+      : stem_(1, kChannels, side, {3, 1, 1}, norm, random),
+        dropout_(dropout),
+        dense_(kChannels << (kStages - 1), kClasses, he_deviation(kChannels << (kStages - 1)), random) {
+    Index inputs = kChannels;
+    for (Index stage = 0; stage < kStages; ++stage) {
+      const Index outputs = kChannels << stage;
+      if (stage > 0) side = (side + 1) / 2;
+      for (Index i = 0; i < depth; ++i) {
+        blocks_.emplace_back(inputs, outputs, side, stage > 0 && i == 0 ? 2 : 1, norm, random);
+        inputs = outputs;
+      }
+    }
+  }
 
   /// Training: from [N, 1, side, side] to the logits, [N, classes].
   Matrix<float> forward(Tensor<float> x) {
@@ -59,21 +72,6 @@ class Network {
 
  private:
   static constexpr Index kChannels = 8, kStages = 3;
-
-  Network(Index side, Index depth, const std::string& norm, double dropout, Random random)
-      : stem_(1, kChannels, side, {3, 1, 1}, norm, random),
-        dropout_(dropout, 1),
-        dense_(kChannels << (kStages - 1), kClasses, he_deviation(kChannels << (kStages - 1)), random) {
-    Index inputs = kChannels;
-    for (Index stage = 0; stage < kStages; ++stage) {
-      const Index outputs = kChannels << stage;
-      if (stage > 0) side = (side + 1) / 2;
-      for (Index i = 0; i < depth; ++i) {
-        blocks_.emplace_back(inputs, outputs, side, stage > 0 && i == 0 ? 2 : 1, norm, random);
-        inputs = outputs;
-      }
-    }
-  }
 
   NormedConvolution<float> stem_;
   Relu<Tensor<float>> stem_relu_;

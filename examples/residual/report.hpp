@@ -51,8 +51,8 @@ inline std::string listed(const std::vector<std::string>& items, const std::stri
 }
 
 inline void print_table(const std::vector<Result>& results, const Options& options) {
-  Table table({"norm", "rate", "test accuracy", "test loss", "one image at a time", "differing", "ms a step",
-               "norm's share"},
+  Table table({"norm", "rate", "test accuracy", "test loss", "steps to 90 %", "one image at a time",
+               "differing", "ms a step", "norm's share"},
               {"norm"});
   for (const Result& result : results) {
     const Spread accuracy = result.accuracy();
@@ -61,11 +61,12 @@ inline void print_table(const std::vector<Result>& results, const Options& optio
       text += " (" + formatted("%.2f", accuracy.lowest) + " to " + formatted("%.2f", accuracy.highest) + ")";
     }
     const Spread loss = result.spread([](const Run& run) { return run.loss(); });
+    const double steps = result.spread([](const Run& run) { return run.steps_to(90); }).median;
     const Spread singly = result.spread([](const Run& run) { return run.accuracy_singly; });
     const Spread seconds = result.spread([](const Run& run) { return run.seconds; });
     table.add({result.norm, formatted("%g", options.rate_for(result.norm)), text,
-               formatted("%.4f", loss.median), formatted("%.2f %%", singly.median),
-               std::to_string(result.differing()),
+               formatted("%.4f", loss.median), std::isfinite(steps) ? formatted("%g", steps) : "never",
+               formatted("%.2f %%", singly.median), std::to_string(result.differing()),
                formatted("%.1f", 1000 * seconds.median / static_cast<double>(options.steps)),
                formatted("%.1f %%", result.norm_share())});
   }
@@ -79,9 +80,9 @@ inline void print_inference(const std::vector<Result>& results, Index test_image
     if (result.norm != "batch") continue;
     const Index count = test_images * static_cast<Index>(result.runs.size());
     std::printf(
-        "\nThe network with batch norm classified the test images twice through infer, 50 at a time and one "
-        "at a\n"
-        "time: %td of %td predictions are the same.\n",
+        "\nThe network with batch norm classified the test images twice through infer, in batches and one "
+        "at\n"
+        "a time: %td of %td predictions are the same.\n",
         count - result.differing(), count);
   }
 }
@@ -153,8 +154,11 @@ inline Curve curve_of(const Result& result, std::size_t style, double CurvePoint
 inline void save_chart(const std::string& title, const Options& options, const std::vector<Result>& results) {
   Chart chart(title);
   const Axis steps{"training steps", 0, static_cast<double>(options.steps)};
-  Panel accuracy{"accuracy", steps, {"test accuracy", 0, 100, " %"}, {}};
-  Panel loss{"loss", steps, {"test cross-entropy, nats", least_decade(results), 10, "", true}, {}};
+  const std::string spread = options.seeds.size() > 1
+                                 ? ", median and spread of " + std::to_string(options.seeds.size()) + " seeds"
+                                 : "";
+  Panel accuracy{"accuracy" + spread, steps, {"test accuracy", 0, 100, " %"}, {}};
+  Panel loss{"loss" + spread, steps, {"test cross-entropy, nats", least_decade(results), 10, "", true}, {}};
   for (const Result& result : results) {
     const auto style = static_cast<std::size_t>(
         std::find(all_norms().begin(), all_norms().end(), result.norm) - all_norms().begin());

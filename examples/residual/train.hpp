@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -32,6 +33,13 @@ struct Run {
 
   double accuracy() const { return curve.back().accuracy; }
   double loss() const { return curve.back().loss; }
+  /// The first step seen at this accuracy; infinity if it never was.
+  double steps_to(double accuracy) const {
+    for (const CurvePoint& point : curve) {
+      if (point.accuracy >= accuracy) return static_cast<double>(point.step);
+    }
+    return INFINITY;
+  }
 };
 
 /// Images first to first + count - 1.
@@ -59,8 +67,8 @@ Run train(const std::string& norm, std::uint64_t seed, const Options& options, c
   using Clock = std::chrono::steady_clock;
   constexpr Index kAtATime = 50, kTests = 10;
   Run run{norm, seed, {}};
-  Network network(data.train.side(), options.depth, norm, options.dropout, seed);
   Random random(seed);
+  Network network(data.train.side(), options.depth, norm, {options.dropout, seed}, random);
   Batches batches(data.train, options.batch, random);
   Images batch(options.batch, data.train.pixels.cols());
   SoftmaxCrossEntropy<float> loss;

@@ -75,13 +75,12 @@ struct Memory {
   Scalar* data;
 };
 
-/// What the promise allows beside its bound: a unit in the last place of a 16-bit type, and the least number of any
-/// other.
+/// What the promise allows beside its bound: rounding to a 16-bit type, and the least number of any other.
 template <typename Scalar>
-Real unit(Real value) {
+Real rounding(Real value) {
   if constexpr (!kIsHalf<Scalar>) return std::numeric_limits<Scalar>::denorm_min();
   const int digits = std::is_same_v<Scalar, Eigen::half> ? 11 : 8, least = digits == 11 ? -24 : -133;
-  return std::ldexp(Real(1),
+  return std::ldexp(Real(0.5),
                     std::max(std::ilogb(std::max(std::fabs(value), Real(1e-45))) - digits + 1, least));
 }
 
@@ -90,7 +89,8 @@ template <typename Scalar>
 bool is_right(Scalar got, Real expected, Real bound) {
   const Real most = static_cast<Real>(std::numeric_limits<Scalar>::max());
   if (std::fabs(expected) > most / 2) return true;
-  return std::fabs(static_cast<Real>(static_cast<double>(got)) - expected) <= bound + unit<Scalar>(expected);
+  return std::fabs(static_cast<Real>(static_cast<double>(got)) - expected) <=
+         bound + rounding<Scalar>(expected);
 }
 
 template <typename Scalar>
@@ -196,12 +196,13 @@ void check_backward(const Problem<Scalar>& c, const Layer& layer, const Scalar* 
   using Bound = Tolerance<ComputeOf<Scalar>>;
   const std::vector<double> dy = converted<double>(c.dy);
   const ReferenceGradients expected = reference_backward(c.map, reference, dy, gamma);
-  const std::vector<Real> most_dx = largest_of(c.map, expected.x);
+  std::vector<Real> gammas;
+  for (const Index p : c.map.parameter) gammas.push_back(parameter(gamma, p, 1));
+  const std::vector<Real> most_dx = largest_of(c.map, expected.x), most_gamma = largest_of(c.map, gammas);
   for (std::size_t i = 0; i < dy.size(); ++i) {
     const std::size_t set = at(c.map.set[i]);
     const Real scale = std::max(expected.x_scale[set], most_dx[set]),
-               slope = std::max<Real>(1, std::fabs(parameter(gamma, c.map.parameter[i], 1))) *
-                       reference.inv_std[set];
+               slope = std::max<Real>(1, most_gamma[set]) * reference.inv_std[set];
     if (!is_promised<Scalar>(scale, reference.inv_std[set])) continue;
     require_right("dx", i, c.shape, dx[i], expected.x[i], Bound::x * scale + flushed(c) * (1 + slope));
   }

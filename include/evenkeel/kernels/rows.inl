@@ -17,10 +17,24 @@ EVENKEEL_WORD bool streams_rows(bool stream, const S* out, Index n, Index stride
          (n >= 16 * kCacheLine<S> || fills_lines(out, n, stride));
 }
 
-/// y = ((x - center) scale + shift) gamma + beta of some rows.
+/// y = ((x - center) scale + shift) gamma + beta of a row.
+template <typename V>
+struct RowTerm {
+  V center, scale, shift;
+
+  EVENKEEL_WORD V operator()(const V& x, const V& gamma, const V& beta) const {
+    return fma(fma(as_computed(V(x - center)), scale, shift), gamma, beta);
+  }
+};
+
+/// The same of some rows.
 template <typename C>
 struct RowTerms {
   alignas(64) C center[kMostRows<C>], scale[kMostRows<C>], shift[kMostRows<C>];
+
+  EVENKEEL_WORD RowTerm<Vec<C>> of(Index r) const {
+    return {all(C(center[r])), all(C(scale[r])), all(C(shift[r]))};
+  }
 };
 
 /// Means and 1 / standard deviations of m rows from `row` on, from their sums about centers; returns a bit for each row
@@ -206,11 +220,6 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
   const C *gamma = a.gamma, *beta = a.beta;
   const bool stream_it = a.stream && fills_lines(a.y, n, stride);
   const V one = all(C(1)), zero = all(C(0));
-  const auto value = [&](const V& v, Index r, const V& g, const V& b) EVENKEEL_WORD_LAMBDA {
-    return fma(
-        fma(as_computed(V(v - all(C(terms.center[r])))), all(C(terms.scale[r])), all(C(terms.shift[r]))), g,
-        b);
-  };
   if constexpr (kVectors > 0) {
     V g[kVectors], b[kVectors];
 #pragma GCC unroll 4
@@ -221,9 +230,10 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     for (Index r = begin; r < end; ++r) {
       const S* p = x + r * stride;
       S* q = y + r * stride;
+      const RowTerm<V> term = terms.of(r);
       V v[kVectors];
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) v[j] = value(load(p + j * L), r, g[j], b[j]);
+      for (int j = 0; j < kVectors; ++j) v[j] = term(load(p + j * L), g[j], b[j]);
       if (stream_it) {
         prefetch(p, ahead);
 #pragma GCC unroll 4
@@ -240,20 +250,13 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     constexpr int kRows = decltype(count)::value;
     const S* p = x + r * stride;
     S* q = y + r * stride;
-    V center[kRows], scale[kRows], shift[kRows];
+    RowTerm<V> term[kRows];
 #pragma GCC unroll 4
-    for (int k = 0; k < kRows; ++k) {
-      center[k] = all(C(terms.center[r + k]));
-      scale[k] = all(C(terms.scale[r + k]));
-      shift[k] = all(C(terms.shift[r + k]));
-    }
+    for (int k = 0; k < kRows; ++k) term[k] = terms.of(r + k);
     const auto step = [&](Index i, const V& g, const V& b, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
       V v[kRows];
 #pragma GCC unroll 4
-      for (int k = 0; k < kRows; ++k) {
-        v[k] = fma(fma(as_computed(V(load(p + k * stride + i, lanes...) - center[k])), scale[k], shift[k]), g,
-                   b);
-      }
+      for (int k = 0; k < kRows; ++k) v[k] = term[k](load(p + k * stride + i, lanes...), g, b);
 #pragma GCC unroll 4
       for (int k = 0; k < kRows; ++k) store(q + k * stride + i, v[k], lanes...);
     };
@@ -263,10 +266,8 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
       const auto stream_line = [&](const auto& load_gamma, const auto& load_beta) EVENKEEL_WORD_LAMBDA {
         prefetch(p + i, ahead);
 #pragma GCC unroll 4
-        for (Index j = i; j < i + kLine; j += L) {
-          const V xhat = fma(as_computed(V(load(p + j) - center[0])), scale[0], shift[0]);
-          stream(q + j, V(fma(xhat, load_gamma(j), load_beta(j))));
-        }
+        for (Index j = i; j < i + kLine; j += L)
+          stream(q + j, term[0](load(p + j), load_gamma(j), load_beta(j)));
       };
       const auto of_gamma = [&](Index k)
                                 EVENKEEL_WORD_LAMBDA { return gamma == nullptr ? one : load(gamma + k); };
@@ -299,7 +300,7 @@ EVENKEEL_CALL void stream_row(const NormalizeRows<S>& a, const S* x, Index row, 
                               const RowTerms<ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
-  const V center = all(C(terms.center[r])), scale = all(C(terms.scale[r])), shift = all(C(terms.shift[r]));
+  const RowTerm<V> term = terms.of(r);
   const V one = all(C(1)), zero = all(C(0));
   const S* p = x + r * a.stride;
   const C *gamma = a.gamma, *beta = a.beta;
@@ -308,7 +309,7 @@ EVENKEEL_CALL void stream_row(const NormalizeRows<S>& a, const S* x, Index row, 
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         const V g = kHasBoth || gamma != nullptr ? load(gamma + i, lanes...) : one,
                 b = kHasBoth || beta != nullptr ? load(beta + i, lanes...) : zero;
-        return fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift), g, b);
+        return term(load(p + i, lanes...), g, b);
       },
       [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(p + i, ahead); });
 }
@@ -319,7 +320,7 @@ EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x,
                                           const RowTerms<ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
-  const V center = all(C(terms.center[r])), scale = all(C(terms.scale[r])), shift = all(C(terms.shift[r]));
+  const RowTerm<V> term = terms.of(r);
   const S* p = x + r * a.stride;
   const S* residual = a.epilogue.residual == nullptr ? nullptr : a.epilogue.residual + row * a.stride;
   write_line(
@@ -329,7 +330,7 @@ EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x,
         if (a.gamma != nullptr) gamma = load(a.gamma + i, lanes...);
         gamma = V(gamma + all(C(a.gamma_offset)));
         if (a.beta != nullptr) beta = load(a.beta + i, lanes...);
-        V v = fma(fma(as_computed(V(load(p + i, lanes...) - center)), scale, shift), gamma, beta);
+        V v = term(load(p + i, lanes...), gamma, beta);
         if (residual != nullptr) v = V(v + load(residual + i, lanes...));
         return activated(v, a.epilogue.activation);
       },
