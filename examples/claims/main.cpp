@@ -12,13 +12,14 @@
 #include "../kit/options.hpp"
 #include "claim.hpp"
 #include "faster.hpp"
+#include "initialization.hpp"
 #include "noisy.hpp"
 
 namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kFaster, kNoisy};
+  static const std::vector<Claim> claims = {kFaster, kInitialization, kNoisy};
   return claims;
 }
 
