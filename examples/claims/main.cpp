@@ -14,12 +14,13 @@
 #include "faster.hpp"
 #include "initialization.hpp"
 #include "noisy.hpp"
+#include "rate.hpp"
 
 namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kFaster, kInitialization, kNoisy};
+  static const std::vector<Claim> claims = {kFaster, kInitialization, kRate, kNoisy};
   return claims;
 }
 
