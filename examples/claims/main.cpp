@@ -14,13 +14,14 @@
 #include "faster.hpp"
 #include "initialization.hpp"
 #include "noisy.hpp"
+#include "placement.hpp"
 #include "rate.hpp"
 
 namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kFaster, kInitialization, kRate, kNoisy};
+  static const std::vector<Claim> claims = {kFaster, kInitialization, kRate, kNoisy, kPlacement};
   return claims;
 }
 
