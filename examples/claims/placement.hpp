@@ -68,8 +68,8 @@ inline Outcome test_placement(const Setting& setting) {
                formatted("%.1f %% before", before.median) + formatted(" and %.1f %% behind", behind.median);
   }
   chart.add_legend(0, "no norm");
-  chart.add_legend(1, "before the activation");
-  chart.add_legend(2, "behind the activation");
+  chart.add_legend(1, "before activation");
+  chart.add_legend(2, "behind activation");
   finding += ".";
   if (overlap) finding += " The ranges of the seeds overlap with both: either place works.";
   if (sigmoid_prefers_behind)
