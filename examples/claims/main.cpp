@@ -12,13 +12,17 @@
 #include "../kit/draw.hpp"
 #include "../kit/options.hpp"
 #include "claim.hpp"
+#include "faster.hpp"
+#include "initialization.hpp"
 #include "noisy.hpp"
+#include "placement.hpp"
+#include "rate.hpp"
 
 namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kNoisy};
+  static const std::vector<Claim> claims = {kFaster, kInitialization, kRate, kNoisy, kPlacement};
   return claims;
 }
 

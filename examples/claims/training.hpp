@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,8 @@
 #include "../kit/progress.hpp"
 #include "../kit/random.hpp"
 #include "../kit/sgd.hpp"
+#include "../kit/spread.hpp"
+#include "../kit/table.hpp"
 #include "mlp.hpp"
 
 namespace claims {
@@ -21,6 +24,8 @@ struct Training {
   Index batch = 60, steps = 500;
   SgdOptions sgd = {};
   Index tests = 20;  // how often test accuracy is taken, beside before the first step
+  // Stops at this test accuracy, or when the loss is not finite. Tests then come at steps that grow by an eighth.
+  std::optional<double> goal = std::nullopt;
 };
 
 /// On the test images, after a number of steps.
@@ -32,6 +37,7 @@ struct CurvePoint {
 
 struct Run {
   std::vector<CurvePoint> curve;
+  std::vector<double> batch_losses;  // of each step
 
   double accuracy() const { return curve.back().accuracy; }
   double loss() const { return curve.back().loss; }
@@ -61,14 +67,19 @@ Run train(Mlp& network, const Data& data, const Training& training, Random& rand
   SoftmaxCrossEntropy<float> loss;
   Sgd<float> sgd(training.sgd);
   const Index interval = std::max<Index>(training.steps / training.tests, 1);
+  Index next_test = training.goal ? 16 : interval;
   test(0);
   for (Index step = 1; step <= training.steps; ++step) {
     batches.next(batch);
-    loss.forward(network.forward(batch.pixels), batch.labels);
+    run.batch_losses.push_back(
+        static_cast<double>(loss.forward(network.forward(batch.pixels), batch.labels)));
     network.backward(loss.backward());
     sgd.step(network.parameters(), training.rate);
     after_step(step);
-    if (step % interval == 0 || step == training.steps) test(step);
+    if (step != next_test && step != training.steps) continue;
+    test(step);
+    next_test += training.goal ? step / 8 : interval;
+    if (training.goal && (run.accuracy() >= *training.goal || !std::isfinite(run.loss()))) break;
   }
   return run;
 }
