@@ -11,6 +11,7 @@
 #include "../kit/draw.hpp"
 #include "../kit/options.hpp"
 #include "claim.hpp"
+#include "gradients.hpp"
 #include "noisy.hpp"
 #include "percentiles.hpp"
 
@@ -18,7 +19,7 @@ namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kPercentiles, kNoisy};
+  static const std::vector<Claim> claims = {kPercentiles, kGradients, kNoisy};
   return claims;
 }
 

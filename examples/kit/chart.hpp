@@ -116,7 +116,10 @@ class Chart {
       x += kWidth + kMargin;
     }
     const double left = kMargin + kAxisLabel + kNumbers;
-    const double width = std::max(x, left + static_cast<double>(legend_.size()) * kLegendWidth);
+    const double in_row =
+        std::max(std::floor((x - left) / kLegendWidth), 4.0);  // the legend may take two rows
+    const double width =
+        std::max(x, left + std::min(static_cast<double>(legend_.size()), in_row) * kLegendWidth);
     const double height = kTop + kHeight + 60;
 
     std::ostringstream svg;
@@ -124,11 +127,15 @@ class Chart {
         << width << "' height='" << height << "' font-family='sans-serif' font-size='13' fill='#333'>\n"
         << "<rect width='100%' height='100%' fill='white'/>\n";
     text(svg, left, 28, title_, "font-size='17' font-weight='bold'");
-    double key = left;
+    double key = left, row = static_cast<double>(legend_.size()) > in_row ? 47 : 51;
     for (const auto& [style, name] : legend_) {
-      line(svg, key, 51, key + 36, 51, stroke(style));
-      marker(svg, key + 18, 51, style);
-      text(svg, key + 42, 55.5, name);
+      if (key + kLegendWidth > std::max(width, left + in_row * kLegendWidth)) {
+        key = left;
+        row += 17;
+      }
+      line(svg, key, row, key + 36, row, stroke(style));
+      marker(svg, key + 18, row, style);
+      text(svg, key + 42, row + 4.5, name);
       key += kLegendWidth;
     }
     svg << body.str() << "</svg>\n";
