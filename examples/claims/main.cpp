@@ -10,6 +10,7 @@
 #include "../kit/data.hpp"
 #include "../kit/draw.hpp"
 #include "../kit/options.hpp"
+#include "affine.hpp"
 #include "claim.hpp"
 #include "gradients.hpp"
 #include "noisy.hpp"
@@ -19,7 +20,7 @@ namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kPercentiles, kGradients, kNoisy};
+  static const std::vector<Claim> claims = {kPercentiles, kGradients, kNoisy, kAffine};
   return claims;
 }
 
