@@ -37,7 +37,7 @@ inline Outcome test_affine(const Setting& setting) {
   constexpr double kPoints = 0.5;
   const std::vector<double> rates = setting.choose<std::vector<double>>({0.3, 1, 3}, {0.3});
   Training training;
-  training.steps = setting.choose<Index>(600, 120);
+  training.steps = setting.choose<Index>(600, 80);
   training.tests = 10;
 
   Table table({"batch norm", "gamma, beta", "rate", "test accuracy, %", "test loss", "gamma - 1", "beta"},

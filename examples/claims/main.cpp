@@ -15,12 +15,13 @@
 #include "gradients.hpp"
 #include "noisy.hpp"
 #include "percentiles.hpp"
+#include "regularizes.hpp"
 
 namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kPercentiles, kGradients, kNoisy, kAffine};
+  static const std::vector<Claim> claims = {kPercentiles, kGradients, kNoisy, kRegularizes, kAffine};
   return claims;
 }
 
