@@ -11,18 +11,23 @@
 #include "../kit/data.hpp"
 #include "../kit/draw.hpp"
 #include "../kit/options.hpp"
+#include "affine.hpp"
 #include "claim.hpp"
 #include "faster.hpp"
+#include "gradients.hpp"
 #include "initialization.hpp"
 #include "noisy.hpp"
+#include "percentiles.hpp"
 #include "placement.hpp"
 #include "rate.hpp"
+#include "regularizes.hpp"
 
 namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kFaster, kInitialization, kRate, kNoisy, kPlacement};
+  static const std::vector<Claim> claims = {kFaster, kInitialization, kPercentiles, kGradients, kRate,
+                                            kNoisy,  kRegularizes,    kAffine,      kPlacement};
   return claims;
 }
 

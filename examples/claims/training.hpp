@@ -124,4 +124,18 @@ inline Curve curve_of(std::size_t style, const std::vector<Run>& runs, double Cu
   return curve;
 }
 
+/// Widens a logarithmic axis to the decades that the curves' values are in, down to 1e-36 and up to 1e36.
+inline void include_decades(Axis& axis, const std::vector<Curve>& curves) {
+  for (const Curve& curve : curves) {
+    for (const std::vector<double>& seed : curve.y) {
+      for (double value : seed) {
+        if (!std::isfinite(value)) continue;
+        const double decade = std::log10(std::clamp(value, 1e-36, 1e36));
+        axis.low = std::min(axis.low, std::pow(10, std::floor(decade)));
+        axis.high = std::max(axis.high, std::pow(10, std::ceil(decade)));
+      }
+    }
+  }
+}
+
 }  // namespace claims

@@ -37,12 +37,14 @@ inline std::vector<double> linear_ticks(double low, double high) {
   }
 }
 
-/// Where a logarithmic axis has numbers: powers of ten, and below two decades 2 and 5 times them too.
+/// Where a logarithmic axis has numbers: powers of ten, every second or later one above ten decades, and below two
+/// decades 2 and 5 times them too.
 inline std::vector<double> logarithmic_ticks(double low, double high) {
   const double rounding = 1e-9;
   const std::vector<double> digits = high / low < 100 ? std::vector<double>{1, 2, 5} : std::vector<double>{1};
+  const double apart = std::max(std::ceil(std::log10(high / low) / 10 - rounding), 1.0);
   std::vector<double> ticks;
-  for (double decade = std::floor(std::log10(low));; ++decade) {
+  for (double decade = std::floor(std::log10(low) / apart) * apart;; decade += apart) {
     for (double digit : digits) {
       const double tick = digit * std::pow(10, decade);
       if (tick > high * (1 + rounding)) return ticks;

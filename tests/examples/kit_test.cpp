@@ -290,6 +290,7 @@ TEST(Kit, TicksAreRoundNumbers) {
   EXPECT_EQ(linear_ticks(-1.5, 2), (Ticks{-1, 0, 1, 2}));
   EXPECT_EQ(logarithmic_ticks(0.5, 500), (Ticks{1, 10, 100}));
   EXPECT_EQ(logarithmic_ticks(1, 20), (Ticks{1, 2, 5, 10, 20}));
+  EXPECT_EQ(logarithmic_ticks(1e-24, 1).size(), 9);
 }
 
 TEST(Kit, PlacesOnAnAxis) {
