@@ -11,13 +11,14 @@
 #include "../kit/draw.hpp"
 #include "../kit/options.hpp"
 #include "claim.hpp"
+#include "momentum.hpp"
 #include "noisy.hpp"
 
 namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kNoisy};
+  static const std::vector<Claim> claims = {kNoisy, kMomentum};
   return claims;
 }
 
