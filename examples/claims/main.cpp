@@ -11,6 +11,7 @@
 #include "../kit/draw.hpp"
 #include "../kit/options.hpp"
 #include "claim.hpp"
+#include "inference_mode.hpp"
 #include "momentum.hpp"
 #include "noisy.hpp"
 
@@ -18,7 +19,7 @@ namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kNoisy, kMomentum};
+  static const std::vector<Claim> claims = {kNoisy, kInferenceMode, kMomentum};
   return claims;
 }
 
