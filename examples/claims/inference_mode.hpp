@@ -151,16 +151,14 @@ inline Outcome test_inference_mode(const Setting& setting) {
           " that come sorted by class."};
 }
 
-constexpr Claim kInferenceMode = {"inference-mode",
-                                  "Batch norm that goes on to take the batch's statistics at inference gives "
-                                  "other results: what an image is taken "
-                                  "for depends on the images beside it.",
-                                  "Ioffe, Szegedy 2015, section 3.1",
-                                  "Three hidden layers of 100 ReLUs with batch norm, trained on 60 images a "
-                                  "step, classify the test images with "
-                                  "running statistics, and with those of each batch: in mixed order, and "
-                                  "sorted by class. Other predictions are those "
-                                  "that differ from the ones with running statistics.",
-                                  test_inference_mode};
+constexpr Claim kInferenceMode = {
+    "inference-mode",
+    "Batch norm that goes on to take the batch's statistics at inference gives other results: what an "
+    "image is taken for depends on the images beside it.",
+    "Ioffe, Szegedy 2015, section 3.1",
+    "Three hidden layers of 100 ReLUs with batch norm, trained on 60 images a step, classify the test "
+    "images with running statistics, and with those of each batch: in mixed order, and sorted by "
+    "class. Other predictions are those that differ from the ones with running statistics.",
+    test_inference_mode};
 
 }  // namespace claims

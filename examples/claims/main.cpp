@@ -10,7 +10,9 @@
 #include "../kit/data.hpp"
 #include "../kit/draw.hpp"
 #include "../kit/options.hpp"
+#include "batch_size.hpp"
 #include "claim.hpp"
+#include "hinders.hpp"
 #include "inference_mode.hpp"
 #include "momentum.hpp"
 #include "noisy.hpp"
@@ -19,7 +21,7 @@ namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kNoisy, kInferenceMode, kMomentum};
+  static const std::vector<Claim> claims = {kNoisy, kBatchSize, kInferenceMode, kHinders, kMomentum};
   return claims;
 }
 

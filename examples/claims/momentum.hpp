@@ -192,16 +192,14 @@ inline Outcome test_momentum(const Setting& setting) {
 
 constexpr Claim kMomentum = {
     "momentum",
-    "Momentum is the weight of the new batch in some frameworks and of the old statistics in others; taken "
-    "for the "
-    "other, it spoils inference.",
+    "Momentum is the weight of the new batch in some frameworks and of the old statistics in others; "
+    "taken for the other, it spoils inference.",
     "Ioffe, Szegedy 2015, algorithm 2; PyTorch: 0.1 of the new; Keras and TensorFlow: 0.99 of the old, "
     "Caffe2: 0.9",
-    "Three hidden layers of 100 ReLUs with batch norm, trained on 24000 images at 4, 16 and 64 a step, with "
-    "a rate in "
-    "proportion to the batch. Each training moves running statistics with several weights at once, for it "
-    "does not "
-    "depend on them. They are held against the statistics of 2000 images at once (\"exact\").",
+    "Three hidden layers of 100 ReLUs with batch norm, trained on 24000 images at 4, 16 and 64 a step, "
+    "with a rate in proportion to the batch. Each training moves running statistics with several "
+    "weights at once, for it does not depend on them. They are held against the statistics of 2000 "
+    "images at once (\"exact\").",
     test_momentum};
 
 }  // namespace claims

@@ -13,7 +13,8 @@ struct Axis {
   double low, high;
   std::string unit = "";  // behind each number
   bool logarithmic = false;
-  std::vector<double> ticks = {};  // where it has numbers; empty: at round ones
+  std::vector<double> ticks = {};       // where it has numbers; empty: at round ones
+  std::vector<std::string> names = {};  // of the ticks, in place of numbers
 };
 
 /// From 0 at the low end to 1 at the high one, and no further.
