@@ -12,10 +12,14 @@
 #include "../kit/draw.hpp"
 #include "../kit/options.hpp"
 #include "affine.hpp"
+#include "batch_size.hpp"
 #include "claim.hpp"
 #include "faster.hpp"
 #include "gradients.hpp"
+#include "hinders.hpp"
+#include "inference_mode.hpp"
 #include "initialization.hpp"
+#include "momentum.hpp"
 #include "noisy.hpp"
 #include "percentiles.hpp"
 #include "placement.hpp"
@@ -26,8 +30,9 @@ namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kFaster, kInitialization, kPercentiles, kGradients, kRate,
-                                            kNoisy,  kRegularizes,    kAffine,      kPlacement};
+  static const std::vector<Claim> claims = {
+      kFaster,    kInitialization, kPercentiles, kGradients, kRate,    kNoisy,   kRegularizes,
+      kBatchSize, kInferenceMode,  kAffine,      kPlacement, kHinders, kMomentum};
   return claims;
 }
 

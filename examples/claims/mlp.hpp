@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "../kit/activations.hpp"
@@ -124,6 +125,11 @@ class Mlp {
       for (const auto& p : parameters_of(block.dense, block.norm)) all.push_back(p);
     }
     return all;
+  }
+
+  /// Of a hidden layer, in a network with batch norm.
+  evenkeel::BatchNorm<float>& batch_norm(Index layer) {
+    return std::get<evenkeel::BatchNorm<float>>(blocks_.at(static_cast<std::size_t>(layer)).norm.layer());
   }
 
   /// What the activation of a hidden layer took in the last forward, [batch, hidden].

@@ -13,6 +13,8 @@ struct Axis {
   double low, high;
   std::string unit = "";  // behind each number
   bool logarithmic = false;
+  std::vector<double> ticks = {};       // where it has numbers; empty: at round ones
+  std::vector<std::string> names = {};  // of the ticks, in place of numbers
 };
 
 /// From 0 at the low end to 1 at the high one, and no further.
@@ -54,6 +56,7 @@ inline std::vector<double> logarithmic_ticks(double low, double high) {
 }
 
 inline std::vector<double> ticks_of(const Axis& axis) {
+  if (!axis.ticks.empty()) return axis.ticks;
   return axis.logarithmic ? logarithmic_ticks(axis.low, axis.high) : linear_ticks(axis.low, axis.high);
 }
 
