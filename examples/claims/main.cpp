@@ -12,12 +12,13 @@
 #include "../kit/options.hpp"
 #include "claim.hpp"
 #include "noisy.hpp"
+#include "recurrent.hpp"
 
 namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kNoisy};
+  static const std::vector<Claim> claims = {kNoisy, kRecurrent};
   return claims;
 }
 

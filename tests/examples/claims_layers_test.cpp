@@ -1,0 +1,67 @@
+// The layers of single claims: backward against central differences.
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "../../examples/claims/recurrent_network.hpp"
+#include "support/layer_gradients.hpp"
+
+namespace claims {
+namespace {
+
+using namespace ek_test;
+
+/// Sequences that end early, and three of them to the end: batch norm of two values is a step from -1 to 1.
+TEST(ClaimsGradients, NormedRecurrent) {
+  const std::vector<Index> rows = {5, 5, 4, 3};
+  for (const char* norm : {"none", "layer", "batch", "batch by step"}) {
+    SCOPED_TRACE(norm);
+    Random random(1);
+    NormedRecurrent<double> layer(3, 6, norm, 4, random);
+    Sequence<double> x, weights;
+    for (std::size_t t = 0; t < rows.size(); ++t) {
+      x.push_back(random_matrix(rows[t], 3, 10 + t));
+      weights.push_back(random_matrix(rows[t], 6, 20 + t));
+    }
+    for (auto p : layer.parameters()) {
+      if (std::string(p.name) != "weights") p.value += random_matrix(p.value.size(), 1, 30).array() * 0.2;
+    }
+    layer.forward(x);
+    layer.backward_parameters(weights);
+    NormedRecurrent<double> probe = layer;
+    const auto loss = [&] {
+      const Sequence<double> h = probe.forward(x);
+      double sum = 0;
+      for (std::size_t t = 0; t < h.size(); ++t) sum += h[t].cwiseProduct(weights[t]).sum();
+      return sum;
+    };
+    std::vector<Gradient> gradients;
+    const auto grads = layer.parameters();
+    auto values = probe.parameters();
+    for (std::size_t k = 0; k < grads.size(); ++k) {
+      gradients.push_back(
+          {grads[k].name, to_vector(grads[k].grad), central_differences(values[k].value, loss)});
+    }
+    expect_equal(gradients);
+  }
+}
+
+/// With as many steps of one batch as the running statistics need to take it over, inference is what training was.
+TEST(ClaimsGradients, NormedRecurrentInfersByTheStatisticsOfEachStep) {
+  Random random(1);
+  NormedRecurrent<double> layer(3, 6, "batch by step", 3, random);
+  Sequence<double> x;
+  for (std::size_t t = 0; t < 3; ++t) x.push_back(random_matrix(1000, 3, 10 + t));
+  Sequence<double> trained;
+  for (int i = 0; i < 400; ++i) trained = layer.forward(x);
+  const Sequence<double> inferred = layer.infer(x);
+  for (std::size_t t = 0; t < 3; ++t) {
+    // Running variances divide by 999, the batch's by 1000: half of 0.001 in the deviation, of values near 1.
+    EXPECT_LT((trained[t] - inferred[t]).cwiseAbs().maxCoeff(), 0.002) << t;
+  }
+}
+
+}  // namespace
+}  // namespace claims
