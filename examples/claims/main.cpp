@@ -13,12 +13,13 @@
 #include "claim.hpp"
 #include "noisy.hpp"
 #include "recurrent.hpp"
+#include "text.hpp"
 
 namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kNoisy, kRecurrent};
+  static const std::vector<Claim> claims = {kNoisy, kRecurrent, kText};
   return claims;
 }
 

@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "../../examples/claims/recurrent_network.hpp"
+#include "../../examples/claims/text_network.hpp"
 #include "support/layer_gradients.hpp"
 
 namespace claims {
@@ -60,6 +62,46 @@ TEST(ClaimsGradients, NormedRecurrentInfersByTheStatisticsOfEachStep) {
   for (std::size_t t = 0; t < 3; ++t) {
     // Running variances divide by 999, the batch's by 1000: half of 0.001 in the deviation, of values near 1.
     EXPECT_LT((trained[t] - inferred[t]).cwiseAbs().maxCoeff(), 0.002) << t;
+  }
+}
+
+/// A layer of texts, with where they end.
+template <typename Layer>
+struct OnTexts {
+  Layer layer;
+  TextEnds ends = {1, 5, 7};  // a text of one letter too
+
+  Matrix<double> forward(const Matrix<double>& x) { return layer.forward(x, ends); }
+  Matrix<double> backward(const Matrix<double>& dy) { return layer.backward(dy); }
+  Parameters<double> parameters() {
+    if constexpr (std::is_same_v<Layer, Windows<double>>) {
+      return {};
+    } else {
+      return layer.parameters();
+    }
+  }
+};
+
+TEST(ClaimsGradients, Windows) { expect_gradients(OnTexts<Windows<double>>{{}}, random_matrix(7, 3, 2)); }
+
+TEST(ClaimsGradients, Attention) {
+  Random random(1);
+  expect_gradients(OnTexts<Attention<double>>{{4, random}}, random_matrix(7, 4, 2));
+}
+
+/// A large bias of the inner layer keeps the relus away from their corners: of both signs, so that some let nothing
+/// through.
+TEST(ClaimsGradients, TransformerBlock) {
+  for (const char* norm : {"none", "batch", "layer"}) {
+    SCOPED_TRACE(norm);
+    Random random(1);
+    OnTexts<TransformerBlock<double>> on_texts{{4, norm, random}};
+    for (auto p : on_texts.parameters()) {
+      if (std::string(p.name) == "bias" && p.value.size() == 8) {
+        for (Index k = 0; k < 8; ++k) p.value[k] = k % 2 == 0 ? 20 : -20;
+      }
+    }
+    expect_gradients(on_texts, random_matrix(7, 4, 2));
   }
 }
 
