@@ -11,6 +11,7 @@
 #include "../kit/draw.hpp"
 #include "../kit/options.hpp"
 #include "claim.hpp"
+#include "detection.hpp"
 #include "noisy.hpp"
 #include "recurrent.hpp"
 #include "text.hpp"
@@ -19,7 +20,7 @@ namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
-  static const std::vector<Claim> claims = {kNoisy, kRecurrent, kText};
+  static const std::vector<Claim> claims = {kNoisy, kRecurrent, kText, kDetection};
   return claims;
 }
 

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../../examples/claims/detection_network.hpp"
 #include "../../examples/claims/recurrent_network.hpp"
 #include "../../examples/claims/text_network.hpp"
 #include "support/layer_gradients.hpp"
@@ -103,6 +104,26 @@ TEST(ClaimsGradients, TransformerBlock) {
     }
     expect_gradients(on_texts, random_matrix(7, 4, 2));
   }
+}
+
+/// Differences of 0.5 and of 2, away from the 1 where the second derivative jumps.
+TEST(ClaimsGradients, BoxLoss) {
+  Matrix<double> boxes(2, 4);
+  boxes << 0.5, -0.5, 2, -2, 2, 0.5, -2, -0.5;
+  const Matrix<double> truth = Matrix<double>::Zero(2, 4);
+  BoxLoss<double> loss;
+  EXPECT_EQ(loss.forward(boxes, truth), (4 * 0.125 + 4 * 1.5) / 2);
+  auto values = flat(boxes);
+  expect_equal({{"boxes", to_vector(loss.backward()),
+                 central_differences(values, [&] { return BoxLoss<double>().forward(boxes, truth); })}});
+}
+
+TEST(Claims, OverlapOfBoxes) {
+  const Box box(5, 5, 2, 4);
+  EXPECT_EQ(overlap(box, box), 1);
+  EXPECT_FLOAT_EQ(static_cast<float>(overlap(box, {6, 5, 2, 4})), 1.F / 3);  // half of each
+  EXPECT_EQ(overlap(box, {8, 5, 2, 4}), 0);
+  EXPECT_EQ(overlap(box, {5, 5, -1, 4}), 0);
 }
 
 }  // namespace
