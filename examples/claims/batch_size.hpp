@@ -22,7 +22,7 @@ inline Outcome test_batch_size(const Setting& setting) {
   constexpr Index kLarge = 32;
   const std::vector<Index> sizes = setting.choose<std::vector<Index>>({2, 4, 8, kLarge}, {2, kLarge});
   const std::vector<std::string> norms =
-      setting.choose<std::vector<std::string>>(residual_norms(), {"batch", "group"});
+      setting.choose<std::vector<std::string>>(residual::all_norms(), {"batch", "group"});
   const Data data = averaged(setting.data);
   ResidualTraining training;
   training.images = setting.choose<Index>(3200, 640);
@@ -53,8 +53,8 @@ inline Outcome test_batch_size(const Setting& setting) {
   parts.x.label = "images that batch norm's statistics are over";
   std::map<std::string, Spread> small, large;
   Spread small_parts{};
-  for (std::size_t style = 0; style < residual_norms().size(); ++style) {
-    const std::string& norm = residual_norms()[style];
+  for (std::size_t style = 0; style < residual::all_norms().size(); ++style) {
+    const std::string& norm = residual::all_norms()[style];
     if (!contains(norms, norm)) continue;
     Curve of_steps{style, {}, {}}, of_parts{style, {}, {}};
     std::vector<double> errors;

@@ -10,6 +10,16 @@
 
 namespace claims {
 
+/// The rate with the highest score(rate), which must not be NaN: the first of equal ones. A single rate needs no score.
+template <typename Score>
+double best_rate(const std::vector<double>& rates, Score score) {
+  if (rates.size() == 1) return rates[0];
+  std::vector<double> scores;
+  for (double rate : rates) scores.push_back(score(rate));
+  const auto best = std::max_element(scores.begin(), scores.end()) - scores.begin();
+  return rates[static_cast<std::size_t>(best)];
+}
+
 /// Seeds that best_rate tries each rate with: one alone picks by chance among rates that are equally good.
 inline std::vector<std::uint64_t> sweep_seeds(const Setting& setting) {
   const std::size_t count = std::min<std::size_t>(setting.seeds.size(), 3);
@@ -21,25 +31,19 @@ inline Index sweep_runs(const Setting& setting, const std::vector<double>& rates
   return rates.size() == 1 ? 0 : static_cast<Index>(rates.size() * sweep_seeds(setting).size());
 }
 
-/// The rate with the highest median of test accuracy, of equal ones the first.
+/// The rate with the highest median of test accuracy.
 inline double best_rate(const MlpOptions& options, const Setting& setting, Training training,
                         const std::vector<double>& rates, Progress& progress) {
-  if (rates.size() == 1) return rates[0];
-  double best = rates.at(0), highest = -1;
   training.tests = 1;
-  for (double rate : rates) {
+  return best_rate(rates, [&](double rate) {
     training.rate = rate;
     std::vector<Run> runs;
     for (std::uint64_t seed : sweep_seeds(setting)) {
       progress.begin_run(padded("sweep, " + options.norm + ", rate " + formatted("%g", rate), 24));
       runs.push_back(train(options, setting.data, training, seed, progress));
     }
-    if (accuracy_of(runs).median > highest) {
-      best = rate;
-      highest = accuracy_of(runs).median;
-    }
-  }
-  return best;
+    return accuracy_of(runs).median;
+  });
 }
 
 }  // namespace claims

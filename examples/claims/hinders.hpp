@@ -31,9 +31,9 @@ inline Outcome test_hinders(const Setting& setting) {
                                        {"all four", kSmallBatch, kFewImages, kDecay, kDropout}};
   if (setting.quick) conditions = {conditions.front(), conditions.back()};
   const std::vector<std::string> norms =
-      setting.choose<std::vector<std::string>>(residual_norms(), {"batch", "layer"});
+      setting.choose<std::vector<std::string>>(residual::all_norms(), {"batch", "layer"});
   const Data data = averaged(setting.data);
-  const Data few{data.name, first_images(data.train, kFewImages), data.test};
+  const Data few{data.name, segment(data.train, 0, kFewImages), data.test};
   ResidualTraining usual;
   usual.batch = conditions[0].batch;
   usual.images = setting.choose<Index>(2560, 640);
@@ -48,10 +48,10 @@ inline Outcome test_hinders(const Setting& setting) {
     places.names.push_back(condition.name);
   }
   Panel panel{std::to_string(setting.seeds.size()) + " seeds", places, {"test error", 1, 99, " %", true}, {}};
-  for (std::size_t style = 0; style < residual_norms().size(); ++style) {
-    if (!contains(norms, residual_norms()[style])) continue;
+  for (std::size_t style = 0; style < residual::all_norms().size(); ++style) {
+    if (!contains(norms, residual::all_norms()[style])) continue;
     panel.curves.push_back({style, {}, {}, false});
-    chart.add_legend(style, norm_text(residual_norms()[style]));
+    chart.add_legend(style, norm_text(residual::all_norms()[style]));
   }
 
   Progress progress(static_cast<Index>(norms.size() * conditions.size()),

@@ -14,6 +14,7 @@
 #include "affine.hpp"
 #include "batch_size.hpp"
 #include "claim.hpp"
+#include "detection.hpp"
 #include "faster.hpp"
 #include "gradients.hpp"
 #include "hinders.hpp"
@@ -24,15 +25,17 @@
 #include "percentiles.hpp"
 #include "placement.hpp"
 #include "rate.hpp"
+#include "recurrent.hpp"
 #include "regularizes.hpp"
+#include "text.hpp"
 
 namespace claims {
 namespace {
 
 const std::vector<Claim>& all_claims() {
   static const std::vector<Claim> claims = {
-      kFaster,    kInitialization, kPercentiles, kGradients, kRate,    kNoisy,   kRegularizes,
-      kBatchSize, kInferenceMode,  kAffine,      kPlacement, kHinders, kMomentum};
+      kFaster,        kInitialization, kPercentiles, kGradients, kRate,    kNoisy, kRegularizes, kBatchSize,
+      kInferenceMode, kRecurrent,      kAffine,      kPlacement, kHinders, kText,  kDetection,   kMomentum};
   return claims;
 }
 

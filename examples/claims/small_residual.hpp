@@ -12,14 +12,11 @@
 #include "../kit/random.hpp"
 #include "../kit/sgd.hpp"
 #include "../residual/train.hpp"
+#include "best_rate.hpp"
 #include "claim.hpp"
 
 namespace claims {
 
-inline const std::vector<std::string>& residual_norms() {
-  static const std::vector<std::string> norms = {"none", "batch", "layer", "group"};
-  return norms;
-}
 inline std::string norm_text(const std::string& norm) { return norm == "none" ? "no norm" : norm + " norm"; }
 
 /// Each pixel is the mean of a square of about side / 7 by side / 7: images of 28 x 28 become 7 x 7, those of 8 x 8 stay.
@@ -39,14 +36,6 @@ inline Images averaged(const Images& images) {
 }
 inline Data averaged(const Data& data) { return {data.name, averaged(data.train), averaged(data.test)}; }
 
-/// The first images alone.
-inline Images first_images(const Images& images, Index count) {
-  Images result(count, images.pixels.cols());
-  result.pixels = images.pixels.topRows(count);
-  result.labels.assign(images.labels.begin(), images.labels.begin() + count);
-  return result;
-}
-
 struct ResidualTraining {
   Index batch = 32;
   Index part = 0;         // of a batch, which goes through the network at a time; 0: all of it
@@ -61,8 +50,8 @@ struct ResidualTraining {
 /// The share of test images, in percent, that a new residual network of one block a stage gets wrong.
 inline double residual_error(const std::string& norm, const Data& data, const ResidualTraining& training,
                              std::uint64_t seed) {
-  residual::Network network(data.train.side(), 1, norm, training.dropout, seed);
   Random random(seed);
+  residual::Network network(data.train.side(), 1, norm, {training.dropout, seed}, random);
   Batches batches(data.train, training.batch, random);
   Images batch(training.batch, data.train.pixels.cols());
   SoftmaxCrossEntropy<float> loss;
@@ -95,14 +84,13 @@ inline std::map<std::string, double> best_rates(const std::vector<std::string>& 
   std::map<std::string, double> best;
   for (const std::string& norm : norms) {
     progress.begin_run("rate of " + padded(norm_text(norm), 10));
-    double least = 101;
-    for (std::size_t i = 0; i < rates.size(); ++i) {
-      training.rate_of_32 = rates[i];
+    Index tried = 0;
+    best[norm] = best_rate(rates, [&](double rate) {
+      training.rate_of_32 = rate;
       const double error = residual_error(norm, data, training, kSeed);
-      if (error < least) best[norm] = rates[i];
-      least = std::min(least, error);
-      progress.show(static_cast<Index>(i + 1), formatted("error %5.1f %%", error));
-    }
+      progress.show(++tried, formatted("error %5.1f %%", error));
+      return -error;
+    });
   }
   return best;
 }
