@@ -41,13 +41,17 @@ inline Outcome test_hinders(const Setting& setting) {
       best_rates(norms, data, usual, setting.choose<std::vector<double>>({0.01, 0.03, 0.1, 0.3, 1}, {0.1}));
 
   Table table({"condition", "norm", "rate", "test error, %"}, {"condition", "norm"});
-  Chart chart("Residual networks, on " + data.name + ", " + std::to_string(usual.images) + " images in all");
+  Chart chart("Residual networks, on " + data.name);
   Axis places{"condition", 0.5, static_cast<double>(conditions.size()) + 0.5};
   for (const Condition& condition : conditions) {
     places.ticks.push_back(static_cast<double>(places.ticks.size() + 1));
     places.names.push_back(condition.name);
   }
-  Panel panel{std::to_string(setting.seeds.size()) + " seeds", places, {"test error", 1, 99, " %", true}, {}};
+  Panel panel{
+      std::to_string(usual.images) + " images in all, " + std::to_string(setting.seeds.size()) + " seeds",
+      places,
+      {"test error", 1, 99, " %", true},
+      {}};
   for (std::size_t style = 0; style < residual::all_norms().size(); ++style) {
     if (!contains(norms, residual::all_norms()[style])) continue;
     panel.curves.push_back({style, {}, {}, false});

@@ -125,8 +125,10 @@ class Chart {
       x += kWidth + kMargin;
     }
     const double left = kMargin + kAxisLabel + kNumbers;
+    constexpr double kTitleLetter = 9.5;
     const double width =
-        std::max(x, left + kLegendWidth * static_cast<double>(std::min<std::size_t>(legend_.size(), 4)));
+        std::max({x, left + kLegendWidth * static_cast<double>(std::min<std::size_t>(legend_.size(), 4)),
+                  left + kTitleLetter * static_cast<double>(title_.size())});
     const auto keys_a_row = static_cast<std::size_t>((width - left) / kLegendWidth);
     const std::size_t more_rows = legend_.empty() ? 0 : (legend_.size() - 1) / keys_a_row;
     const double legend_height = kLegendRow * static_cast<double>(more_rows);
