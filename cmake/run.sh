@@ -19,6 +19,9 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
   residual [ARGUMENT...]
                        build and run the residual network with each norm, e.g.
                        residual --norm batch,group --batch 4
+  claims [NAME...] [ARGUMENT...]
+                       try what the literature says of normalization, all claims (half an hour) or
+                       these, e.g. claims noisy --data DIR; see claims --help
   test [ARGUMENT...]   build and run the tests; arguments go to ctest, e.g. test -R LayerNorm
   test-all [ARGUMENT...]
                        those of other instruction sets, ways to compile and packaging too,
@@ -121,11 +124,11 @@ example() {
   need g++ cmake ninja-build libeigen3-dev
   build "$directory" BUILD_EXAMPLES "$program"
   for argument in "$@"; do # the example runs elsewhere, the data directory is meant from here
-    [[ $previous != --data || $argument == /* ]] || argument=$PWD/$argument
+    [[ ! $previous =~ ^--(data|output)$ || $argument == /* ]] || argument=$PWD/$argument
     arguments+=("$argument")
     previous=$argument
   done
-  say "Training in $root/build/$directory, where it writes $program.svg"
+  say "Training in $root/build/$directory, where it writes its charts"
   cd "$root/build/$directory"
   exec "bin/$program" ${arguments[@]+"${arguments[@]}"}
 }
@@ -207,6 +210,10 @@ command=${1:-help}
 case $command in
   demo) example digits demo "$@" ;;
   residual) example residual residual "$@" ;;
+  claims)
+    [[ $# -gt 0 && $1 != --* || " $* " == *" --help "* ]] || set -- all "$@"
+    example claims claims "$@"
+    ;;
   test) run_tests OFF "$@" ;;
   test-all) run_tests ON "$@" ;;
   bench) bench "$@" ;;

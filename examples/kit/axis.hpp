@@ -13,6 +13,8 @@ struct Axis {
   double low, high;
   std::string unit = "";  // behind each number
   bool logarithmic = false;
+  std::vector<double> ticks = {};       // where it has numbers; empty: at round ones
+  std::vector<std::string> names = {};  // of the ticks, in place of numbers
 };
 
 /// From 0 at the low end to 1 at the high one, and no further.
@@ -37,12 +39,14 @@ inline std::vector<double> linear_ticks(double low, double high) {
   }
 }
 
-/// Where a logarithmic axis has numbers: powers of ten, and below two decades 2 and 5 times them too.
+/// Where a logarithmic axis has numbers: powers of ten, every second or later one above ten decades, and below two
+/// decades 2 and 5 times them too.
 inline std::vector<double> logarithmic_ticks(double low, double high) {
   const double rounding = 1e-9;
   const std::vector<double> digits = high / low < 100 ? std::vector<double>{1, 2, 5} : std::vector<double>{1};
+  const double apart = std::max(std::ceil(std::log10(high / low) / 10 - rounding), 1.0);
   std::vector<double> ticks;
-  for (double decade = std::floor(std::log10(low));; ++decade) {
+  for (double decade = std::floor(std::log10(low) / apart) * apart;; decade += apart) {
     for (double digit : digits) {
       const double tick = digit * std::pow(10, decade);
       if (tick > high * (1 + rounding)) return ticks;
@@ -52,6 +56,7 @@ inline std::vector<double> logarithmic_ticks(double low, double high) {
 }
 
 inline std::vector<double> ticks_of(const Axis& axis) {
+  if (!axis.ticks.empty()) return axis.ticks;
   return axis.logarithmic ? logarithmic_ticks(axis.low, axis.high) : linear_ticks(axis.low, axis.high);
 }
 

@@ -22,6 +22,7 @@ struct Curve {
   std::size_t style;  // of the legend, and of its colour, dash and marker: below 8
   std::vector<double> x;
   std::vector<std::vector<double>> y;
+  bool joined = true;  // false: a bar from lowest to highest at each x, for things that have no order
 };
 
 struct Panel {
@@ -124,8 +125,10 @@ class Chart {
       x += kWidth + kMargin;
     }
     const double left = kMargin + kAxisLabel + kNumbers;
+    constexpr double kTitleLetter = 9.5;
     const double width =
-        std::max(x, left + kLegendWidth * static_cast<double>(std::min<std::size_t>(legend_.size(), 4)));
+        std::max({x, left + kLegendWidth * static_cast<double>(std::min<std::size_t>(legend_.size(), 4)),
+                  left + kTitleLetter * static_cast<double>(title_.size())});
     const auto keys_a_row = static_cast<std::size_t>((width - left) / kLegendWidth);
     const std::size_t more_rows = legend_.empty() ? 0 : (legend_.size() - 1) / keys_a_row;
     const double legend_height = kLegendRow * static_cast<double>(more_rows);
@@ -165,9 +168,12 @@ class Chart {
       text(svg, left - 8, y_of(*panel.goal) + 4.5, number(*panel.goal, panel.y.unit),
            "text-anchor='end' fill='#666'");
     }
-    for (double value : ticks_of(panel.x)) {
-      line(svg, x_of(value), bottom, x_of(value), bottom + 5, axis);
-      text(svg, x_of(value), bottom + 20, number(value, panel.x.unit), "text-anchor='middle'");
+    const std::vector<double> ticks = ticks_of(panel.x);
+    for (std::size_t i = 0; i < ticks.size(); ++i) {
+      const double x = x_of(ticks[i]);
+      line(svg, x, bottom, x, bottom + 5, axis);
+      text(svg, x, bottom + 20, panel.x.names.empty() ? number(ticks[i], panel.x.unit) : panel.x.names.at(i),
+           "text-anchor='middle'");
     }
     line(svg, left, kTop, left, bottom, axis);
     line(svg, left, bottom, right, bottom, axis);
@@ -192,6 +198,14 @@ class Chart {
       const bool finite =
           std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
       if (finite) points.emplace_back(x_of(curve.x[i]), spread);
+    }
+    if (!curve.joined) {
+      for (const auto& [x, spread] : points) {
+        line(svg, x, y_of(spread.lowest), x, y_of(spread.highest),
+             std::string("stroke-width='5' stroke-opacity='0.4' stroke='") + style(curve.style).colour + "'");
+        marker(svg, x, y_of(spread.median), curve.style);
+      }
+      return;
     }
     if (curve.y.size() > 1) {
       svg << "<polygon fill='" << style(curve.style).colour << "' fill-opacity='0.18' points='";

@@ -35,6 +35,21 @@ struct Data {
   Images train, test;
 };
 
+/// Images first to first + count - 1.
+inline Images segment(const Images& images, Index first, Index count) {
+  Images part(count, images.pixels.cols());
+  part.pixels = images.pixels.middleRows(first, count);
+  part.labels.assign(images.labels.begin() + first, images.labels.begin() + first + count);
+  return part;
+}
+
+/// The training images alone. The last sixth of them stands for the test images, so that nothing is chosen by those.
+inline Data held_out(const Data& data) {
+  const Index count = data.train.count(), validation = count / 6;
+  return {data.name, segment(data.train, 0, count - validation),
+          segment(data.train, count - validation, validation)};
+}
+
 inline void check_batch(Index batch, const Data& data) {
   if (batch > data.train.count()) {
     fail("--batch",

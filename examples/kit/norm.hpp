@@ -52,6 +52,8 @@ class Norm {
     return all;
   }
 
+  Layer& layer() { return layer_; }
+
   /// Spent in forward and backward so far.
   double seconds() const { return seconds_; }
 

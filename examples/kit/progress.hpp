@@ -25,7 +25,11 @@ inline bool stdout_is_terminal() {
 /// elsewhere.
 class Progress {
  public:
-  Progress(Index runs, Index steps) : runs_(runs), steps_(steps) {}
+  /// unit: what a step is called.
+  Progress(Index runs, Index steps, const char* unit = "step") : runs_(runs), steps_(steps), unit_(unit) {}
+
+  /// Shows nothing.
+  static Progress quiet() { return Progress(0, 1); }
 
   /// Labels and states should be equally long, so that bars and lines stand one below the other.
   void begin_run(const std::string& label) {
@@ -35,6 +39,7 @@ class Progress {
   }
 
   void show(Index step, const std::string& state) {
+    if (runs_ == 0) return;
     const Index fifths = 5 * step / steps_;
     if (!terminal_ && fifths == fifths_) return;
     fifths_ = fifths;
@@ -45,14 +50,15 @@ class Progress {
                                             std::string(static_cast<std::size_t>(kWidth - done), '.') + "]"
                                       : "";
     const char* end = !terminal_ || step == steps_ ? "\n" : "";
-    std::printf("%s%td/%td  %s%s  step %*td/%td  %s%s", terminal_ ? "\r" : "", run_, runs_, label_.c_str(),
-                bar.c_str(), static_cast<int>(std::to_string(steps_).size()), step, steps_, state.c_str(),
-                end);
+    std::printf("%s%td/%td  %s%s  %s %*td/%td  %s%s", terminal_ ? "\r" : "", run_, runs_, label_.c_str(),
+                bar.c_str(), unit_, static_cast<int>(std::to_string(steps_).size()), step, steps_,
+                state.c_str(), end);
     std::fflush(stdout);
   }
 
  private:
   Index runs_, steps_, run_ = 0, fifths_ = -1;
+  const char* unit_;
   std::string label_;
   bool terminal_ = stdout_is_terminal();
 };

@@ -46,6 +46,19 @@ class Table {
     }
   }
 
+  std::string markdown() const {
+    std::string text;
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      text += "|";
+      for (const std::string& cell : rows_[i]) text += " " + cell + " |";
+      text += "\n";
+      if (i > 0) continue;
+      for (bool is_word : is_word_) text += is_word ? "|---" : "|--:";
+      text += "|\n";
+    }
+    return text;
+  }
+
  private:
   std::size_t width(std::size_t column) const {
     std::size_t widest = 0;
