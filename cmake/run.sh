@@ -20,7 +20,7 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
                        build and run the residual network with each norm, e.g.
                        residual --norm batch,group --batch 4
   claims [NAME...] [ARGUMENT...]
-                       try what the literature says of normalization, all claims (half an hour) or
+                       try what the literature says of normalization, all claims (ten minutes) or
                        these, e.g. claims noisy --data DIR; see claims --help
   test [ARGUMENT...]   build and run the tests; arguments go to ctest, e.g. test -R LayerNorm
   test-all [ARGUMENT...]
