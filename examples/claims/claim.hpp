@@ -29,8 +29,9 @@ struct Setting {
 struct Outcome {
   Table table;
   Chart chart;
-  bool holds;           // with a margin over the spread of seeds
-  std::string finding;  // a few sentences with the figures
+  bool holds;             // with a margin over the spread of seeds
+  std::string finding;    // a few sentences with the figures
+  std::string part = {};  // the part that holds by itself where the whole does not
 };
 
 /// One statement of the literature, and the experiment that shows it.

@@ -33,7 +33,7 @@ inline Outcome test_faster(const Setting& setting) {
   Chart chart("Steps to 90 % test accuracy, on " + setting.data.name);
   chart.add_legend(0, "no norm");
   chart.add_legend(1, "batch norm");
-  bool holds = true, sigmoid_needs_rate = false;
+  bool holds = true, takes_fewer = true, sigmoid_needs_rate = false;
   std::string finding;
   for (const Network& network : networks) {
     const std::vector<double>& rates = network.rates;
@@ -62,8 +62,8 @@ inline Outcome test_faster(const Setting& setting) {
     table.add({network.label, "none", gets_there ? formatted("%g", rates[none_best]) : "none",
                steps_text(without), ""});
     table.add({network.label, "batch", formatted("%g", rates[batch_best]), steps_text(with), times});
-    holds = holds && ratio >= 2 && with.highest < without.lowest &&
-            (!gets_there || rates[batch_best] > rates[none_best]);
+    takes_fewer = takes_fewer && ratio >= 2 && with.highest < without.lowest;
+    holds = holds && takes_fewer && (!gets_there || rates[batch_best] > rates[none_best]);
     finding += (finding.empty() ? "Batch norm takes " : ", and ") + times + " times fewer steps with " +
                network.label + formatted(" (at a rate of %g", rates[batch_best]) +
                (gets_there ? formatted(" against %g)", rates[none_best]) : ")");
@@ -77,7 +77,7 @@ inline Outcome test_faster(const Setting& setting) {
         " Higher rates do not come out with sigmoids: without norm each of them passes on a quarter of "
         "the gradient at most, so that network needs a high rate to learn at all.";
   }
-  return {table, chart, holds, finding};
+  return {table, chart, holds, finding, takes_fewer ? "batch norm takes less than half the steps" : ""};
 }
 
 constexpr Claim kFaster = {

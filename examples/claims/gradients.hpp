@@ -78,7 +78,7 @@ inline Outcome test_gradients(const Setting& setting) {
   Panel deviations{"forward", layers, {"deviation of a unit's input over images", 1, 1, "", true}, {}};
   Panel gradients{"backward", layers, {"gradient's norm, 1 in the last layer", 1, 1, "", true}, {}};
   std::vector<Spread> at_shallowest, at_deepest;
-  bool batch_is_steady = true, none_is_steady = true;
+  bool batch_is_steady = true, none_is_steady = true, sigmoids_gain = true;
   for (const Case& c : cases) {
     progress.begin_run(padded(c.label, 22));
     std::vector<std::string> row = {c.label};
@@ -102,6 +102,8 @@ inline Outcome test_gradients(const Setting& setting) {
       const bool is_steady = spread.lowest > 1 / kFactor && spread.highest < kFactor;
       if (c.norm == "batch") batch_is_steady &= is_steady;
       if (c.norm == "none") none_is_steady &= is_steady;
+      if (c.activation == "sigmoid" && depths[i] == deepest && c.norm != "layer")
+        sigmoids_gain &= is_steady == (c.norm == "batch");
       if (i == 0) at_shallowest.push_back(spread);
       if (depths[i] == deepest) at_deepest.push_back(spread);
       progress.show(static_cast<Index>(i + 1), "");
@@ -149,7 +151,8 @@ inline Outcome test_gradients(const Setting& setting) {
               " a layer that depends little on the weights' size and that Yang et al. 2019 derive as 1.21; "
               "before "
               "sigmoids it is " +
-              per_layer(3) + ", and with He's weights and no norm " + per_layer(1) + "."};
+              per_layer(3) + ", and with He's weights and no norm " + per_layer(1) + ".",
+          sigmoids_gain ? "before sigmoids batch norm keeps gradients from vanishing" : ""};
 }
 
 constexpr Claim kGradients = {
