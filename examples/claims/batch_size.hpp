@@ -36,10 +36,11 @@ inline Outcome test_batch_size(const Setting& setting) {
     training.batch = batch;
     training.part = part;
     training.rate_of_32 = rates[norm];
-    progress.begin_run(padded(norm_text(norm), 10) + formatted(" %2.0f a step", static_cast<double>(batch)) +
+    progress.begin_run(padded(residual::full_name(norm), 10) +
+                       formatted(" %2.0f a step", static_cast<double>(batch)) +
                        formatted(" %2.0f a part", static_cast<double>(part)));
     const std::vector<double> errors = residual_errors(norm, data, training, setting.seeds, progress);
-    table.add({norm_text(norm), formatted("%g", rates[norm]), std::to_string(batch),
+    table.add({residual::full_name(norm), formatted("%g", rates[norm]), std::to_string(batch),
                norm == "batch" ? std::to_string(part) : "-", text_of(spread_of(errors), "%.1f")});
     return errors;
   };
@@ -70,7 +71,7 @@ inline Outcome test_batch_size(const Setting& setting) {
       add_to(of_parts, static_cast<double>(size), of_part);
       if (differs && size == sizes.front()) small_parts = spread_of(of_part);
     }
-    chart.add_legend(style, norm_text(norm));
+    chart.add_legend(style, residual::full_name(norm));
     steps.curves.push_back(of_steps);
     parts.curves.push_back(of_parts);
   }

@@ -55,7 +55,7 @@ inline Outcome test_hinders(const Setting& setting) {
   for (std::size_t style = 0; style < residual::all_norms().size(); ++style) {
     if (!contains(norms, residual::all_norms()[style])) continue;
     panel.curves.push_back({style, {}, {}, false});
-    chart.add_legend(style, norm_text(residual::all_norms()[style]));
+    chart.add_legend(style, residual::full_name(residual::all_norms()[style]));
   }
 
   Progress progress(static_cast<Index>(norms.size() * conditions.size()),
@@ -71,11 +71,11 @@ inline Outcome test_hinders(const Setting& setting) {
     std::map<std::string, Spread> errors;
     for (std::size_t k = 0; k < norms.size(); ++k) {
       training.rate_of_32 = rates[norms[k]];
-      progress.begin_run(padded(condition.name, 9) + padded(norm_text(norms[k]), 10));
+      progress.begin_run(padded(condition.name, 9) + padded(residual::full_name(norms[k]), 10));
       const std::vector<double> of_seeds =
           residual_errors(norms[k], condition.images > 0 ? few : data, training, setting.seeds, progress);
       errors[norms[k]] = spread_of(of_seeds);
-      table.add({condition.name, norm_text(norms[k]), formatted("%g", training.rate()),
+      table.add({condition.name, residual::full_name(norms[k]), formatted("%g", training.rate()),
                  text_of(errors[norms[k]], "%.1f")});
       const double aside = 0.16 * (static_cast<double>(k) - static_cast<double>(norms.size() - 1) / 2);
       add_to(panel.curves[k], places.ticks[i] + aside, of_seeds);

@@ -145,8 +145,8 @@ void write_page(const std::string& sections, const Data& data, const std::string
   std::ofstream file(path);
   file << "# What normalization does <!-- {#what_normalization_does} -->\n\n"
        << "What the literature says of normalization, tried with small networks that this library trains: "
-          "each table "
-          "has medians over several seeds, and in brackets the lowest and the highest. The images are "
+          "each table has medians over several seeds, and in brackets the lowest and the highest. The images "
+          "are "
        << data.name << ". `bash cmake/run.sh claims` makes this page.\n\n"
        << sections;
   file.close();

@@ -17,8 +17,6 @@
 
 namespace claims {
 
-inline std::string norm_text(const std::string& norm) { return norm == "none" ? "no norm" : norm + " norm"; }
-
 /// Each pixel is the mean of a square of about side / 7 by side / 7: images of 28 x 28 become 7 x 7, those of 8 x 8 stay.
 inline Images averaged(const Images& images) {
   constexpr Index kSide = 7;
@@ -83,7 +81,7 @@ inline std::map<std::string, double> best_rates(const std::vector<std::string>& 
   Progress progress(static_cast<Index>(norms.size()), static_cast<Index>(rates.size()));
   std::map<std::string, double> best;
   for (const std::string& norm : norms) {
-    progress.begin_run("rate of " + padded(norm_text(norm), 10));
+    progress.begin_run("rate of " + padded(residual::full_name(norm), 10));
     Index tried = 0;
     best[norm] = best_rate(rates, [&](double rate) {
       training.rate_of_32 = rate;

@@ -113,14 +113,6 @@ inline std::string text_of(const Spread& spread, const char* format) {
 /// "40", or "never".
 inline std::string steps_text(double steps) { return std::isinf(steps) ? "never" : formatted("%.0f", steps); }
 
-/// "a", "a and b", or "a, b and c".
-inline std::string listed(const std::vector<std::string>& items) {
-  std::string text;
-  for (std::size_t i = 0; i < items.size(); ++i)
-    text += (i == 0 ? "" : i + 1 == items.size() ? " and " : ", ") + items[i];
-  return text;
-}
-
 /// A value of the runs' points over steps, for a chart.
 inline Curve curve_of(std::size_t style, const std::vector<Run>& runs, double CurvePoint::*value) {
   Curve curve{style, {}, {}};

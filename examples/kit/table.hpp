@@ -22,6 +22,15 @@ inline std::string padded(std::string text, std::size_t width) {
   return text;
 }
 
+/// "a", "a and b", or "a, b and c", with the word given.
+inline std::string listed(const std::vector<std::string>& items, const std::string& word = "and") {
+  std::string text;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    text += (i == 0 ? "" : i + 1 == items.size() ? " " + word + " " : ", ") + items[i];
+  }
+  return text;
+}
+
 /// Columns of text with two spaces between them: words stand to the left, numbers to the right.
 class Table {
  public:

@@ -17,6 +17,8 @@ inline const std::vector<std::string>& all_norms() {
   return names;
 }
 
+inline std::string full_name(const std::string& norm) { return norm == "none" ? "no norm" : norm + " norm"; }
+
 struct Options {
   std::optional<std::string> data;
   std::vector<std::string> norms = all_norms();

@@ -39,17 +39,6 @@ struct Result {
   }
 };
 
-inline std::string full_name(const std::string& norm) { return norm == "none" ? "no norm" : norm + " norm"; }
-
-/// "a", "a and b", or "a, b and c", with the word given.
-inline std::string listed(const std::vector<std::string>& items, const std::string& word) {
-  std::string text;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    text += (i == 0 ? "" : i + 1 == items.size() ? " " + word + " " : ", ") + items[i];
-  }
-  return text;
-}
-
 inline void print_table(const std::vector<Result>& results, const Options& options) {
   Table table({"norm", "rate", "test accuracy", "test loss", "steps to 90 %", "one image at a time",
                "differing", "ms a step", "norm's share"},
@@ -97,7 +86,7 @@ inline void print_share(const std::vector<Result>& results) {
   std::printf(
       "\nA norm's share of a training step: %s.\n"
       "Convolutions, ReLUs and the update take the rest.\n",
-      listed(shares, "and").c_str());
+      listed(shares).c_str());
 }
 
 /// One sentence on which norms to take, by their median accuracies. A point is about the deviation of the difference
