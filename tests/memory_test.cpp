@@ -305,7 +305,7 @@ class Memory {
     pass.out = y_.data();
     pass.gamma = gamma_.data();
     pass.beta = beta_.data();
-    pass.epsilon = ek::BatchNormOptions().epsilon;
+    pass.formula.epsilon = ek::BatchNormOptions().epsilon;
     pass.moments = moments.places();
     pass.stream = true;
     for_each_block<kSets>(p, pass, [](const auto& passes, Index, Index begin, Index end) {

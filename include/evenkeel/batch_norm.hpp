@@ -45,7 +45,7 @@ template <typename S>
 void batch_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                         Index channels, const BatchNormOptions& options, Moments<StatisticOf<S>>* moments) {
   const Partition p = batch_norm_partition(caller, a.x, channels, options, true);
-  call_forward<Sets::channels, S>(caller, loops, a, p, options.epsilon, moments);
+  call_forward<Sets::channels, S>(caller, loops, a, p, {options.epsilon}, moments);
 }
 
 template <typename S>
@@ -58,7 +58,7 @@ void batch_norm_infer(const Caller& caller, const ParallelFor& loops, const Forw
   if (channels > 0 && (given.mean.size == 0 || given.variance.size == 0)) {
     fail(caller, {"running_mean and running_var have 0 values, expected ", channels});
   }
-  call_infer<S>(caller, loops, a, given, p, options.epsilon);
+  call_infer<S>(caller, loops, a, given, p, {options.epsilon});
 }
 
 EVENKEEL_END
@@ -112,7 +112,7 @@ void batch_norm_backward(const Device& device, const X& x, const Dy& dy, const G
   const auto p = detail::batch_norm_partition(caller, a.x, -1, options, false);
   Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
   detail::call_backward<detail::Sets::channels, detail::ScalarOf<X>>(
-      caller, detail::ParallelFor(device, a.x.size), a, p, moments, workspace);
+      caller, detail::ParallelFor(device, a.x.size), a, p, {}, moments, workspace);
 }
 
 /// Normalizes each channel of x with given statistics.
@@ -254,6 +254,7 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
 
  private:
   static constexpr const char* kScope = "BatchNorm::";
+  static constexpr auto kSets = detail::Sets::channels;
   static constexpr detail::Caller constructor() { return {"BatchNorm::", "BatchNorm"}; }
   using Call = void (*)(const detail::Caller&, const detail::ParallelFor&, const detail::ForwardArguments&,
                         Index, const BatchNormOptions&, Moments<Statistic>*);
@@ -271,7 +272,7 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
                      const detail::BackwardArguments& a) {
     this->check_x(caller, a.x);
     const auto p = detail::batch_norm_partition(caller, a.x, -1, options_, false);
-    detail::call_backward<detail::Sets::channels, Scalar>(caller, loops, a, p, this->moments_,
+    detail::call_backward<detail::Sets::channels, Scalar>(caller, loops, a, p, {}, this->moments_,
                                                           this->workspace_);
   }
 

@@ -4,8 +4,10 @@
 #if EVENKEEL_IS_SUPPORTED
 
 #include "evenkeel/batch_norm.hpp"
+#include "evenkeel/epilogue.hpp"
 #include "evenkeel/group_norm.hpp"
 #include "evenkeel/layer_norm.hpp"
+#include "evenkeel/rms_norm.hpp"
 #include "evenkeel/tensor_view.hpp"
 
 #endif  // EVENKEEL_IS_SUPPORTED

@@ -58,7 +58,7 @@ void group_norm_forward(const Caller& caller, const ParallelFor& loops, const Fo
                         Index groups, Index channels, const GroupNormOptions& options,
                         Moments<StatisticOf<S>>* moments) {
   const Partition p = group_norm_partition(caller, a.x, groups, channels, options);
-  call_forward<Sets::groups, S>(caller, loops, a, p, options.epsilon, moments);
+  call_forward<Sets::groups, S>(caller, loops, a, p, {options.epsilon}, moments);
 }
 
 template <typename S>
@@ -66,7 +66,7 @@ void group_norm_backward(const Caller& caller, const ParallelFor& loops, const B
                          Index groups, const GroupNormOptions& options,
                          const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace) {
   const Partition p = group_norm_partition(caller, a.x, groups, -1, options);
-  call_backward<Sets::groups, S>(caller, loops, a, p, moments, workspace);
+  call_backward<Sets::groups, S>(caller, loops, a, p, {}, moments, workspace);
 }
 
 EVENKEEL_END
@@ -170,6 +170,7 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
 
  private:
   static constexpr const char* kScope = "GroupNorm::";
+  static constexpr auto kSets = detail::Sets::groups;
   static constexpr detail::Caller constructor() { return {"GroupNorm::", "GroupNorm"}; }
 
   void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,

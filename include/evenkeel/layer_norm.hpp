@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "evenkeel/core/layer.hpp"
+#include "evenkeel/core/feature_layer.hpp"
 
 namespace evenkeel {
 EVENKEEL_BEGIN
@@ -26,44 +26,9 @@ EVENKEEL_END
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// The partition of x into samples and features, after a check that x has the normalized axes.
-EVENKEEL_OUTLINE Partition layer_norm_partition(const Caller& caller, const Argument& x,
-                                                const Shape& normalized_shape,
-                                                const LayerNormOptions& options) {
-  check_epsilon(caller, options.epsilon);
-  const int axes = normalized_shape.rank();
-  if (axes == 0) fail(caller, {"normalized_shape has rank 0, must have 1 to 8"});
-  if (!options.axis && axes > x.shape.rank()) {
-    fail(caller, {"normalized_shape has ", axes, " axes, x ", shown(x.shape), " has ", x.shape.rank()});
-  }
-  const int first = resolve_axis(caller, "axis", options.axis.value_or(-axes), x.shape);
-  for (int i = 0; i < axes; ++i) {
-    const int axis = first + i;
-    if (axis >= x.shape.rank()) {
-      fail(caller, {"normalized_shape has rank ", axes, " from axis ", first, " on, x ", shown(x.shape),
-                    " has ", x.shape.rank() - first, " axes there"});
-    }
-    check_extent(caller, x.shape, axis, "feature", normalized_shape[i]);
-  }
-  const MemoryShape shape(x.shape, x.layout);
-  const int a = shape.axis(first), b = shape.axis(first + axes - 1);
-  return partition_features(shape, std::min(a, b), std::max(a, b) + 1);
-}
-
-template <typename S>
-void layer_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                        const Shape& normalized_shape, const LayerNormOptions& options,
-                        Moments<StatisticOf<S>>* moments) {
-  const Partition p = layer_norm_partition(caller, a.x, normalized_shape, options);
-  call_forward<Sets::features, S>(caller, loops, a, p, options.epsilon, moments);
-}
-
-template <typename S>
-void layer_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
-                         const Shape& normalized_shape, const LayerNormOptions& options,
-                         const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace) {
-  const Partition p = layer_norm_partition(caller, a.x, normalized_shape, options);
-  call_backward<Sets::features, S>(caller, loops, a, p, moments, workspace);
+inline Features<Sets::features> layer_norm_features(const Shape& normalized_shape,
+                                                    const LayerNormOptions& options) {
+  return {normalized_shape, options.axis, options.epsilon};
 }
 
 EVENKEEL_END
@@ -90,10 +55,8 @@ template <typename Device, typename X, typename Gamma, typename Beta, typename Y
 void layer_norm_forward(const Device& device, const X& x, const std::vector<Index>& normalized_shape,
                         const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y&& y,
                         Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
-  const detail::Caller caller{"", "layer_norm_forward"};
-  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
-                                                  normalized_shape, options, &moments);
+  detail::features_forward({"", "layer_norm_forward"}, device, x,
+                           detail::layer_norm_features(normalized_shape, options), gamma, beta, y, &moments);
 }
 
 /// The same over one axis, as long as gamma.
@@ -101,10 +64,9 @@ template <typename Device, typename X, typename Gamma, typename Beta, typename Y
 void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
                         const LayerNormOptions& options, Y&& y,
                         Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
-  const detail::Caller caller{"", "layer_norm_forward"};
-  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
-                                                  Shape{gamma.size()}, options, &moments);
+  detail::features_forward({"", "layer_norm_forward"}, device, x,
+                           detail::layer_norm_features(Shape{gamma.size()}, options), gamma, beta, y,
+                           &moments);
 }
 
 /// The gradients of layer_norm_forward, from the moments that it left.
@@ -126,11 +88,9 @@ void layer_norm_backward(const Device& device, const X& x, const Dy& dy,
                          const Moments<StatisticOf<detail::ScalarOf<X>>>& moments,
                          const LayerNormOptions& options, Dx&& dx, GradGamma&& grad_gamma,
                          GradBeta&& grad_beta) {
-  const detail::Caller caller{"", "layer_norm_backward"};
-  const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
-  Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
-  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
-                                                   normalized_shape, options, moments, workspace);
+  detail::features_backward({"", "layer_norm_backward"}, device, x, dy,
+                            detail::layer_norm_features(normalized_shape, options), gamma, moments, dx,
+                            &grad_gamma, &grad_beta);
 }
 
 /// The same over one axis, as long as gamma.
@@ -140,31 +100,27 @@ void layer_norm_backward(const Device& device, const X& x, const Dy& dy, const G
                          const Moments<StatisticOf<detail::ScalarOf<X>>>& moments,
                          const LayerNormOptions& options, Dx&& dx, GradGamma&& grad_gamma,
                          GradBeta&& grad_beta) {
-  const detail::Caller caller{"", "layer_norm_backward"};
-  const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
-  Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
-  detail::layer_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
-                                                   Shape{gamma.size()}, options, moments, workspace);
+  detail::features_backward({"", "layer_norm_backward"}, device, x, dy,
+                            detail::layer_norm_features(Shape{gamma.size()}, options), gamma, moments, dx,
+                            &grad_gamma, &grad_beta);
 }
 
 /// layer_norm_forward without moments.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_infer(const Device& device, const X& x, const std::vector<Index>& normalized_shape,
                       const Gamma& gamma, const Beta& beta, const LayerNormOptions& options, Y&& y) {
-  const detail::Caller caller{"", "layer_norm_infer"};
-  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
-                                                  normalized_shape, options, nullptr);
+  detail::features_forward({"", "layer_norm_infer"}, device, x,
+                           detail::layer_norm_features(normalized_shape, options), gamma, beta, y,
+                           detail::kNoMoments<X>);
 }
 
 /// The same over one axis, as long as gamma.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_infer(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
                       const LayerNormOptions& options, Y&& y) {
-  const detail::Caller caller{"", "layer_norm_infer"};
-  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
-  detail::layer_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
-                                                  Shape{gamma.size()}, options, nullptr);
+  detail::features_forward({"", "layer_norm_infer"}, device, x,
+                           detail::layer_norm_features(Shape{gamma.size()}, options), gamma, beta, y,
+                           detail::kNoMoments<X>);
 }
 
 /// Layer normalization with its parameters.
@@ -182,9 +138,10 @@ void layer_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
 /// Errors       std::invalid_argument, with both numbers, before anything is written.
 /// Source       Ba, Kiros, Hinton 2016.
 template <typename Scalar = float>
-class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
-  using Base = Layer<LayerNorm, Scalar>;
+class LayerNorm : public FeatureLayer<LayerNorm<Scalar>, Scalar, LayerNormOptions> {
+  using Base = FeatureLayer<LayerNorm, Scalar, LayerNormOptions>;
   friend Base;
+  friend Layer<LayerNorm, Scalar>;
 
  public:
   /// Over one axis of so many features.
@@ -193,75 +150,12 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
 
   /// Over adjacent axes of these extents, in the order of x's axes.
   explicit LayerNorm(std::vector<Index> normalized_shape, LayerNormOptions options = {})
-      : Base(constructor(), options.epsilon, check_shape(normalized_shape), options.affine,
-             options.affine && options.bias),
-        normalized_shape_(std::move(normalized_shape)),
-        options_(options) {}
-
-  /// What the constructor was given; one extent where it was given features.
-  const std::vector<Index>& normalized_shape() const { return normalized_shape_; }
-  const LayerNormOptions& options() const { return options_; }
+      : Base({kScope, "LayerNorm"}, std::move(normalized_shape), options, options.affine && options.bias) {}
 
  private:
   static constexpr const char* kScope = "LayerNorm::";
-  static constexpr detail::Caller constructor() { return {"LayerNorm::", "LayerNorm"}; }
-
-  static Index check_shape(const std::vector<Index>& normalized_shape) {
-    const auto rank = static_cast<Index>(normalized_shape.size());
-    if (rank < 1 || rank > Shape::kMaxRank) {
-      detail::fail(constructor(), {"normalized_shape has rank ", rank, ", must have 1 to 8"});
-    }
-    for (const Index features : normalized_shape) detail::check_positive(constructor(), "features", features);
-    detail::check_countable(constructor(), "normalized_shape", normalized_shape, sizeof(ParamOf<Scalar>));
-    return Shape(normalized_shape).size();
-  }
-
-  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
-                    const detail::ForwardArguments& a) {
-    detail::layer_norm_forward<Scalar>(caller, loops, a, normalized_shape_, options_, &this->moments_);
-    this->remember(a.x);
-  }
-
-  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
-                     const detail::BackwardArguments& a) {
-    this->check_x(caller, a.x);
-    detail::layer_norm_backward<Scalar>(caller, loops, a, normalized_shape_, options_, this->moments_,
-                                        this->workspace_);
-  }
-
-  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
-                  const detail::ForwardArguments& a) const {
-    detail::layer_norm_forward<Scalar>(caller, loops, a, normalized_shape_, options_, nullptr);
-  }
-
-  template <typename X, typename Y>
-  bool forward_few(const X& x, Y& y) {
-    return normalize_few(x, y, &this->moments_);
-  }
-  template <typename X, typename Y>
-  bool infer_few(const X& x, Y& y) const {
-    return normalize_few(x, y, nullptr);
-  }
-  template <typename X, typename Y>
-  bool normalize_few(const X& x, Y& y, Moments<typename Base::Statistic>* moments) const {
-    if (normalized_shape_.size() != 1) return false;
-    const detail::FewRows<Scalar> rows =
-        detail::few_rows<Scalar>(x, y, options_.axis.value_or(-1), normalized_shape_[0]);
-    if (rows.rows == 0 || !this->params_fit(rows) || (moments != nullptr && !moments->fits(rows.rows))) {
-      return false;
-    }
-    detail::StatisticsOfSets<typename Base::Statistic> places;
-    if (moments != nullptr) {
-      moments->used = rows.rows;
-      places = moments->places();
-    }
-    detail::Core<Scalar>::normalize_few_rows(rows, options_.epsilon, detail::data_of(this->gamma_),
-                                             detail::data_of(this->beta_), places);
-    return true;
-  }
-
-  std::vector<Index> normalized_shape_;
-  LayerNormOptions options_;
+  static constexpr auto kSets = detail::Sets::features;
+  static constexpr auto features_of = detail::layer_norm_features;
 };
 
 EVENKEEL_END

@@ -87,7 +87,7 @@ auto saved_moments(const std::vector<Scalar>& x, Index stride) {
   detail::Pass<Scalar> pass;
   pass.x = memory.data();
   pass.out = y.data();
-  pass.epsilon = 1;
+  pass.formula.epsilon = 1;
   pass.moments = moments.places();
   detail::normalize<detail::Sets::channels>(p, pass, detail::ParallelFor());
   return detail::BlockMoments<T>{static_cast<T>(n), moments.mean[0], moments.mean_low[0],
@@ -153,7 +153,7 @@ TEST(SavedMoments, OfEqualValuesAreExact) {
 }
 
 TEST(Finish, DividesByTheNumberOfValues) {
-  const auto s = detail::finish(Moments::about(3.0, 4, 0.0, 14.0), 0.5);
+  const auto s = detail::finish<double>(Moments::about(3.0, 4, 0.0, 14.0), 0.5);
   EXPECT_EQ(s.variance, 3.5);
   EXPECT_EQ(s.inv_std, 0.5);
 }

@@ -99,17 +99,28 @@ struct Sums {
 /// What the kernels say an activation is.
 template <typename C>
 Real activated(Real v, const detail::Activation<C>& a) {
-  if (!a.active) return v;
+  if (a.curve == detail::Curve::none) return v;
   const Real leaky = v < 0 ? real(a.slope) * v : v;
   return std::fmin(std::fmax(leaky, real(a.low)), real(a.high));
+}
+/// Its slope there; 0 at the ends of a clip.
+template <typename C>
+Real slope_of(Real v, const detail::Activation<C>& a) {
+  if (a.curve == detail::Curve::none) return 1;
+  const Real slope = v > 0 ? 1 : real(a.slope), y = v * slope;
+  return real(a.low) < y && y < real(a.high) ? slope : 0;
+}
+template <typename C>
+bool is_active(const detail::Activation<C>& a) {
+  return a.curve != detail::Curve::none;
 }
 template <typename C>
 std::vector<detail::Activation<C>> activations() {
   const C infinity = std::numeric_limits<C>::infinity();
-  return {{false, C(0), C(0), C(0)},
-          {true, C(0), -infinity, infinity},
-          {true, C(0.1), -infinity, infinity},
-          {true, C(1), C(-0.25), C(0.5)}};
+  return {{detail::Curve::none, C(0), C(0), C(0)},
+          {detail::Curve::clip, C(0), -infinity, infinity},
+          {detail::Curve::clip, C(0.1), -infinity, infinity},
+          {detail::Curve::clip, C(1), C(-0.25), C(0.5)}};
 }
 
 template <typename T>
@@ -181,6 +192,7 @@ void test_map_lines() {
           for (const bool has_dy : {false, true})
             for (const bool has_residual : {false, true})
               for (const detail::Activation<C>& activation : activations<C>()) {
+                if (has_dy && (has_residual || is_active(activation))) continue;
                 const bool stream = turn % 2 == 0, in_place = turn % 3 == 0;
                 ++turn;
                 const bool is_one = part.lines.outer == 1;  // as many cells as are summed together, and more
@@ -195,15 +207,15 @@ void test_map_lines() {
                 const std::vector<C> c0 = numbers<C>(cells, 3, 0.1, 4), c1 = numbers<C>(cells, 1, 0.5, 5),
                                      c2 = numbers<C>(cells, 0, 1, 6), c3 = numbers<C>(cells, 1, 0.5, 7);
                 Call call(place, text + (has_dy ? ", dy" : "") + (has_residual ? ", residual" : "") +
-                                     (activation.active ? ", activation" : "") +
+                                     (is_active(activation) ? ", activation" : "") +
                                      (stream ? ", streamed" : "") + (in_place ? ", in place" : ""));
                 S* out = in_place ? call.out(has_dy ? dy : x) : call.out<S>(static_cast<Index>(x.size()));
                 const std::vector<S> before(out, out + x.size());
                 const S* in_x = in_place && !has_dy ? out : call.in(x);
                 const S* in_dy = !has_dy ? nullptr : in_place ? out : call.in(dy);
-                const auto map = has_residual || activation.active ? set.kernels.map_lines_with_options
-                                 : has_dy                          ? set.kernels.map_gradients_of_lines
-                                                                   : set.kernels.map_lines;
+                const auto map = has_residual || is_active(activation) ? set.kernels.map_lines_with_options
+                                 : has_dy                              ? set.kernels.map_gradients_of_lines
+                                                                       : set.kernels.map_lines;
                 map({in_x,
                      in_dy,
                      out,
@@ -215,7 +227,7 @@ void test_map_lines() {
                      {call.in(c0), call.in(c1), call.in(c2), data_or_null(call, has_dy, c3)},
                      stream ? 256 : 0,
                      stream,
-                     {data_or_null(call, has_residual, residual), activation}});
+                     {data_or_null(call, has_residual, residual), nullptr, activation}});
                 std::vector<bool> written(x.size(), false);
                 for (Index k = 0; k < cells; ++k)
                   for (Index p : places) {
@@ -373,17 +385,19 @@ void test_map_columns() {
                                      c2 = numbers<C>(lanes, 0, 1, 8), c3 = numbers<C>(lanes, 1, 0.5, 9);
                 Call call(place, text + columns_text(columns) + (has_dy ? ", dy" : "") +
                                      (has_residual ? ", residual" : "") +
-                                     (activation.active ? ", activation" : "") +
+                                     (is_active(activation) ? ", activation" : "") +
                                      (params > 0 ? ", gamma" : "") + (params > 1 ? ", beta" : "") +
                                      (stream ? ", streamed" : "") + (in_place ? ", in place" : ""));
                 S* out = in_place ? call.out(has_dy ? dy : x) : call.out<S>(static_cast<Index>(x.size()));
                 const std::vector<S> before(out, out + x.size());
                 const S* in_x = in_place && !has_dy ? out : call.in(x);
                 const S* in_dy = !has_dy ? nullptr : in_place ? out : call.in(dy);
-                const auto map = params > 0 || has_residual || activation.active
-                                     ? set.kernels.map_columns_with_options
-                                 : has_dy ? set.kernels.map_gradients_of_columns
-                                          : set.kernels.map_columns;
+                if (has_dy && is_active(activation)) continue;
+                const auto map = has_residual || is_active(activation) ? set.kernels.map_columns_with_options
+                                 : params > 0                          ? set.kernels.map_columns_by_row
+                                 : has_dy                              ? set.kernels.map_gradients_of_columns
+                                                                       : set.kernels.map_columns;
+                const S* const more = data_or_null(call, has_residual, residual);
                 map({in_x,
                      in_dy,
                      out,
@@ -395,7 +409,8 @@ void test_map_columns() {
                      {call.in(c0), call.in(c1), call.in(c2), data_or_null(call, has_dy, c3)},
                      stream ? 256 : 0,
                      stream,
-                     {data_or_null(call, has_residual, residual), activation}});
+                     {has_dy ? nullptr : more, nullptr, activation},
+                     has_dy ? more : nullptr});
                 for (Index i = 0; i < columns.size(); ++i) {
                   const Index r = i / columns.stride, l = i % columns.stride;
                   if (l >= lanes) {
@@ -564,7 +579,7 @@ void test_normalize_rows() {
                         (c.has_beta ? ", beta" : "") + (c.saves ? "" : ", saves nothing") +
                         (c.stream ? ", streamed" : "") + (c.in_place ? ", in place" : "") +
                         (c.gamma_offset != 0 ? ", gamma_offset" : "") + (c.has_skip ? ", skip" : "") +
-                        (c.has_residual ? ", residual" : "") + (activation.active ? ", activation" : ""));
+                        (c.has_residual ? ", residual" : "") + (is_active(activation) ? ", activation" : ""));
           detail::NormalizeRows<S> a{};
           a.y = c.in_place ? call.out(x) : call.out<S>(rows.size());
           const std::vector<S> before(a.y, a.y + rows.size());
@@ -582,15 +597,17 @@ void test_normalize_rows() {
             a.inv_std = call.out<T>(c.rows);
           }
           a.outside = call.out<unsigned char>(c.rows);
-          a.rms = c.rms;
           a.stream = c.stream;
           a.gamma_offset = C(c.gamma_offset);
           a.skip = data_or_null(call, c.has_skip, skip);
           a.sum = c.has_skip ? call.out<S>(rows.size()) : nullptr;
-          a.epilogue = {data_or_null(call, c.has_residual, residual), activation};
-          const bool has_options = c.has_skip || c.has_residual || activation.active || c.gamma_offset != 0;
+          a.epilogue = {data_or_null(call, c.has_residual, residual), nullptr, activation};
+          const bool has_options =
+              c.has_skip || c.has_residual || is_active(activation) || c.gamma_offset != 0;
+          const auto& kernels = set.kernels;
           const auto normalize =
-              has_options ? set.kernels.normalize_rows_with_options : set.kernels.normalize_rows;
+              c.rms ? (has_options ? kernels.normalize_rms_rows_with_options : kernels.normalize_rms_rows)
+                    : (has_options ? kernels.normalize_rows_with_options : kernels.normalize_rows);
           EXPECT_EQ(normalize(a), 0) << Call::what();
 
           for (Index r = 0; r < c.rows; ++r) {
@@ -768,11 +785,12 @@ void test_row_gradients(std::vector<GradientCase> (*cases)(Index), Index most) {
           a.grad_beta = c.has_grads ? call.out(before) : nullptr;
           a.scratch = call.out<C>(4 * n, std::numeric_limits<C>::quiet_NaN());
           a.outside = call.out<unsigned char>(c.rows);
-          a.rms = c.rms;
           a.stream = c.stream;
           a.plus = data_or_null(call, c.has_plus, plus);
+          const auto& kernels = set.kernels;
           const auto differentiate =
-              c.has_plus ? set.kernels.row_gradients_with_options : set.kernels.row_gradients;
+              c.rms ? (c.has_plus ? kernels.rms_row_gradients_with_options : kernels.rms_row_gradients)
+                    : (c.has_plus ? kernels.row_gradients_with_options : kernels.row_gradients);
           EXPECT_EQ(differentiate(a), 0) << Call::what();
 
           const Real u = kUnit<C>, count = static_cast<Real>(n);
@@ -823,8 +841,12 @@ void test_row_gradients(std::vector<GradientCase> (*cases)(Index), Index most) {
             const Real terms = std::is_same_v<C, double> ? static_cast<Real>(c.rows) : 17,
                        b = real(before[at(i)]);
             const Real sums = 64 * kUnit<T> * (std::fabs(b) + params[at(i)].first_size + xhat_sizes[at(i)]);
-            expect_near("grad_beta", i, a.grad_beta[i], b + params[at(i)].first,
-                        terms * u * params[at(i)].first_size + sums);
+            if (c.rms) {
+              expect_same("grad_beta", i, a.grad_beta[i], before[at(i)]);
+            } else {
+              expect_near("grad_beta", i, a.grad_beta[i], b + params[at(i)].first,
+                          terms * u * params[at(i)].first_size + sums);
+            }
             expect_near("grad_gamma", i, a.grad_gamma[i], b + params[at(i)].second,
                         (terms + 4) * u * xhat_sizes[at(i)] + sums);
           }
@@ -1017,7 +1039,7 @@ void test_map_wide() {
           const detail::Lines lines = c.lines(n);
           const Index line_count = lines.outer * lines.inner, some = c.count(n);
           const std::vector<Index> places = places_of(lines, 0, line_count * n);
-          const bool has_residual = !c.has_dy && c.has_mask,
+          const bool has_residual = c.has_mask,
                      adds = c.has_dy && c.has_mask;  // there is no mask
           const detail::Activation<C> activation = activations<C>()[at(c.has_dy ? 0 : ++turn % 4)];
           const Index size = extent_of(lines);
@@ -1034,7 +1056,7 @@ void test_map_wide() {
           const Index sums = per_lane ? n : line_count;
           const std::vector<T> sums_before = numbers<T>(sums, 0, 1, 12);
           Call call(place, text + wide_text(c) + (has_residual ? ", residual" : "") +
-                               (activation.active ? ", activation" : ""));
+                               (is_active(activation) ? ", activation" : ""));
           detail::MapWide<S> a{};
           a.x = call.in(x);
           a.dy = data_or_null(call, c.has_dy, dy);
@@ -1056,7 +1078,10 @@ void test_map_wide() {
             a.grad_gamma = call.out(sums_before);
             a.grad_beta = call.out(sums_before);
           }
-          a.epilogue = {data_or_null(call, has_residual, residual), activation};
+          const S* const more = data_or_null(call, has_residual, residual);
+          a.epilogue = {c.has_dy ? nullptr : more, nullptr, activation};
+          a.plus = c.has_dy ? more : nullptr;
+          if (has_residual || is_active(activation)) a.apply_epilogue = set.kernels.apply_epilogue;
           if (c.has_dy) {
             set.kernels.map_gradients_wide(a);
           } else {

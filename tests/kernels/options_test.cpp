@@ -1,5 +1,5 @@
-// What can be fused into a pass, and is not by any layer yet: activations, residuals, masks, RMS norm, an offset of
-// gamma. By the kernels of each instruction set.
+// What can be fused into a pass: activations, residuals, masks, an offset of gamma. By the kernels of each instruction
+// set.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -21,7 +21,7 @@ constexpr double kTolerance = 1e-5;  // a hundred roundings of numbers of about 
 
 Floats some(unsigned seed) { return random_values<float>(kSize + detail::kPadding, 0, 1, seed); }
 
-const detail::Activation<float> kLeaky = {true, 0.125F, -0.25F, 1.5F};
+const detail::Activation<float> kLeaky = {detail::Curve::clip, 0.125F, -0.25F, 1.5F};
 
 double activated(double v) { return std::min(std::max(v < 0 ? 0.125 * v : v, -0.25), 1.5); }
 
@@ -29,6 +29,8 @@ void expect_near(float got, double expected) { EXPECT_NEAR(static_cast<double>(g
 
 const Floats x = some(1), dy = some(2), mask = some(3), residual = some(4), c0 = some(5), c1 = some(6),
              c2 = some(7), c3 = some(8);
+
+const detail::Epilogue<float> kNothing{}, kFused = {residual.data(), nullptr, kLeaky};
 
 double at(const Floats& values, Index i) { return static_cast<double>(values[static_cast<std::size_t>(i)]); }
 
@@ -53,13 +55,13 @@ void test_OfLines(const InstructionSet<float>& set) {
                                                                {c0.data(), c1.data(), c2.data(), c3.data()},
                                                                0,
                                                                false,
-                                                               {residual.data(), kLeaky}});
+                                                               gradients ? kNothing : kFused});
     for (Index r = 0; r < kRows; ++r) {
       double f = 0, s = 0;
       for (Index i = r * kLanes; i < (r + 1) * kLanes; ++i) {
         const double d = at(x, i) - at(c0, r),
                      value = d * at(c1, r) + at(c2, r) + (gradients ? at(dy, i) * at(c3, r) : 0);
-        expect_near(out[static_cast<std::size_t>(i)], activated(value + at(residual, i)));
+        expect_near(out[static_cast<std::size_t>(i)], gradients ? value : activated(value + at(residual, i)));
         if (at(mask, i) <= 0) continue;
         f += gradients ? at(dy, i) : d;
         s += gradients ? at(dy, i) * d : d * d;
@@ -89,13 +91,15 @@ void test_OfColumns(const InstructionSet<float>& set) {
                                   {c0.data(), c1.data(), c2.data(), c3.data()},
                                   0,
                                   false,
-                                  {residual.data(), kLeaky}});
+                                  gradients ? kNothing : kFused,
+                                  gradients ? residual.data() : nullptr});
     for (Index l = 0; l < kLanes; ++l) {
       double f = 0, s = 0;
       for (Index i = l; i < kSize; i += kLanes) {
         const double d = at(x, i) - at(c0, l),
                      value = d * at(c1, l) + at(c2, l) + (gradients ? at(dy, i) * at(c3, l) : 0);
-        expect_near(out[static_cast<std::size_t>(i)], activated(value + at(residual, i)));
+        const double z = value + at(residual, i);
+        expect_near(out[static_cast<std::size_t>(i)], gradients ? z : activated(z));
         if (at(mask, i) <= 0) continue;
         f += gradients ? at(dy, i) : d;
         s += gradients ? at(dy, i) * d : d * d;
@@ -121,7 +125,8 @@ void test_OfWidePasses(const InstructionSet<float>& set) {
   a.c[0] = &center;
   a.c[1] = &slope;
   a.c[2] = &level;
-  a.epilogue = {residual.data(), kLeaky};
+  a.epilogue = kFused;
+  a.apply_epilogue = set.kernels.apply_epilogue;
   set.kernels.map_wide(a);
   for (Index i = 0; i < kSize; ++i) {
     const double d = at(x, i) - center;
@@ -134,7 +139,7 @@ void test_OfWidePasses(const InstructionSet<float>& set) {
   EXPECT_NEAR(second[0], s, 1e-9 * s);
 }
 
-// y = activation((x + skip) inv_rms (gamma + 1) + beta + residual), with rows short and long.
+// y = activation(norm(x + skip) + residual), with rows short and long.
 void test_OfRows(const InstructionSet<float>& set) {
   for (const Index n : {kLanes, Index(700)}) {
     for (const bool rms : {false, true}) {
@@ -150,16 +155,17 @@ void test_OfRows(const InstructionSet<float>& set) {
       a.rows = 3;
       a.n = a.stride = n;
       a.gamma = gamma.data();
-      a.beta = beta.data();
+      if (!rms) a.beta = beta.data();
       a.epsilon = 1e-5;
       a.inv_std = inv_std.data();
       a.outside = outside;
-      a.rms = rms;
       a.gamma_offset = 1;
       a.skip = skip.data();
       a.sum = sum.data();
-      a.epilogue = {more.data(), kLeaky};
-      EXPECT_EQ(set.kernels.normalize_rows_with_options(a), 0);
+      a.epilogue = {more.data(), nullptr, kLeaky};
+      const auto normalize =
+          rms ? set.kernels.normalize_rms_rows_with_options : set.kernels.normalize_rows_with_options;
+      EXPECT_EQ(normalize(a), 0);
       for (Index r = 0; r < 3; ++r) {
         double mean = 0, squares = 0;
         for (Index i = r * n; i < (r + 1) * n; ++i)
@@ -170,8 +176,9 @@ void test_OfRows(const InstructionSet<float>& set) {
         for (Index i = r * n; i < (r + 1) * n; ++i) {
           const double xhat = (at(in, i) + at(skip, i) - mean) * expected;
           expect_near(sum[static_cast<std::size_t>(i)], at(in, i) + at(skip, i));
-          expect_near(y[static_cast<std::size_t>(i)],
-                      activated(xhat * (at(gamma, i - r * n) + 1) + at(beta, i - r * n) + at(more, i)));
+          expect_near(
+              y[static_cast<std::size_t>(i)],
+              activated(xhat * (at(gamma, i - r * n) + 1) + (rms ? 0 : at(beta, i - r * n)) + at(more, i)));
         }
       }
     }

@@ -59,11 +59,46 @@ const Param* data_of(const Memory& a) {
   return a.size == 0 ? nullptr : static_cast<const Param*>(a.data);
 }
 
+/// What a call fuses, whatever its types: see Fused. An argument that there is not has no name.
+struct FusedArguments {
+  Activation<double> activation{};
+  Argument residual, skip, plus;  // inputs
+  Argument d_residual, sum;       // outputs
+  const void* kernels = nullptr;  // FusedKernels
+  void (*fuse)(const FusedArguments&, void* pass) = nullptr;
+};
+inline bool is_there(const Argument& a) { return a.name[0] != 0; }
+
 /// The arguments of a forward call.
 struct ForwardArguments {
   Argument x, y;
   Memory gamma, beta;
+  const FusedArguments* fused = nullptr;  // may be null
 };
+
+/// An input that a call fuses: of x's shape; out is another array, or may be this one itself.
+EVENKEEL_OUTLINE void check_fused_input(const Caller& caller, const Argument& input, const Argument& x,
+                                        const Argument& out, bool may_be_out) {
+  if (!is_there(input)) return;
+  if (input.shape != x.shape) {
+    fail(caller, {input.name, " is ", shown(input.shape), ", expected x's shape ", shown(x.shape)});
+  }
+  check_layout(caller, input, x);
+  if (may_be_out && input.data == out.data && out.shape == x.shape) return;
+  check_apart(caller, out, input);
+}
+
+EVENKEEL_OUTLINE void check_fused_forward(const Caller& caller, const ForwardArguments& a) {
+  const FusedArguments& f = *a.fused;
+  check_fused_input(caller, f.residual, a.x, a.y, true);
+  check_fused_input(caller, f.skip, a.x, a.y, true);
+  if (!is_there(f.sum)) return;
+  check_output(caller, f.sum, a.x);
+  check_fused_input(caller, f.skip, a.x, f.sum, true);
+  check_apart(caller, f.sum, a.y);
+  check_apart(caller, f.sum, a.gamma);
+  check_apart(caller, f.sum, a.beta);
+}
 
 EVENKEEL_OUTLINE void check_forward(const Caller& caller, const ForwardArguments& a, Index params) {
   register_bytes();  // a wrong EVENKEEL_MAX_ISA is reported before anything is written
@@ -72,28 +107,31 @@ EVENKEEL_OUTLINE void check_forward(const Caller& caller, const ForwardArguments
   check_output(caller, a.y, a.x);
   check_apart(caller, a.y, a.gamma);
   check_apart(caller, a.y, a.beta);
+  if (a.fused != nullptr) check_fused_forward(caller, a);
 }
 
 template <typename S>
-Pass<S> forward_pass(const ForwardArguments& a, void* out, double epsilon) {
+Pass<S> forward_pass(const ForwardArguments& a, void* out, const Formula& formula) {
   Pass<S> pass;
   pass.x = static_cast<const S*>(a.x.data);
   pass.out = static_cast<S*>(out);
   pass.gamma = data_of<ComputeOf<S>>(a.gamma);
   pass.beta = data_of<ComputeOf<S>>(a.beta);
-  pass.epsilon = epsilon;
+  pass.formula = formula;
+  if (a.fused != nullptr) a.fused->fuse(*a.fused, &pass);
   return pass;
 }
 
 template <typename S>
 EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                                   const Partition& p, double epsilon, Moments<StatisticOf<S>>* moments,
+                                   const Partition& p, const Formula& formula,
+                                   Moments<StatisticOf<S>>* moments,
                                    void (*run)(const Partition&, const Pass<S>&, const ParallelFor&)) {
   check_forward(caller, a, p.params());
   const bool needs_room = moments != nullptr && !moments->fits(p.sets());
   Moments<StatisticOf<S>> fresh;
   if (needs_room) moments->make_room(p.sets(), fresh);
-  Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), epsilon);
+  Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), formula);
   if (needs_room) moments->swap(fresh);
   if (moments != nullptr) moments->used = p.sets();
   if (a.x.size == 0) {
@@ -107,8 +145,8 @@ EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loop
 /// Normalizes with each set's own statistics. moments may be null.
 template <Sets kSets, typename S>
 void call_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                  const Partition& p, double epsilon, Moments<StatisticOf<S>>* moments) {
-  call_forward<S>(caller, loops, a, p, epsilon, moments, Core<S>::template normalize<kSets>);
+                  const Partition& p, const Formula& formula, Moments<StatisticOf<S>>* moments) {
+  call_forward<S>(caller, loops, a, p, formula, moments, Core<S>::template normalize<kSets>);
 }
 
 /// The given statistics of a call: arrays of the caller's, and what a layer keeps of the mean beside its own.
@@ -135,7 +173,8 @@ EVENKEEL_COLD void refuse_no_variances(const Caller& caller, const Memory& varia
 /// Normalizes with given statistics, one a set.
 template <typename S>
 EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                                 const InferenceArguments& given, const Partition& p, double epsilon) {
+                                 const InferenceArguments& given, const Partition& p,
+                                 const Formula& formula) {
   using C = ComputeOf<S>;
   check_forward(caller, a, p.params());
   check_apart(caller, a.y, given.mean);
@@ -146,7 +185,7 @@ EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops,
   if (!Core<S>::are_variances(statistics.variance, p.params())) {
     refuse_no_variances<C>(caller, given.variance);
   }
-  const Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), epsilon);
+  const Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), formula);
   if (a.x.size == 0) return;
   Core<S>::normalize_by(p, pass, statistics, loops);
 }
@@ -155,6 +194,8 @@ EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops,
 struct BackwardArguments {
   Argument x, dy, dx, grad_gamma, grad_beta;
   Memory gamma;
+  Memory beta;                            // where something is fused
+  const FusedArguments* fused = nullptr;  // may be null
 };
 
 /// The argument of a gradient, or that of none.
@@ -166,6 +207,22 @@ Argument gradient_argument(const Caller& caller, const char* name, Gradient* gra
   Argument none;
   none.name = name;
   return none;
+}
+
+EVENKEEL_OUTLINE void check_fused_backward(const Caller& caller, const BackwardArguments& a, Index params) {
+  const FusedArguments& f = *a.fused;
+  check_param(caller, a.beta, params);
+  check_apart(caller, a.dx, a.beta);
+  check_fused_input(caller, f.residual, a.x, a.dx, false);
+  check_fused_input(caller, f.plus, a.x, a.dx, false);
+  if (!is_there(f.d_residual)) return;
+  check_output(caller, f.d_residual, a.x);
+  for (const Memory* other :
+       {static_cast<const Memory*>(&a.x), static_cast<const Memory*>(&a.dy),
+        static_cast<const Memory*>(&a.dx), static_cast<const Memory*>(&f.residual), &a.gamma, &a.beta,
+        static_cast<const Memory*>(&a.grad_gamma), static_cast<const Memory*>(&a.grad_beta)}) {
+    check_apart(caller, f.d_residual, *other);
+  }
 }
 
 EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const BackwardArguments& a,
@@ -191,29 +248,30 @@ EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const Backw
     }
   }
   check_apart(caller, a.grad_gamma, a.grad_beta);
+  if (a.fused != nullptr) check_fused_backward(caller, a, params);
 }
 
 /// Checks that moments come from a forward call with so many sets.
 template <typename T>
-EVENKEEL_OUTLINE void check_moments(const Caller& caller, const Moments<T>& moments, Index sets) {
+EVENKEEL_OUTLINE void check_moments(const Caller& caller, const Moments<T>& moments, Index sets, bool rms) {
   if (moments.size() != sets)
     fail(caller, {"moments has ", counted(moments.size(), "set"), ", expected ", sets});
   const auto check = [&](const char* name, const Vector<T>& array) {
     if (!moments.has_room(array, sets)) check_size(caller, name, array.size(), sets);
   };
-  check("moments.mean", moments.mean);
+  if (!rms) check("moments.mean", moments.mean);
   check("moments.inv_std", moments.inv_std);
   if (moments.mean_low.size() > 0) check("moments.mean_low", moments.mean_low);
 }
 
 template <typename S>
 EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loops,
-                                    const BackwardArguments& a, const Partition& p,
+                                    const BackwardArguments& a, const Partition& p, const Formula& formula,
                                     const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace,
                                     Index (*workspace_size)(const Partition&),
                                     void (*run)(const Partition&, const Pass<S>&, const ParallelFor&)) {
   using C = ComputeOf<S>;
-  check_moments(caller, moments, p.sets());
+  check_moments(caller, moments, p.sets(), formula.rms);
   check_backward_arguments(caller, a, p.params());
   const bool is_empty = a.x.size == 0;
   const Index needed = is_empty ? 0 : workspace_size(p);
@@ -226,6 +284,7 @@ EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loo
   pass.grad_beta = prepare_gradient(a.grad_beta);
   pass.out = static_cast<S*>(prepare(a.dx, a.x.shape));
   if (is_empty) {
+    if (a.fused != nullptr && is_there(a.fused->d_residual)) prepare(a.fused->d_residual, a.x.shape);
     for (C* gradient : {pass.grad_gamma, pass.grad_beta}) {
       if (gradient != nullptr) std::fill_n(gradient, p.params(), C(0));
     }
@@ -234,17 +293,21 @@ EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loo
   pass.x = static_cast<const S*>(a.x.data);
   pass.dy = static_cast<const S*>(a.dy.data);
   pass.gamma = data_of<C>(a.gamma);
+  pass.beta = data_of<C>(a.beta);
+  pass.formula = formula;
   pass.saved = moments.places();
+  if (formula.rms) pass.saved.mean = pass.saved.mean_low = nullptr;
   pass.sums = workspace.data();
+  if (a.fused != nullptr) a.fused->fuse(*a.fused, &pass);
   run(p, pass, loops);
 }
 
 /// dx and the gradients of gamma and beta. workspace grows as needed and is kept by the caller.
 template <Sets kSets, typename S>
 void call_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
-                   const Partition& p, const Moments<StatisticOf<S>>& moments,
+                   const Partition& p, const Formula& formula, const Moments<StatisticOf<S>>& moments,
                    Vector<StatisticOf<S>>& workspace) {
-  call_backward<S>(caller, loops, a, p, moments, workspace, Core<S>::template workspace_size<kSets>,
+  call_backward<S>(caller, loops, a, p, formula, moments, workspace, Core<S>::template workspace_size<kSets>,
                    Core<S>::template differentiate<kSets>);
 }
 
@@ -256,7 +319,7 @@ ForwardArguments forward_arguments(const Caller& caller, const X& x, const Gamma
   static_assert(std::is_same_v<ScalarOf<Y>, S>, "evenkeel: y must have x's scalar type");
   return {input_argument(caller, "x", x), output_argument(caller, "y", y),
           param_argument<ParamOf<S>>(caller, "gamma", gamma),
-          param_argument<ParamOf<S>>(caller, "beta", beta)};
+          param_argument<ParamOf<S>>(caller, "beta", beta), nullptr};
 }
 template <typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma, typename GradBeta>
 BackwardArguments backward_arguments(const Caller& caller, const X& x, const Dy& dy, const Gamma& gamma,
@@ -269,7 +332,9 @@ BackwardArguments backward_arguments(const Caller& caller, const X& x, const Dy&
           output_argument(caller, "dx", dx),
           gradient_argument<ParamOf<S>>(caller, "grad_gamma", grad_gamma),
           gradient_argument<ParamOf<S>>(caller, "grad_beta", grad_beta),
-          param_argument<ParamOf<S>>(caller, "gamma", gamma)};
+          param_argument<ParamOf<S>>(caller, "gamma", gamma),
+          {},
+          nullptr};
 }
 
 EVENKEEL_OUTLINE void check_same_as_forwards(const Caller& caller, const Argument& x, const Shape& shape,

@@ -18,7 +18,7 @@ class CellColumnPasses : public ColumnPasses<S> {
 
   void forward(Index begin, Index end, const ParallelFor& loops) const {
     Base::normalize_items(begin, end, loops, [&](const Columns& some, const StatisticsOfSets<const T>& s) {
-      map_cells(map_columns<S>, some, s, nullptr, nullptr, nullptr, loops);
+      map_cells(value_map(), some, s, nullptr, nullptr, nullptr, loops);
     });
   }
 
@@ -31,7 +31,7 @@ class CellColumnPasses : public ColumnPasses<S> {
           [&](Index k) {
             const Index set = item.set(k);
             const C gamma = pass_.gamma == nullptr ? C(1) : pass_.gamma[set];
-            return is_inference_in_range(given.mean[set], given.variance[set], gamma, pass_.epsilon);
+            return is_inference_in_range(given.mean[set], given.variance[set], gamma, pass_.formula.epsilon);
           },
           [&](const Columns& some, Index) { infer_part(some, given, loops); },
           [&](const Columns& some) { infer_wide(p_, pass_, Base::run_of(some), given); });
@@ -39,35 +39,9 @@ class CellColumnPasses : public ColumnPasses<S> {
   }
 
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
-    const CellSums<T> sums(p_, pass_.sums);
-    const T share = T(T(1) / from_count<T>(p_.set_size()));
-    Scratch<T, kLanes + kPadding> set_dy, set_dy_xhat;
-    Scratch<bool, kLanes> in_range;
     for (Index i = begin; i < end; ++i) {
-      const Columns item = items_.at(i);
-      set_to_zero(set_dy.data(), item.sets);
-      set_to_zero(set_dy_xhat.data(), item.sets);
-      const bool cells_are = sum_cells(item, sums, set_dy.data(), set_dy_xhat.data(), loops);
-      bool all_in_range = true;
-      for (Index k = 0; k < item.sets; ++k) {
-        const T& inv_std = pass_.saved.inv_std[item.set(k)];
-        in_range[k] = is_in_range<S>(inv_std) &&
-                      are_gradients_in_range<S>(inv_std, share, set_dy[k], set_dy_xhat[k]) &&
-                      (cells_are || are_cells_in_range<S>(p_, sums, item.set(k), inv_std));
-        all_in_range = all_in_range && in_range[k];
-      }
-      const auto map = [&](const Columns& some, Index first) {
-        Lanes of_dy;
-        map_cells(map_gradients_of_columns<S>, some, {}, &set_dy[first], &set_dy_xhat[first], of_dy.data(),
-                  loops);
-      };
-      if (all_in_range) {
-        map(item, 0);
-      } else {
-        Base::for_each_run(
-            item, [&](Index k) { return in_range[k]; }, map,
-            [&](const Columns& some) { backward_wide<S>(p_, pass_, Base::run_of(some), nullptr, nullptr); });
-      }
+      if (pass_.writes_dz()) forward(i, i + 1, loops);
+      differentiate(items_.at(i), loops);
     }
   }
 
@@ -89,6 +63,36 @@ class CellColumnPasses : public ColumnPasses<S> {
 
   using FewSums = Scratch<T, kFew + kPadding>;
 
+  Map value_map() const { return pass_.chosen(map_columns<S>, &FusedKernels<S>::map_columns); }
+
+  /// dx of an item, and the sums of its cells. Not inlined: the stack has no room for it beside forward.
+  EVENKEEL_OUTLINE_MEMBER void differentiate(const Columns& item, const ParallelFor& loops) const {
+    const CellSums<T> sums(p_, pass_.sums);
+    const T share = T(T(1) / from_count<T>(p_.set_size()));
+    Scratch<T, kLanes + kPadding> set_dy, set_dy_xhat;
+    Scratch<bool, kLanes> in_range;
+    set_to_zero(set_dy.data(), item.sets);
+    set_to_zero(set_dy_xhat.data(), item.sets);
+    const bool cells_are = sum_cells(item, sums, set_dy.data(), set_dy_xhat.data(), loops);
+    bool all_in_range = true;
+    for (Index k = 0; k < item.sets; ++k) {
+      const T& inv_std = pass_.saved.inv_std[item.set(k)];
+      in_range[k] = is_in_range<S>(inv_std) &&
+                    are_gradients_in_range<S>(inv_std, share, set_dy[k], set_dy_xhat[k]) &&
+                    (cells_are || are_cells_in_range<S>(p_, sums, item.set(k), inv_std));
+      all_in_range = all_in_range && in_range[k];
+    }
+    const auto map = [&](const Columns& some, Index first) {
+      Lanes of_dy;
+      map_cells(map_gradients_of_columns<S>, some, {}, &set_dy[first], &set_dy_xhat[first], of_dy.data(),
+                loops);
+    };
+    if (all_in_range) return map(item, 0);
+    Base::for_each_run(
+        item, [&](Index k) { return in_range[k]; }, map,
+        [&](const Columns& some) { backward_wide<S>(p_, pass_, Base::run_of(some), nullptr, nullptr); });
+  }
+
   /// Writes nothing, and returns false, where a mean is far away.
   bool infer_part(const Columns& some, const GivenStatistics<C>& given, const ParallelFor& loops) const {
     const Index param = some.first_param;
@@ -98,7 +102,7 @@ class CellColumnPasses : public ColumnPasses<S> {
     C* to[3];
     for (int j = 0; j < 3; ++j) to[j] = p_.inner == 1 ? c[j] : of_sets[j].data();
     if (inference_coefficients(InferenceCoefficients<S>{some.sets,
-                                                        from_double<T>(pass_.epsilon),
+                                                        from_double<T>(pass_.formula.epsilon),
                                                         given.from(some.first_set),
                                                         pass_.gamma_from(param),
                                                         pass_.beta_from(param),
@@ -110,7 +114,7 @@ class CellColumnPasses : public ColumnPasses<S> {
       if (p_.inner > 1) spread(Spread<S>{of_sets[j].data(), some.sets, p_.inner, c[j]});
       rows.repeat(c[j]);
     }
-    Base::map_rows(map_columns<S>, some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
+    Base::map_rows(value_map(), some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
                    p_.inner > 1 ? rows.width() : kFewLines);
     return true;
   }

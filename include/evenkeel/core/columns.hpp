@@ -49,6 +49,12 @@ class ColumnPasses {
     LaneSums sums;
     Scratch<T, kLanes + kPadding> mean_low, inv_std;
 
+    void set(Index k, const SetStatistics<T>& s) {
+      sums.first[k] = s.mean;
+      sums.second[k] = s.variance;
+      mean_low[k] = s.mean_low;
+      inv_std[k] = s.inv_std;
+    }
     SetStatistics<T> operator[](Index k) const {
       return {sums.first[k], mean_low[k], sums.second[k], inv_std[k]};
     }
@@ -69,8 +75,17 @@ class ColumnPasses {
     Statistics s;
     for (Index i = begin; i < end; ++i) {
       const Columns item = items_.at(i);
-      const bool in_range = reduce(item, loops, s);
-      for (Index k = 0; k < item.sets; ++k) pass_.save(item.set(k), s[k]);
+      bool in_range = true;
+      if (pass_.writes_dz()) {
+        for (Index k = 0; k < item.sets; ++k) {
+          s.set(k, pass_.load(item.set(k)));
+          in_range = in_range && is_in_range<S>(s.inv_std[k]);
+        }
+      } else {
+        if (pass_.fused.skip != nullptr) add_skip(item, loops);
+        in_range = reduce(item, loops, s);
+        for (Index k = 0; k < item.sets; ++k) pass_.save(item.set(k), s[k]);
+      }
       if (in_range) {
         map(item, s.from(0));
       } else {
@@ -80,6 +95,31 @@ class ColumnPasses {
             [&](const Columns& some) { forward_wide(p_, pass_, run_of(some)); });
       }
     }
+  }
+
+  /// sum = x + skip of an item: a map that does not normalize.
+  void add_skip(const Columns& item, const ParallelFor& loops) const {
+    const Fused<S>& fused = pass_.fused;
+    const Loop &outer = items_.rows().outer, &inner = items_.rows().inner;
+    const Pieces pieces(inner.extent, item.lanes * outer.extent);
+    Lanes zero, one;
+    std::fill_n(zero.data(), item.lanes, C(0));
+    std::fill_n(one.data(), item.lanes, C(1));
+    loops.for_each(pieces.count, pieces.length * item.lanes * outer.extent, [&](Index i) {
+      for (Index o = 0; o < outer.extent; ++o) {
+        const Index at = item.offset + o * outer.stride + pieces.begin(i) * inner.stride;
+        MapColumns<S> a{};
+        a.x = fused.x + at;
+        a.out = fused.sum + at;
+        a.rows = pieces.end(i) - pieces.begin(i);
+        a.stride = inner.stride;
+        a.lanes = item.lanes;
+        a.c[0] = a.c[2] = zero.data();
+        a.c[1] = one.data();
+        a.epilogue.residual = fused.skip + at;
+        fused.kernels->map_columns(a);
+      }
+    });
   }
 
   static SetRun run_of(const Columns& some) {
@@ -107,7 +147,7 @@ class ColumnPasses {
   StatisticsOfSets<const T> saved(const Columns& item, Index first, Index count, FewStatistics& few) const {
     const StatisticsOfSets<const T>& all = pass_.saved;
     const Index set = item.set(first);
-    if (item.set_step == 1 && count % kPadding == 0)
+    if (item.set_step == 1 && count % kPadding == 0 && all.mean != nullptr)
       return {all.mean + set, all.mean_low == nullptr ? nullptr : all.mean_low + set, nullptr,
               all.inv_std + set};
     for (Index k = 0; k < count; ++k) few.set(k, pass_.load(item.set(first + k)));
@@ -229,16 +269,12 @@ class ColumnPasses {
       const SetStatistics<T> of_strip = s[0];
       all.merge({n, of_strip.mean, of_strip.mean_low, T(of_strip.variance * n)});
     });
-    const SetStatistics<T> whole = finish(all, from_double<T>(pass_.epsilon));
-    s.sums.first[0] = whole.mean;
-    s.sums.second[0] = whole.variance;
-    s.mean_low[0] = whole.mean_low;
-    s.inv_std[0] = whole.inv_std;
-    return is_in_range<S>(whole.inv_std);
+    s.set(0, finish<C>(all, from_double<T>(pass_.formula.epsilon)));
+    return is_in_range<S>(s.inv_std[0]);
   }
 
   /// Of sets of `width` lanes each. Sums are taken about one pivot a set, the mean of a few of its rows; where a pivot
-  /// turns out poor, all is summed once more about the means.
+  /// turns out poor, all is summed once more about the means. RMS norm sums about 0.
   bool reduce_strip(Index offset, Index lanes, Index width, const ParallelFor& loops, Statistics& s) const {
     const S* x = pass_.x + offset;
     const Index sets = lanes / width;
@@ -248,15 +284,21 @@ class ColumnPasses {
     Scratch<C, kLanes / 2 + kPadding> of_sets;
     C* const pivots = width == 1 ? centers.data() : of_sets.data();
     T *mean = s.sums.first.data(), *variance = s.sums.second.data();
-    guess_pivots(x, lanes, width, centers.data(), pivots);
+    const bool rms = pass_.formula.rms;
+    if (rms) {
+      std::fill_n(pivots, sets, C(0));
+    } else {
+      guess_pivots(x, lanes, width, centers.data(), pivots);
+    }
     const auto sum = [&] {
       if (width > 1) spread(Spread<S>{pivots, sets, width, centers.data()});
       rows.repeat(centers.data());
       sum_lanes(sum_columns<S>, x, nullptr, nullptr, items_.rows().outer, rows, centers.data(), loops,
                 s.sums);
       fold_into_cells(s.sums, sets, width);
-      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots, mean, variance, mean,
-                                       s.mean_low.data(), variance, s.inv_std.data()});
+      if (rms) set_to_zero(mean, sets);
+      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.formula.epsilon), pivots, mean, variance,
+                                       mean, s.mean_low.data(), variance, s.inv_std.data()});
     };
     unsigned seen = sum();
     if ((seen & kPoorPivot) != 0) {
@@ -284,11 +326,15 @@ class ColumnPasses {
     }
   }
 
-  /// Goes backwards, so that what was summed last, and is still near, comes first.
+  /// Writes y or dz, or dx where c has coefficients of dy. Goes backwards, so that what was summed last, and is still near,
+  /// comes first.
   void map_rows(Map map, Index offset, const Loop& outer, const WideRows& rows, const C* gamma, const C* beta,
                 const Coefficient& c, const ParallelFor& loops, Index ahead) const {
     constexpr Index kTurn = 64;
     const Index width = rows.width();
+    const bool gradients = c[3] != nullptr;
+    S* const out = gradients ? pass_.out : pass_.written();
+    const bool stream = pass_.stream && (gradients || !pass_.writes_dz());
     if (rows.stride > width) ahead = rows.stride;  // what is beside a part of a row is not needed
     const Pieces pieces(rows.lines(), width * outer.extent);
     loops.for_each(pieces.count, pieces.length * width * outer.extent, [&](Index i) {
@@ -298,17 +344,18 @@ class ColumnPasses {
           rows.for_each_span(std::max(begin, to - kTurn), to, [&](Index from, Index lines, Index lanes) {
             const Index at = offset + o * outer.stride + from, row = o * rows.rows + from / rows.stride;
             map(MapColumns<S>{pass_.x + at,
-                              pass_.dy == nullptr ? nullptr : pass_.dy + at,
-                              pass_.out + at,
+                              gradients ? pass_.dy + at : nullptr,
+                              out + at,
                               gamma == nullptr ? nullptr : gamma + row,
                               beta == nullptr ? nullptr : beta + row,
                               lines,
                               rows.copies * rows.stride,
                               lanes,
                               {c[0], c[1], c[2], c[3]},
-                              pass_.stream ? ahead : 0,
-                              pass_.stream,
-                              Epilogue<S>{}});
+                              stream ? ahead : 0,
+                              stream,
+                              pass_.fused.epilogue.from(at),
+                              gradients && pass_.fused.plus != nullptr ? pass_.fused.plus + at : nullptr});
           });
         }
       }

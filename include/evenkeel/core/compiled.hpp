@@ -19,8 +19,9 @@ struct CoreTable {
   void (*normalize_by)(const void* partition, const void* pass, const void* given, const void* loops);
   Index (*workspace_size)(const void* partition);
   void (*differentiate)(const void* partition, const void* pass, const void* loops);
-  void (*normalize_few_rows)(const void* rows, double epsilon, const void* gamma, const void* beta,
+  void (*normalize_few_rows)(const void* rows, const void* formula, const void* gamma, const void* beta,
                              const void* moments);
+  const void* (*fused_kernels)(bool rms);
   bool (*infer_few_rows)(const void* rows, double epsilon, const void* given, const void* gamma,
                          const void* beta);
 };
@@ -61,9 +62,14 @@ struct Core {
   static void differentiate(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
     detail::differentiate<kSets, S>(p, pass, loops);
   }
-  static void normalize_few_rows(const FewRows<S>& rows, double epsilon, const C* gamma, const C* beta,
-                                 const StatisticsOfSets<T>& moments) {
-    detail::normalize_few_rows<S>(rows, epsilon, gamma, beta, moments);
+  template <Sets kSets>
+  static void normalize_few_rows(const FewRows<S>& rows, const Formula& formula, const C* gamma,
+                                 const C* beta, const StatisticsOfSets<T>& moments) {
+    detail::normalize_few_rows<S>(rows, formula, gamma, beta, moments, rows_to_normalize<kSets, S>(formula));
+  }
+  template <Sets kSets>
+  static const FusedKernels<S>& fused_kernels(bool rms) {
+    return detail::fused_kernels<kSets, S>(rms);
   }
   static bool infer_few_rows(const FewRows<S>& rows, double epsilon, const GivenStatistics<C>& given,
                              const C* gamma, const C* beta) {
@@ -98,9 +104,14 @@ struct CompiledCore {
   static void differentiate(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
     table().differentiate(&p, &pass, &loops);
   }
-  static void normalize_few_rows(const FewRows<S>& rows, double epsilon, const C* gamma, const C* beta,
-                                 const StatisticsOfSets<StatisticOf<S>>& moments) {
-    table().normalize_few_rows(&rows, epsilon, gamma, beta, &moments);
+  template <Sets>
+  static void normalize_few_rows(const FewRows<S>& rows, const Formula& formula, const C* gamma,
+                                 const C* beta, const StatisticsOfSets<StatisticOf<S>>& moments) {
+    table().normalize_few_rows(&rows, &formula, gamma, beta, &moments);
+  }
+  template <Sets>
+  static const FusedKernels<S>& fused_kernels(bool rms) {
+    return *static_cast<const FusedKernels<S>*>(table().fused_kernels(rms));
   }
   static bool infer_few_rows(const FewRows<S>& rows, double epsilon, const GivenStatistics<C>& given,
                              const C* gamma, const C* beta) {
@@ -124,8 +135,8 @@ const void* core_table() {
   using C = ComputeOf<S>;
   static constexpr CoreTable table = {
       [](const void* p, const void* pass, const void* loops) {
-        normalize<Sets::groups, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
-                                   *static_cast<const ParallelFor*>(loops));
+        normalize<Sets::all, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
+                                *static_cast<const ParallelFor*>(loops));
       },
       [](const void* values, Index count) {
         return check_variances(CheckVariances<S>{static_cast<const C*>(values), count}) == 0;
@@ -135,16 +146,18 @@ const void* core_table() {
                         *static_cast<const GivenStatistics<C>*>(given),
                         *static_cast<const ParallelFor*>(loops));
       },
-      [](const void* p) { return workspace_size<Sets::groups, S>(*static_cast<const Partition*>(p)); },
+      [](const void* p) { return workspace_size<Sets::all, S>(*static_cast<const Partition*>(p)); },
       [](const void* p, const void* pass, const void* loops) {
-        differentiate<Sets::groups, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
-                                       *static_cast<const ParallelFor*>(loops));
+        differentiate<Sets::all, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
+                                    *static_cast<const ParallelFor*>(loops));
       },
-      [](const void* rows, double epsilon, const void* gamma, const void* beta, const void* moments) {
-        normalize_few_rows<S>(*static_cast<const FewRows<S>*>(rows), epsilon, static_cast<const C*>(gamma),
-                              static_cast<const C*>(beta),
-                              *static_cast<const StatisticsOfSets<StatisticOf<S>>*>(moments));
+      [](const void* rows, const void* formula, const void* gamma, const void* beta, const void* moments) {
+        normalize_few_rows<S>(*static_cast<const FewRows<S>*>(rows), *static_cast<const Formula*>(formula),
+                              static_cast<const C*>(gamma), static_cast<const C*>(beta),
+                              *static_cast<const StatisticsOfSets<StatisticOf<S>>*>(moments),
+                              rows_to_normalize<Sets::all, S>(*static_cast<const Formula*>(formula)));
       },
+      [](bool rms) -> const void* { return &fused_kernels<Sets::all, S>(rms); },
       [](const void* rows, double epsilon, const void* given, const void* gamma, const void* beta) {
         return infer_few_rows<S>(*static_cast<const FewRows<S>*>(rows), epsilon,
                                  *static_cast<const GivenStatistics<C>*>(given), static_cast<const C*>(gamma),

@@ -23,35 +23,9 @@ class ElementColumnPasses : public ColumnPasses<S> {
   }
 
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>& block_sums) const {
-    const T share = T(T(1) / from_count<T>(p_.set_size()));
-    LaneSums s;  // the weighted sums of sets, which are lanes
-    Scratch<bool, kLanes> in_range;
     for (Index i = begin; i < end; ++i) {
-      const Columns item = items_.at(i);
-      sum_elements(item, s, loops);
-      bool all_in_range = true;
-      for (Index k = 0; k < item.sets; ++k) {
-        const T& inv_std = pass_.saved.inv_std[item.set(k)];
-        in_range[k] =
-            is_in_range<S>(inv_std) && are_gradients_in_range<S>(inv_std, share, s.first[k], s.second[k]);
-        all_in_range = all_in_range && in_range[k];
-      }
-      const auto map = [&](const Columns& some, Index first) {
-        if (pass_.wants_params()) add_params(some, loops, block_sums.gamma, block_sums.beta);
-        Lanes of_dy;
-        map_elements(some, {}, &s.first[first], &s.second[first], of_dy.data(), loops);
-      };
-      if (all_in_range) {
-        map(item, 0);
-      } else {
-        const bool adds = pass_.wants_params();
-        Base::for_each_run(
-            item, [&](Index k) { return in_range[k]; }, map,
-            [&](const Columns& some) {
-              backward_wide(p_, pass_, Base::run_of(some), adds ? block_sums.gamma : nullptr,
-                            adds ? block_sums.beta : nullptr);
-            });
-      }
+      if (pass_.writes_dz()) forward(i, i + 1, loops);
+      differentiate(items_.at(i), loops, block_sums);
     }
   }
 
@@ -68,6 +42,37 @@ class ElementColumnPasses : public ColumnPasses<S> {
   using typename Base::Lanes;
   using typename Base::LaneSums;
 
+  /// dx of an item, and what it adds to the gradients of parameters. Not inlined: the stack has no room for it beside
+  /// forward.
+  EVENKEEL_OUTLINE_MEMBER void differentiate(const Columns& item, const ParallelFor& loops,
+                                             const BlockSums<S>& block_sums) const {
+    const T share = T(T(1) / from_count<T>(p_.set_size()));
+    LaneSums s;  // the weighted sums of sets, which are lanes
+    Scratch<bool, kLanes> in_range;
+    sum_elements(item, s, loops);
+    bool all_in_range = true;
+    for (Index k = 0; k < item.sets; ++k) {
+      const T& inv_std = pass_.saved.inv_std[item.set(k)];
+      in_range[k] =
+          is_in_range<S>(inv_std) && are_gradients_in_range<S>(inv_std, share, s.first[k], s.second[k]);
+      all_in_range = all_in_range && in_range[k];
+    }
+    if (pass_.formula.rms) set_to_zero(s.first.data(), item.sets);
+    const bool wanted = pass_.wants_params();
+    const auto map = [&](const Columns& some, Index first) {
+      if (wanted) add_params(some, loops, block_sums.gamma, block_sums.beta);
+      Lanes of_dy;
+      map_elements(some, {}, &s.first[first], &s.second[first], of_dy.data(), loops);
+    };
+    if (all_in_range) return map(item, 0);
+    Base::for_each_run(
+        item, [&](Index k) { return in_range[k]; }, map,
+        [&](const Columns& some) {
+          backward_wide(p_, pass_, Base::run_of(some), wanted ? block_sums.gamma : nullptr,
+                        wanted ? block_sums.beta : nullptr);
+        });
+  }
+
   /// Calls f(first, count) for a few sets at a time.
   template <typename F>
   static void for_few_sets(const Columns& item, const F& f) {
@@ -79,7 +84,7 @@ class ElementColumnPasses : public ColumnPasses<S> {
     const WideRows rows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes);
     Lanes centers;
     const C* gamma = pass_.gamma_from(item.first_param);
-    for (Index l = 0; l < item.lanes; ++l) centers[l] = static_cast<C>(pass_.saved.mean[item.set(l)]);
+    for (Index l = 0; l < item.lanes; ++l) centers[l] = static_cast<C>(pass_.load(item.set(l)).mean);
     Base::sum_lanes(gamma == nullptr ? sum_columns<S> : sum_columns_with_options<S>, pass_.x + item.offset,
                     pass_.dy + item.offset, gamma, items_.rows().outer, rows, centers.data(), loops, sums);
     for_few_sets(item, [&](Index k, Index count) {
@@ -143,9 +148,9 @@ class ElementColumnPasses : public ColumnPasses<S> {
     find_coefficients(item, s, set_dy, set_dy_xhat, c);
     const Index param = item.first_param;
     const C *gamma = pass_.gamma_from(param), *beta = pass_.beta_from(param);
-    Base::map_rows(map_columns_with_options<S>, item.offset, items_.rows().outer,
-                   WideRows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes), gamma, beta, c, loops,
-                   0);
+    Base::map_rows(pass_.chosen(map_columns_by_row<S>, &FusedKernels<S>::map_columns), item.offset,
+                   items_.rows().outer, WideRows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes),
+                   gamma, beta, c, loops, 0);
   }
 };
 

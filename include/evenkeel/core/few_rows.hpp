@@ -70,7 +70,7 @@ EVENKEEL_COLD void infer_wide_channel(const InferColumns<S>& a, double epsilon) 
   pass.out = a.out;
   pass.gamma = a.gamma;
   pass.beta = a.beta;
-  pass.epsilon = epsilon;
+  pass.formula.epsilon = epsilon;
   infer_wide(p, pass, run_of_set(p, 0), a.given);
 }
 
@@ -102,7 +102,7 @@ bool infer_few_rows(const FewRows<S>& few, double epsilon, const GivenStatistics
 
 /// y of rows whose statistics are out of range, and the statistics.
 template <typename S>
-EVENKEEL_COLD void normalize_wide_rows(const NormalizeRows<S>& a, double epsilon,
+EVENKEEL_COLD void normalize_wide_rows(const NormalizeRows<S>& a, const Formula& formula,
                                        const StatisticsOfSets<StatisticOf<S>>& moments) {
   const Partition p = partition_features(MemoryShape(Shape{a.rows, a.n}, row_major), 1, 2);
   Pass<S> pass;
@@ -110,7 +110,7 @@ EVENKEEL_COLD void normalize_wide_rows(const NormalizeRows<S>& a, double epsilon
   pass.out = a.y;
   pass.gamma = a.gamma;
   pass.beta = a.beta;
-  pass.epsilon = epsilon;
+  pass.formula = formula;
   pass.moments = moments;
   for (Index row = 0, end; row < a.rows; row = end) {
     for (end = row + 1; end < a.rows && a.outside[end] == a.outside[row];) ++end;
@@ -120,8 +120,9 @@ EVENKEEL_COLD void normalize_wide_rows(const NormalizeRows<S>& a, double epsilon
 
 /// y of rows by the statistics of each, which are kept unless there is no place for them.
 template <typename S>
-void normalize_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S>* gamma,
-                        const ComputeOf<S>* beta, const StatisticsOfSets<StatisticOf<S>>& moments) {
+void normalize_few_rows(const FewRows<S>& few, const Formula& formula, const ComputeOf<S>* gamma,
+                        const ComputeOf<S>* beta, const StatisticsOfSets<StatisticOf<S>>& moments,
+                        Index (*normalize_rows)(const NormalizeRows<S>&)) {
   unsigned char outside[FewRows<S>::kMostElements];
   NormalizeRows<S> a{few.x,
                      few.y,
@@ -130,19 +131,18 @@ void normalize_few_rows(const FewRows<S>& few, double epsilon, const ComputeOf<S
                      few.n,
                      gamma,
                      beta,
-                     from_double<StatisticOf<S>>(epsilon),
+                     from_double<StatisticOf<S>>(formula.epsilon),
                      moments.mean,
                      moments.mean_low,
                      moments.variance,
                      moments.inv_std,
                      outside,
                      false,
-                     false,
                      ComputeOf<S>(0),
                      nullptr,
                      nullptr,
                      Epilogue<S>{}};
-  if (normalize_rows(a) > 0) normalize_wide_rows(a, epsilon, moments);
+  if (normalize_rows(a) > 0) normalize_wide_rows(a, formula, moments);
 }
 
 EVENKEEL_END

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "evenkeel/core/calls.hpp"
+#include "evenkeel/core/fuse.hpp"
 
 /// Normalization layers, and the functions that they call.
 namespace evenkeel {
@@ -57,10 +57,17 @@ class ParameterRange {
 ///
 /// backward needs the x that forward had: where y was x itself, the caller keeps a copy.
 ///
-/// Derived has kScope and, for arguments of any type, forward_call, backward_call and infer_call. It may have
+/// Derived has kScope, kSets and, for arguments of any type, forward_call, backward_call and infer_call. It may have
 /// forward_few and infer_few.
 template <typename Derived, typename Scalar_>
 class Layer {
+  /// Whether an argument is a tensor, and what follows it at most one thing that is fused.
+  template <typename Tensor, typename... Fused>
+  static constexpr bool are_fused() {
+    return !detail::IsFused<std::decay_t<Tensor>>::value && sizeof...(Fused) <= 1 &&
+           (detail::IsFused<Fused>::value && ...);
+  }
+
  public:
   /// The types of elements, of gamma and beta, and of statistics; see ScalarTraits.
   using Scalar = Scalar_;
@@ -68,69 +75,78 @@ class Layer {
   using Statistic = StatisticOf<Scalar>;
 
   /// Trains: normalizes x into y by x's own statistics, and keeps them for backward. Without a device it runs on
-  /// Eigen::DefaultDevice. Without y it returns a tensor of x's kind; x may not be a TensorView then.
-  template <typename X, typename Y, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
-  void forward(const X& x, Y&& y) {
-    run_forward(Eigen::DefaultDevice(), x, y);
+  /// Eigen::DefaultDevice. Without y it returns a tensor of x's kind; x may not be a TensorView then. What is fused
+  /// comes last: see epilogue.hpp.
+  template <typename X, typename Y, typename... Fused,
+            std::enable_if_t<!detail::IsDevice<X>::value && are_fused<Y, Fused...>(), int> = 0>
+  void forward(const X& x, Y&& y, const Fused&... fused) {
+    run_forward(Eigen::DefaultDevice(), x, y, fused...);
   }
-  template <typename Device, typename X, typename Y,
-            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
-  void forward(const Device& device, const X& x, Y&& y) {
-    run_forward(device, x, y);
+  template <typename Device, typename X, typename Y, typename... Fused,
+            std::enable_if_t<detail::IsDevice<Device>::value && are_fused<Y, Fused...>(), int> = 0>
+  void forward(const Device& device, const X& x, Y&& y, const Fused&... fused) {
+    run_forward(device, x, y, fused...);
   }
-  template <typename X>
-  auto forward(const X& x) {
-    return forward(Eigen::DefaultDevice(), x);
+  template <typename X, typename... Fused,
+            std::enable_if_t<!detail::IsDevice<X>::value && are_fused<X, Fused...>(), int> = 0>
+  auto forward(const X& x, const Fused&... fused) {
+    return forward(Eigen::DefaultDevice(), x, fused...);
   }
-  template <typename Device, typename X, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
-  auto forward(const Device& device, const X& x) {
+  template <typename Device, typename X, typename... Fused,
+            std::enable_if_t<detail::IsDevice<Device>::value && are_fused<X, Fused...>(), int> = 0>
+  auto forward(const Device& device, const X& x, const Fused&... fused) {
     OwningOf<X> y;
-    run_forward(device, x, y);
+    run_forward(device, x, y, fused...);
     return y;
   }
 
   /// Computes dx from the x that forward last took and dy, the loss's gradient by its y. Overwrites grad_gamma() and
-  /// grad_beta(). Devices and results as in forward.
-  template <typename X, typename Dy, typename Dx, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
-  void backward(const X& x, const Dy& dy, Dx&& dx) {
-    run_backward(Eigen::DefaultDevice(), x, dy, dx);
+  /// grad_beta(). Devices and results as in forward; what forward fused must be fused here too.
+  template <typename X, typename Dy, typename Dx, typename... Fused,
+            std::enable_if_t<!detail::IsDevice<X>::value && are_fused<Dx, Fused...>(), int> = 0>
+  void backward(const X& x, const Dy& dy, Dx&& dx, const Fused&... fused) {
+    run_backward(Eigen::DefaultDevice(), x, dy, dx, fused...);
   }
-  template <typename Device, typename X, typename Dy, typename Dx,
-            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
-  void backward(const Device& device, const X& x, const Dy& dy, Dx&& dx) {
-    run_backward(device, x, dy, dx);
+  template <typename Device, typename X, typename Dy, typename Dx, typename... Fused,
+            std::enable_if_t<detail::IsDevice<Device>::value && are_fused<Dx, Fused...>(), int> = 0>
+  void backward(const Device& device, const X& x, const Dy& dy, Dx&& dx, const Fused&... fused) {
+    run_backward(device, x, dy, dx, fused...);
   }
-  template <typename X, typename Dy, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
-  auto backward(const X& x, const Dy& dy) {
-    return backward(Eigen::DefaultDevice(), x, dy);
+  template <typename X, typename Dy, typename... Fused,
+            std::enable_if_t<!detail::IsDevice<X>::value && are_fused<Dy, Fused...>(), int> = 0>
+  auto backward(const X& x, const Dy& dy, const Fused&... fused) {
+    return backward(Eigen::DefaultDevice(), x, dy, fused...);
   }
-  template <typename Device, typename X, typename Dy,
-            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
-  auto backward(const Device& device, const X& x, const Dy& dy) {
+  template <typename Device, typename X, typename Dy, typename... Fused,
+            std::enable_if_t<detail::IsDevice<Device>::value && are_fused<Dy, Fused...>(), int> = 0>
+  auto backward(const Device& device, const X& x, const Dy& dy, const Fused&... fused) {
     OwningOf<X> dx;
-    run_backward(device, x, dy, dx);
+    run_backward(device, x, dy, dx, fused...);
     return dx;
   }
 
-  /// Normalizes x into y and changes nothing in the layer, so that any number of threads may call it at once. Devices
-  /// and results as in forward.
-  template <typename X, typename Y, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
-  void infer(const X& x, Y&& y) const {
-    run_infer(Eigen::DefaultDevice(), x, y);
+  /// Normalizes x into y and changes nothing in the layer, so that any number of threads may call it at once. Devices,
+  /// results and what is fused as in forward.
+  template <typename X, typename Y, typename... Fused,
+            std::enable_if_t<!detail::IsDevice<X>::value && are_fused<Y, Fused...>(), int> = 0>
+  void infer(const X& x, Y&& y, const Fused&... fused) const {
+    run_infer(Eigen::DefaultDevice(), x, y, fused...);
   }
-  template <typename Device, typename X, typename Y,
-            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
-  void infer(const Device& device, const X& x, Y&& y) const {
-    run_infer(device, x, y);
+  template <typename Device, typename X, typename Y, typename... Fused,
+            std::enable_if_t<detail::IsDevice<Device>::value && are_fused<Y, Fused...>(), int> = 0>
+  void infer(const Device& device, const X& x, Y&& y, const Fused&... fused) const {
+    run_infer(device, x, y, fused...);
   }
-  template <typename X>
-  auto infer(const X& x) const {
-    return infer(Eigen::DefaultDevice(), x);
+  template <typename X, typename... Fused,
+            std::enable_if_t<!detail::IsDevice<X>::value && are_fused<X, Fused...>(), int> = 0>
+  auto infer(const X& x, const Fused&... fused) const {
+    return infer(Eigen::DefaultDevice(), x, fused...);
   }
-  template <typename Device, typename X, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
-  auto infer(const Device& device, const X& x) const {
+  template <typename Device, typename X, typename... Fused,
+            std::enable_if_t<detail::IsDevice<Device>::value && are_fused<X, Fused...>(), int> = 0>
+  auto infer(const Device& device, const X& x, const Fused&... fused) const {
     OwningOf<X> y;
-    run_infer(device, x, y);
+    run_infer(device, x, y, fused...);
     return y;
   }
 
@@ -251,32 +267,42 @@ class Layer {
     return false;
   }
 
-  template <typename Device, typename X, typename Y>
-  void run_forward(const Device& device, const X& x, Y& y) {
+  template <typename Device, typename X, typename Y, typename... Fused>
+  void run_forward(const Device& device, const X& x, Y& y, const Fused&... fused) {
     require_scalar<X>();
-    if (remembers(x) && static_cast<Derived&>(*this).forward_few(x, y)) return;
+    if constexpr (sizeof...(Fused) == 0) {
+      if (remembers(x) && static_cast<Derived&>(*this).forward_few(x, y)) return;
+    }
     const detail::Caller caller{Derived::kScope, "forward"};
     check_params(caller);
-    const auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
+    auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
+    const auto what_is_fused = detail::fused_arguments<Derived::kSets, Scalar, false>(caller, fused...);
+    detail::attach(what_is_fused, a);
     static_cast<Derived&>(*this).forward_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
-  template <typename Device, typename X, typename Dy, typename Dx>
-  void run_backward(const Device& device, const X& x, const Dy& dy, Dx& dx) {
+  template <typename Device, typename X, typename Dy, typename Dx, typename... Fused>
+  void run_backward(const Device& device, const X& x, const Dy& dy, Dx& dx, const Fused&... fused) {
     require_scalar<X>();
     const detail::Caller caller{Derived::kScope, "backward"};
     check_params(caller);
-    const auto a =
-        detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_size_ > 0 ? &grad_gamma_ : nullptr,
-                                   beta_size_ > 0 ? &grad_beta_ : nullptr);
+    auto a = detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_size_ > 0 ? &grad_gamma_ : nullptr,
+                                        beta_size_ > 0 ? &grad_beta_ : nullptr);
+    a.beta = detail::param_argument<Param>(caller, "beta", beta_);
+    const auto what_is_fused = detail::fused_arguments<Derived::kSets, Scalar, true>(caller, fused...);
+    detail::attach(what_is_fused, a);
     static_cast<Derived&>(*this).backward_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
-  template <typename Device, typename X, typename Y>
-  void run_infer(const Device& device, const X& x, Y& y) const {
+  template <typename Device, typename X, typename Y, typename... Fused>
+  void run_infer(const Device& device, const X& x, Y& y, const Fused&... fused) const {
     require_scalar<X>();
-    if (static_cast<const Derived&>(*this).infer_few(x, y)) return;
+    if constexpr (sizeof...(Fused) == 0) {
+      if (static_cast<const Derived&>(*this).infer_few(x, y)) return;
+    }
     const detail::Caller caller{Derived::kScope, "infer"};
     check_params(caller);
-    const auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
+    auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
+    const auto what_is_fused = detail::fused_arguments<Derived::kSets, Scalar, false>(caller, fused...);
+    detail::attach(what_is_fused, a);
     static_cast<const Derived&>(*this).infer_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
 

@@ -34,9 +34,14 @@ class LinePasses {
   void forward(Index begin, Index end, const ParallelFor& loops) const {
     for_each_batch(begin, end, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
-      const bool in_range =
-          p_.set_size() <= kSumBlock ? reduce_small(first, sets, s) : reduce_large(first, loops, s);
-      for (Index k = 0; k < sets; ++k) pass_.save(first + k, s[k]);
+      bool in_range = true;
+      if (pass_.writes_dz()) {
+        load(first, sets, s);
+        for (Index k = 0; k < sets; ++k) in_range = in_range && is_in_range<S>(s.inv_std[k]);
+      } else {
+        in_range = p_.set_size() <= kSumBlock ? reduce_small(first, sets, s) : reduce_large(first, loops, s);
+        for (Index k = 0; k < sets; ++k) pass_.save(first + k, s[k]);
+      }
       if (in_range) return normalize(first, sets, s, loops);
       for (Index k = 0; k < sets; ++k) {
         if (!is_in_range<S>(s.inv_std[k])) {
@@ -49,13 +54,14 @@ class LinePasses {
   }
 
   void infer(Index begin, Index end, const GivenStatistics<C>& given, const ParallelFor& loops) const {
+    const auto map = pass_.chosen(map_lines<S>, &FusedKernels<S>::map_lines);
     Index most = kBatch;
     for (Index first = begin, sets; first < end; first += sets) {
       sets = std::min(most, end - first);
       Scratch<C, kBatch + kPadding> c[3];
       const unsigned seen =
           inference_coefficients(InferenceCoefficients<S>{sets,
-                                                          from_double<T>(pass_.epsilon),
+                                                          from_double<T>(pass_.formula.epsilon),
                                                           given.from(first),
                                                           pass_.gamma_from(first),
                                                           pass_.beta_from(first),
@@ -73,18 +79,18 @@ class LinePasses {
         Scratch<Index, kBatch> offsets;
         const Index k = range.first;
         for (Index i = 0; i < range.count; ++i) offsets[i] = p_.offset(first + k + i);
-        map_lines(MapLines<S>{pass_.x,
-                              nullptr,
-                              pass_.out,
-                              offsets.data(),
-                              range.count,
-                              p_.cell_lines(),
-                              range.begin,
-                              range.end,
-                              {&c[0][k], &c[1][k], &c[2][k], nullptr},
-                              pass_.stream ? kFewLines : 0,
-                              pass_.stream,
-                              Epilogue<S>{}});
+        map(MapLines<S>{pass_.x,
+                        nullptr,
+                        pass_.out,
+                        offsets.data(),
+                        range.count,
+                        p_.cell_lines(),
+                        range.begin,
+                        range.end,
+                        {&c[0][k], &c[1][k], &c[2][k], nullptr},
+                        pass_.stream ? kFewLines : 0,
+                        pass_.stream,
+                        pass_.fused.epilogue});
       });
     }
   }
@@ -92,12 +98,11 @@ class LinePasses {
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
     const CellSums<T> sums(p_, pass_.sums);
     for_each_batch(begin, end, [&](Index first, Index sets) {
+      if (pass_.writes_dz()) forward(first, first + sets, loops);
       StatisticArrays<T, kBatch> s;
       Scratch<T, kBatch + kPadding> set_dy, set_dy_xhat;
-      for (Index k = 0; k < sets; ++k) {
-        s.set(k, pass_.load(first + k));
-        set_dy[k] = set_dy_xhat[k] = T(0);
-      }
+      load(first, sets, s);
+      for (Index k = 0; k < sets; ++k) set_dy[k] = set_dy_xhat[k] = T(0);
       sum_gradients(first, sets, s, sums, loops);
       const bool cells_are = finish_gradients_of(first, sets, s, sums, set_dy.data(), set_dy_xhat.data());
       bool in_range[kBatch], all_in_range = true;
@@ -124,6 +129,10 @@ class LinePasses {
     Index first, count;  // numbered from the first cell of the batch
     Index begin, end, piece;
   };
+
+  void load(Index first, Index sets, StatisticArrays<T, kBatch>& s) const {
+    for (Index k = 0; k < sets; ++k) s.set(k, pass_.load(first + k));
+  }
 
   template <typename F>
   void for_each_batch(Index begin, Index end, const F& f) const {
@@ -186,9 +195,9 @@ class LinePasses {
     const auto sum = [&] {
       sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, offsets.data(), sets, lines, 0, p_.set_size(),
                             pivots.data(), first.data(), second.data()});
-      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.epsilon), pivots.data(), first.data(),
-                                       second.data(), s.mean.data(), s.mean_low.data(), s.variance.data(),
-                                       s.inv_std.data()});
+      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.formula.epsilon), pivots.data(),
+                                       first.data(), second.data(), s.mean.data(), s.mean_low.data(),
+                                       s.variance.data(), s.inv_std.data()});
     };
     unsigned seen = sum();
     if ((seen & kPoorPivot) != 0) {
@@ -210,7 +219,7 @@ class LinePasses {
     });
     BlockMoments<T> all = BlockMoments<T>::none();
     for (Index i = 0; i < set_pieces_.count; ++i) all.merge(partial[i]);
-    s.set(0, finish(all, from_double<T>(pass_.epsilon)));
+    s.set(0, finish<C>(all, from_double<T>(pass_.formula.epsilon)));
     return is_in_range<S>(s.inv_std[0]);
   }
 
@@ -246,6 +255,7 @@ class LinePasses {
   /// y of sets from `first_set` on, by their statistics, which begin at `from`.
   void normalize(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s, const ParallelFor& loops,
                  Index from = 0) const {
+    const auto map = pass_.chosen(map_lines<S>, &FusedKernels<S>::map_lines);
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch + kPadding> c[3];
@@ -265,18 +275,18 @@ class LinePasses {
                                      {&c[0][k], &c[1][k], &c[2][k], nullptr},
                                      false});
       });
-      map_lines(MapLines<S>{pass_.x,
-                            nullptr,
-                            pass_.out,
-                            offsets.data(),
-                            range.count,
-                            p_.cell_lines(),
-                            range.begin,
-                            range.end,
-                            {c[0].data(), c[1].data(), c[2].data(), nullptr},
-                            ahead(sets),
-                            pass_.stream,
-                            Epilogue<S>{}});
+      map(MapLines<S>{pass_.x,
+                      nullptr,
+                      pass_.written(),
+                      offsets.data(),
+                      range.count,
+                      p_.cell_lines(),
+                      range.begin,
+                      range.end,
+                      {c[0].data(), c[1].data(), c[2].data(), nullptr},
+                      ahead(sets),
+                      pass_.stream && !pass_.writes_dz(),
+                      pass_.fused.epilogue});
     });
   }
 

@@ -8,7 +8,7 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// The statistics of each set; mean_low and variance may be null, or all of them.
+/// The statistics of each set; all but inv_std may be null, or all of them.
 template <typename T>
 struct StatisticsOfSets {
   T* mean = nullptr;
@@ -43,11 +43,12 @@ EVENKEEL_BEGIN
 /// What forward leaves for backward and for running statistics, one entry a statistics set.
 template <typename Statistic>
 struct Moments {
-  Vector<Statistic> mean;      // the nearest Statistic to the mean
+  Vector<Statistic> mean;      // the nearest Statistic to the mean; RMS norm has none
   Vector<Statistic> mean_low;  // the rest of the mean
   Vector<Statistic> variance;  // biased: the divisor is the number of values
   Vector<Statistic> inv_std;   // 1 / sqrt(variance + epsilon)
-  bool keeps_mean_low = true;  // what is not kept stays empty
+  bool keeps_mean = true;      // what is not kept stays empty
+  bool keeps_mean_low = true;
   bool keeps_variance = true;  // running statistics need it
   bool keeps_room = false;     // for more sets than the last forward had; the first `used` count then
   detail::Count used;          // the sets of the last forward
@@ -58,14 +59,15 @@ struct Moments {
 
   /// Makes room for so many sets, not initialized.
   void resize(Index sets) {
-    mean = detail::vector_of<Statistic>(sets);
     inv_std = detail::vector_of<Statistic>(sets);
+    if (keeps_mean) mean = detail::vector_of<Statistic>(sets);
     if (keeps_mean_low) mean_low = detail::vector_of<Statistic>(sets);
     if (keeps_variance) variance = detail::vector_of<Statistic>(sets);
     used = sets;
   }
   /// Gives `fresh` the same arrays as this has, for so many sets.
   EVENKEEL_OUTLINE_MEMBER void make_room(Index sets, Moments& fresh) const {
+    fresh.keeps_mean = keeps_mean;
     fresh.keeps_mean_low = keeps_mean_low;
     fresh.keeps_variance = keeps_variance;
     fresh.keeps_room = keeps_room;
@@ -87,21 +89,23 @@ struct Moments {
     const auto is_right = [&](const Vector<Statistic>& array, bool kept) {
       return kept ? has_room(array, sets) : array.size() == 0;
     };
-    return is_right(mean, true) && is_right(inv_std, true) && is_right(mean_low, keeps_mean_low) &&
+    return is_right(inv_std, true) && is_right(mean, keeps_mean) && is_right(mean_low, keeps_mean_low) &&
            is_right(variance, keeps_variance);
   }
 
   /// Where the statistics lie; null where they are not kept.
   detail::StatisticsOfSets<Statistic> places() {
     const auto place = [](Vector<Statistic>& array, bool kept) { return kept ? array.data() : nullptr; };
-    return {mean.data(), place(mean_low, keeps_mean_low), place(variance, keeps_variance), inv_std.data()};
+    return {place(mean, keeps_mean), place(mean_low, keeps_mean_low), place(variance, keeps_variance),
+            inv_std.data()};
   }
   detail::StatisticsOfSets<const Statistic> places() const {
-    return {mean.data(), mean_low.size() > 0 ? mean_low.data() : nullptr, nullptr, inv_std.data()};
+    return {mean.size() > 0 ? mean.data() : nullptr, mean_low.size() > 0 ? mean_low.data() : nullptr, nullptr,
+            inv_std.data()};
   }
 
   /// How many sets there are.
-  Index size() const { return keeps_room ? Index(used) : mean.size(); }
+  Index size() const { return keeps_room ? Index(used) : inv_std.size(); }
   /// Sets to 0 what is kept.
   void clear() {
     for (Vector<Statistic>* v : {&mean, &mean_low, &variance, &inv_std}) v->setConstant(Statistic(0));
@@ -161,10 +165,11 @@ template <typename T>
 struct SetStatistics {
   T mean, mean_low, variance, inv_std;
 };
-template <typename T>
+/// Of elements that are computed as C. If T has more digits, the mean needs no rest: backward has the mean that forward had.
+template <typename C, typename T>
 SetStatistics<T> finish(const BlockMoments<T>& m, const T& epsilon) {
   const T variance = T(m.m2 / m.count);
-  return {m.mean, m.mean_low, variance, one_by_one::inverse_std<T>(variance, epsilon)};
+  return {m.mean, kHasRoom<C> ? T(0) : m.mean_low, variance, one_by_one::inverse_std<T>(variance, epsilon)};
 }
 
 /// Statistics of several sets, an array for each number, with room for whole vectors.

@@ -13,17 +13,69 @@ EVENKEEL_BEGIN_SMALL
 // kernel reduces and one maps.
 
 /// The sets of a norm. A norm compiles only what it may need: for channels lines and columns, for features rows and
-/// columns of elements, for groups all.
-enum class Sets { channels, features, groups };
+/// columns of elements, of which those of RMS norm are `rms`, for groups and for all norms all.
+enum class Sets { channels, features, rms, groups, all };
+
+inline constexpr bool has_rows(Sets sets) { return sets != Sets::channels; }
+inline constexpr bool has_cells(Sets sets) { return sets != Sets::features && sets != Sets::rms; }
+
+/// The kernels of rows are RMS norm's or those of the other norms.
+template <Sets kSets, typename S>
+auto rows_to_normalize([[maybe_unused]] const Formula& formula) -> Index (*)(const NormalizeRows<S>&) {
+  if constexpr (kSets == Sets::all) {
+    if (formula.rms) return normalize_rms_rows<S>;
+  }
+  if constexpr (kSets == Sets::rms) {
+    return normalize_rms_rows<S>;
+  } else {
+    return normalize_rows<S>;
+  }
+}
+template <Sets kSets, typename S>
+auto rows_to_differentiate([[maybe_unused]] const Formula& formula) -> Index (*)(const RowGradients<S>&) {
+  if constexpr (kSets == Sets::all) {
+    if (formula.rms) return rms_row_gradients<S>;
+  }
+  if constexpr (kSets == Sets::rms) {
+    return rms_row_gradients<S>;
+  } else {
+    return row_gradients<S>;
+  }
+}
+
+/// The kernels of what a norm may fuse; `rms` counts for Sets::all.
+template <Sets kSets, typename S>
+const FusedKernels<S>& fused_kernels([[maybe_unused]] bool rms) {
+  if constexpr (kSets == Sets::all) {
+    if (!rms) return fused_kernels<Sets::groups, S>(false);
+  }
+  static constexpr FusedKernels<S> kKernels = [] {
+    FusedKernels<S> kernels{};
+    kernels.map_columns = map_columns_with_options<S>;
+    kernels.apply_epilogue = apply_epilogue<S>;
+    if constexpr (has_cells(kSets)) kernels.map_lines = map_lines_with_options<S>;
+    if constexpr (kSets == Sets::rms || kSets == Sets::all) {
+      kernels.normalize_rows = normalize_rms_rows_with_options<S>;
+      kernels.epilogue_of_rows = epilogue_of_rms_rows<S>;
+      kernels.row_gradients = rms_row_gradients_with_options<S>;
+    } else if constexpr (has_rows(kSets)) {
+      kernels.normalize_rows = normalize_rows_with_options<S>;
+      kernels.epilogue_of_rows = epilogue_of_rows<S>;
+      kernels.row_gradients = row_gradients_with_options<S>;
+    }
+    return kernels;
+  }();
+  return kKernels;
+}
 
 /// Calls f(passes) with the passes over a partition's order of memory.
 template <Sets kSets, typename S, typename F>
 void with_passes(const Partition& p, const Pass<S>& pass, const F& f) {
-  if constexpr (kSets != Sets::features) {
+  if constexpr (has_cells(kSets)) {
     if (p.order == MemoryOrder::lines) return f(LinePasses<S>(p, pass));
     if (!p.elements_are_cells()) return f(CellColumnPasses<S>(p, pass));
   }
-  if constexpr (kSets != Sets::channels) {
+  if constexpr (has_rows(kSets)) {
     if (p.order == MemoryOrder::rows) return f(RowPasses<S>(p, pass));
     f(ElementColumnPasses<S>(p, pass));
   }
@@ -32,6 +84,7 @@ void with_passes(const Partition& p, const Pass<S>& pass, const F& f) {
 /// y = (x - mean) inv_std gamma + beta over every set of a partition that is not empty, and the statistics.
 template <Sets kSets, typename S>
 void normalize(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
+  if constexpr (has_rows(kSets)) pass.normalize_rows = rows_to_normalize<kSets, S>(pass.formula);
   pass.stream = goes_past_caches(p, pass, loops.threads());
   with_passes<kSets>(p, pass, [&](const auto& passes) {
     passes.blocks().for_each(loops, pass.stream,
@@ -47,11 +100,11 @@ void normalize_by(const Partition& p, Pass<S> pass, const GivenStatistics<Comput
                   const ParallelFor& loops) {
   pass.stream = goes_past_caches(p, pass, loops.threads());
   with_passes<Sets::channels>(p, pass, [&](const auto& passes) {
-    passes.blocks().for_each(loops, pass.stream,
-                             [&](Index, Index begin, Index end, const ParallelFor& its_loops) {
-                               const SubnormalNumbers numbers(is_small_epsilon<ComputeOf<S>>(pass.epsilon));
-                               passes.infer(begin, end, given, its_loops);
-                             });
+    passes.blocks().for_each(
+        loops, pass.stream, [&](Index, Index begin, Index end, const ParallelFor& its_loops) {
+          const SubnormalNumbers numbers(is_small_epsilon<ComputeOf<S>>(pass.formula.epsilon));
+          passes.infer(begin, end, given, its_loops);
+        });
   });
 }
 
@@ -90,17 +143,21 @@ Index workspace_size(const Partition& p) {
   return size;
 }
 
-/// dx of sets of one value, which does not move y: exactly 0 where it is finite.
+/// dx of sets of one value, which does not move y: exactly 0 where it is finite, and what is added to it.
 template <typename S>
-EVENKEEL_COLD void clear_finite(S* dx, Index size) {
+EVENKEEL_COLD void clear_finite(S* dx, const S* plus, Index size) {
   using C = ComputeOf<S>;
-  for (Index i = 0; i < size; ++i) dx[i] = static_cast<S>(C(static_cast<C>(dx[i]) - static_cast<C>(dx[i])));
+  for (Index i = 0; i < size; ++i) {
+    const C zero = C(static_cast<C>(dx[i]) - static_cast<C>(dx[i]));
+    dx[i] = static_cast<S>(plus == nullptr ? zero : C(zero + static_cast<C>(plus[i])));
+  }
 }
 
 /// dx, and the gradients of gamma and beta, over a partition that is not empty.
 template <Sets kSets, typename S>
 void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
   using T = StatisticOf<S>;
+  if constexpr (has_rows(kSets)) pass.row_gradients = rows_to_differentiate<kSets, S>(pass.formula);
   pass.stream = goes_past_caches(p, pass, loops.threads());
   with_passes<kSets>(p, pass, [&](const auto& passes) {
     const Blocks blocks = passes.blocks();
@@ -115,13 +172,13 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
                       }
                       passes.backward(begin, end, its_loops, sums);
                     });
-    if (p.set_size() == 1) clear_finite(pass.out, p.size());
+    if (p.set_size() == 1 && !pass.formula.rms) clear_finite(pass.out, pass.fused.plus, p.size());
     if (!pass.wants_params()) return;
     constexpr Index kBundle = 256;
     const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;
     loops.for_each((p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index i) {
       const Index begin = i * kBundle, end = std::min(p.params(), begin + kBundle);
-      if constexpr (kSets != Sets::channels) {
+      if constexpr (has_rows(kSets)) {
         if (workspace.params > 0) {
           const auto sum = [&](const T* from, ComputeOf<S>* to) {
             if (to != nullptr)

@@ -14,6 +14,39 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
+/// What the formulas of norms differ in.
+struct Formula {
+  double epsilon = 0;
+  bool rms = false;  // the mean is 0, and the variance the mean of squares
+};
+
+/// The kernels of a call that fuses something. Calls that do not have none, so that they do not compile them.
+template <typename S>
+struct FusedKernels {
+  void (*map_lines)(const MapLines<S>&);
+  void (*map_columns)(const MapColumns<S>&);
+  Index (*normalize_rows)(const NormalizeRows<S>&);
+  Index (*epilogue_of_rows)(const EpilogueOfRows<S>&);
+  Index (*row_gradients)(const RowGradients<S>&);
+  void (*apply_epilogue)(const EpilogueOfValues<S>&);
+};
+
+/// What a call fuses with the norm.
+///
+/// Forward writes y = activation(norm(x) + residual). Backward first writes dz = dy activation'(z), the gradient by
+/// z = norm(x) + residual: set by set it goes the way of forward, with the saved statistics, so that z has the bits that
+/// it had in forward. Then it takes dz for dy.
+template <typename S>
+struct Fused {
+  const FusedKernels<S>* kernels = nullptr;
+  Epilogue<S> epilogue{};
+  S* dz = nullptr;       // backward with an activation; epilogue.dy is the dy of the caller
+  const S* x = nullptr;  // with a skip: forward writes x + skip to sum, and normalizes that
+  const S* skip = nullptr;
+  S* sum = nullptr;
+  const S* plus = nullptr;  // backward adds it to dx
+};
+
 /// What a call works on. Forward and backward are one shape of pass: reduce each set, then map its elements.
 template <typename S>
 struct Pass {
@@ -25,7 +58,7 @@ struct Pass {
   S* out = nullptr;       // y, or dx
   const C* gamma = nullptr;
   const C* beta = nullptr;
-  double epsilon = 0;
+  Formula formula;
   StatisticsOfSets<T> moments;      // forward: written, may be null
   StatisticsOfSets<const T> saved;  // backward: what forward wrote
   C* grad_gamma = nullptr;          // backward, may be null
@@ -33,20 +66,35 @@ struct Pass {
   T* sums = nullptr;                // backward: workspace for the sums behind the parameters' gradients
   bool stream = false;              // the output goes past the caches
 
+  Fused<S> fused;
+
+  // The kernels of rows: layer norm's or RMS norm's.
+  Index (*normalize_rows)(const NormalizeRows<S>&) = nullptr;
+  Index (*row_gradients)(const RowGradients<S>&) = nullptr;
+
+  /// Whether what goes the way of forward is backward, which writes dz.
+  bool writes_dz() const { return fused.dz != nullptr; }
+  S* written() const { return writes_dz() ? fused.dz : out; }
+  /// A kernel, or the one that a call takes instead if it fuses something.
+  template <typename Kernel>
+  Kernel* chosen(Kernel* plain, Kernel* FusedKernels<S>::*fusing) const {
+    return fused.kernels == nullptr ? plain : fused.kernels->*fusing;
+  }
+
   const C* gamma_from(Index param) const { return gamma == nullptr ? nullptr : gamma + param; }
   const C* beta_from(Index param) const { return beta == nullptr ? nullptr : beta + param; }
   bool wants_params() const { return grad_gamma != nullptr || grad_beta != nullptr; }
 
   void save(Index set, const SetStatistics<T>& s) const {
-    if (moments.mean == nullptr) return;
-    moments.mean[set] = s.mean;
+    if (moments.inv_std == nullptr) return;
     moments.inv_std[set] = s.inv_std;
+    if (moments.mean != nullptr) moments.mean[set] = s.mean;
     if (moments.mean_low != nullptr) moments.mean_low[set] = s.mean_low;
     if (moments.variance != nullptr) moments.variance[set] = s.variance;
   }
   SetStatistics<T> load(Index set) const {
-    return {saved.mean[set], saved.mean_low == nullptr ? T(0) : saved.mean_low[set], T(0),
-            saved.inv_std[set]};
+    return {saved.mean == nullptr ? T(0) : saved.mean[set],
+            saved.mean_low == nullptr ? T(0) : saved.mean_low[set], T(0), saved.inv_std[set]};
   }
 };
 

@@ -24,6 +24,7 @@ class RowPasses {
 
   void forward(Index begin, Index end, const ParallelFor&) const {
     for_each_batch(begin, end, [&](Index first_set, Index rows) {
+      if (pass_.writes_dz()) return write_dz(first_set, rows);
       const Index at = p_.offset(first_set), param = p_.first_param(first_set);
       Scratch<T, kRows> mean, mean_low, variance, inv_std;
       unsigned char outside[kRows];
@@ -35,9 +36,10 @@ class RowPasses {
       a.stride = p_.batch.stride;
       a.gamma = pass_.gamma_from(param);
       a.beta = pass_.beta_from(param);
-      a.epsilon = from_double<T>(pass_.epsilon);
+      a.epsilon = from_double<T>(pass_.formula.epsilon);
       a.outside = outside;
       a.stream = pass_.stream;
+      if (pass_.fused.kernels != nullptr) fuse(a, at);
       const StatisticsOfSets<T>& m = pass_.moments;
       const auto place = [&](T* all, Scratch<T, kRows>& some) {
         return all == nullptr ? nullptr : groups_ == 1 ? all + first_set : some.data();
@@ -46,11 +48,13 @@ class RowPasses {
       a.inv_std = place(m.inv_std, inv_std);
       a.mean_low = place(m.mean_low, mean_low);
       a.variance = place(m.variance, variance);
-      const Index outside_count = normalize_rows(a);
-      if (m.mean != nullptr && groups_ > 1) {
+      const auto kernel = pass_.chosen(pass_.normalize_rows, &FusedKernels<S>::normalize_rows);
+      const Index outside_count = kernel(a);
+      if (m.inv_std != nullptr && groups_ > 1) {
         for (Index r = 0; r < rows; ++r) {
-          pass_.save(first_set + r * groups_, {mean[r], a.mean_low == nullptr ? T(0) : mean_low[r],
-                                               a.variance == nullptr ? T(0) : variance[r], inv_std[r]});
+          pass_.save(first_set + r * groups_,
+                     {a.mean == nullptr ? T(0) : mean[r], a.mean_low == nullptr ? T(0) : mean_low[r],
+                      a.variance == nullptr ? T(0) : variance[r], inv_std[r]});
         }
       }
       if (outside_count > 0) {
@@ -64,16 +68,10 @@ class RowPasses {
     C* const ones = sums.short_sums + 4 * p_.set_size();
     if (pass_.gamma == nullptr) std::fill_n(ones, p_.set_size(), C(1));
     for_each_batch(begin, end, [&](Index first_set, Index rows) {
+      if (pass_.writes_dz()) write_dz(first_set, rows);
       const Index at = p_.offset(first_set), param = p_.first_param(first_set);
-      Scratch<T, kRows> mean, mean_low, inv_std;
+      const SavedStatistics saved(*this, first_set, rows);
       unsigned char outside[kRows];
-      const StatisticsOfSets<const T>& m = pass_.saved;
-      const auto place = [&](const T* all, Scratch<T, kRows>& some) -> const T* {
-        if (all == nullptr) return nullptr;
-        if (groups_ == 1) return all + first_set;
-        for (Index r = 0; r < rows; ++r) some[r] = all[first_set + r * groups_];
-        return some.data();
-      };
       const bool wanted = pass_.wants_params();
       RowGradients<S> a{};
       a.x = pass_.x + at;
@@ -83,15 +81,18 @@ class RowPasses {
       a.n = p_.set_size();
       a.stride = p_.batch.stride;
       a.weights = pass_.gamma == nullptr ? ones : pass_.gamma + param;
-      a.mean = place(m.mean, mean);
-      a.mean_low = place(m.mean_low, mean_low);
-      a.inv_std = place(m.inv_std, inv_std);
+      a.mean = saved.of.mean;
+      a.mean_low = saved.of.mean_low;
+      a.inv_std = saved.of.inv_std;
       a.grad_gamma = wanted ? sums.gamma + param : nullptr;
       a.grad_beta = wanted ? sums.beta + param : nullptr;
       a.scratch = sums.short_sums;
       a.outside = outside;
       a.stream = pass_.stream;
-      Index outside_count = row_gradients(a);
+      if (pass_.fused.plus != nullptr) a.plus = pass_.fused.plus + at;
+      const bool has_options = a.plus != nullptr;
+      const Index outside_count =
+          has_options ? pass_.fused.kernels->row_gradients(a) : pass_.row_gradients(a);
       if (outside_count > 0) {
         for_each_run(first_set, rows, outside, [&](const SetRun& run, unsigned char kind) {
           const bool adds = wanted && kind == kStatisticsOutside;
@@ -104,12 +105,62 @@ class RowPasses {
  private:
   static constexpr Index kRows = 256;  // of a kernel call
 
-  /// Calls f(first set, rows) for sets whose rows have one stride; item = group * samples + sample.
+  /// The saved statistics of sets with one parameter, one after another.
+  struct SavedStatistics {
+    StatisticsOfSets<const T> of;
+
+    SavedStatistics(const RowPasses& passes, Index first_set, Index rows) {
+      const Index groups = passes.groups_;
+      const auto place = [&](const T* all, Scratch<T, kRows>& some) -> const T* {
+        if (all == nullptr) return nullptr;
+        if (groups == 1) return all + first_set;
+        for (Index r = 0; r < rows; ++r) some[r] = all[first_set + r * groups];
+        return some.data();
+      };
+      const StatisticsOfSets<const T>& saved = passes.pass_.saved;
+      of = {place(saved.mean, mean_), place(saved.mean_low, mean_low_), nullptr,
+            place(saved.inv_std, inv_std_)};
+    }
+    SavedStatistics(const SavedStatistics&) = delete;
+    SavedStatistics& operator=(const SavedStatistics&) = delete;
+
+   private:
+    Scratch<T, kRows> mean_, mean_low_, inv_std_;
+  };
+
+  /// What a forward call fuses, for rows that begin at an element.
+  void fuse(NormalizeRows<S>& a, Index at) const {
+    const Fused<S>& fused = pass_.fused;
+    a.epilogue = fused.epilogue.from(at);
+    if (fused.skip == nullptr) return;
+    a.x = fused.x + at;
+    a.skip = fused.skip + at;
+    a.sum = fused.sum + at;
+  }
+
+  /// dz of rows, by the statistics that forward saved.
+  EVENKEEL_OUTLINE_MEMBER void write_dz(Index first_set, Index rows) const {
+    const Index at = p_.offset(first_set), param = p_.first_param(first_set);
+    const SavedStatistics saved(*this, first_set, rows);
+    unsigned char outside[kRows];
+    const Index outside_count = pass_.fused.kernels->epilogue_of_rows(
+        EpilogueOfRows<S>{pass_.x + at, pass_.fused.dz + at, rows, p_.set_size(), p_.batch.stride,
+                          pass_.gamma_from(param), pass_.beta_from(param), saved.of.mean, saved.of.mean_low,
+                          saved.of.inv_std, outside, C(0), pass_.fused.epilogue.from(at)});
+    if (outside_count == 0) return;
+    for_each_run(first_set, rows, outside,
+                 [&](const SetRun& run, unsigned char) { forward_wide(p_, pass_, run); });
+  }
+
+  /// Calls f(first set, rows) for sets whose rows have one stride; item = group * samples + sample. What is written to dz
+  /// is soon read again, so that few rows are taken at a time.
   template <typename F>
   void for_each_batch(Index begin, Index end, const F& f) const {
+    constexpr Index kNear = 4096;
+    const Index most = pass_.writes_dz() ? std::clamp<Index>(kNear / p_.set_size(), 1, kRows) : kRows;
     for (Index item = begin, rows; item < end; item += rows) {
       const Index sample = item % samples_;
-      rows = std::min({kRows, end - item, samples_ - sample});
+      rows = std::min({most, end - item, samples_ - sample});
       f(sample * groups_ + item / samples_, rows);
     }
   }

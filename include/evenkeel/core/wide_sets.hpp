@@ -59,10 +59,14 @@ class WideSets {
   WideSets(const Partition& p, const Pass<S>& pass, const SetRun& run)
       : p_(p), pass_(pass), run_(run), set_stride_(stride_of_set(p)), n_(from_count<T>(p.set_size())) {}
 
-  /// y and the statistics, which are saved.
+  /// y and the statistics, which are saved; or dz by those that are.
   EVENKEEL_OUTLINE_MEMBER void forward() const {
     Statistics s;
     Values scale;
+    if (pass_.writes_dz()) {
+      for (Index k = 0; k < run_.count; ++k) load_scaled(k, s, scale);
+      return write_normalized(s, scale);
+    }
     std::fill_n(scale.data(), run_.count, T(1));
     compute(scale, s);
     if constexpr (!kHasRoom<C>) {
@@ -76,8 +80,8 @@ class WideSets {
     }
     for (Index k = 0; k < run_.count; ++k) {
       const bool is_constant = is_zero(s.variance[k]);
-      const T inv_std =
-          is_constant ? one_by_one::inverse_std<T>(T(0), T(pass_.epsilon)) : T(s.inv_std[k] * scale[k]);
+      const T inv_std = is_constant ? one_by_one::inverse_std<T>(T(0), T(pass_.formula.epsilon))
+                                    : T(s.inv_std[k] * scale[k]);
       if (is_constant) s.inv_std[k] = inv_std / scale[k];
       pass_.save(run_.set(k), {s.mean[k] / scale[k], s.mean_low[k] / scale[k],
                                s.variance[k] / scale[k] / scale[k], inv_std});
@@ -91,7 +95,7 @@ class WideSets {
     Statistics s;
     Values scale;
     for (Index k = 0; k < run_.count; ++k) {
-      const SetStatistics<T> g = statistics_of(given, run_.set(k), pass_.epsilon);
+      const SetStatistics<T> g = statistics_of(given, run_.set(k), pass_.formula.epsilon);
       s.set(k, {T(g.mean * half), T(g.mean_low * half), T(0), T(g.inv_std / half)});
       scale[k] = half;
     }
@@ -105,11 +109,8 @@ class WideSets {
     Gradients g;
     int x_exponent[kMost];
     for (Index k = 0; k < run_.count; ++k) {
-      const SetStatistics<T> saved = pass_.load(run_.set(k));
-      x_exponent[k] = exponent_of_x(saved);
-      scale[k] = power_of_two(x_exponent[k]);
+      x_exponent[k] = load_scaled(k, s, scale);
       dy_scale[k] = T(1);
-      s.set(k, {T(saved.mean * scale[k]), T(saved.mean_low * scale[k]), T(0), T(saved.inv_std / scale[k])});
     }
     sum_gradients(s, scale, dy_scale, true, g);
     int dy_exponent[kMost] = {};
@@ -141,6 +142,7 @@ class WideSets {
         a.x = pass_.x + block.offset;
         a.dy = pass_.dy + block.offset;
         a.out = pass_.out + block.offset;
+        if (pass_.fused.plus != nullptr) a.plus = pass_.fused.plus + block.offset;
         a.lines = block.lines;
         a.line_gamma = block.line_gamma;
         if (grad_gamma != nullptr) {
@@ -263,6 +265,15 @@ class WideSets {
   }
   static T power_of_two(int exponent) { return T(std::ldexp(1.0, exponent)); }
 
+  /// The saved statistics of a set, scaled by a power of two; returns its exponent.
+  int load_scaled(Index k, Statistics& s, Values& scale) const {
+    const SetStatistics<T> saved = pass_.load(run_.set(k));
+    const int exponent = exponent_of_x(saved);
+    scale[k] = power_of_two(exponent);
+    s.set(k, {T(saved.mean * scale[k]), T(saved.mean_low * scale[k]), T(0), T(saved.inv_std / scale[k])});
+    return exponent;
+  }
+
   /// Brings x near 1.
   static T scale_of(const SetStatistics<T>& s) {
     if (is_finite(s.variance) && (is_zero(s.variance) || !(s.inv_std < 1))) {
@@ -319,8 +330,9 @@ class WideSets {
   /// Those of x scale and epsilon scale^2, about the first value of each set; once more about the mean if that is far.
   void compute(const Values& scale, Statistics& s) const {
     Values center, first, second;
+    const bool rms = pass_.formula.rms;
     for (Index k = 0; k < run_.count; ++k)
-      center[k] = T(T(static_cast<C>(pass_.x[run_.offset + k * set_stride_])) * scale[k]);
+      center[k] = rms ? T(0) : T(T(static_cast<C>(pass_.x[run_.offset + k * set_stride_])) * scale[k]);
     const auto sum = [&] {
       for (Index k = 0; k < run_.count; ++k) first[k] = second[k] = T(0);
       for (Index i = 0; i < parts(); ++i) {
@@ -333,6 +345,7 @@ class WideSets {
           second[set_of(part, j)] += sums[1][j];
         }
       }
+      if (rms) set_to_zero(first.data(), run_.count);
     };
     sum();
     bool is_far = false;
@@ -344,8 +357,9 @@ class WideSets {
     if (is_far) sum();
     for (Index k = 0; k < run_.count; ++k) {
       const auto f = one_by_one::finish_sums<T>(center[k], first[k], second[k], T(T(1) / n_));
-      const T epsilon = T(pass_.epsilon * scale[k] * scale[k]);
-      s.set(k, {f.mean, f.mean_low, f.variance, one_by_one::inverse_std<T>(f.variance, epsilon)});
+      const T epsilon = T(pass_.formula.epsilon * scale[k] * scale[k]);
+      const T mean_low = kHasRoom<C> ? T(0) : f.mean_low;  // as in finish
+      s.set(k, {f.mean, mean_low, f.variance, one_by_one::inverse_std<T>(f.variance, epsilon)});
     }
   }
 
@@ -366,9 +380,11 @@ class WideSets {
       a.c[1] = with_room(part, slope);
       a.c[2] = with_room(part, level);
       a.x_scale = of_lanes(part, scale, room[1]);
+      if (pass_.fused.kernels != nullptr) a.apply_epilogue = pass_.fused.kernels->apply_epilogue;
       for_each_block(part, [&](const Part& block) {
         a.x = pass_.x + block.offset;
-        a.out = pass_.out + block.offset;
+        a.out = pass_.written() + block.offset;
+        a.epilogue = pass_.fused.epilogue.from(block.offset);
         a.lines = block.lines;
         a.line_gamma = block.line_gamma;
         a.line_beta = block.line_beta;
@@ -418,6 +434,7 @@ class WideSets {
         cells.dy_xhat[cell] += dy_xhat[j];
       }
     }
+    if (pass_.formula.rms) set_to_zero(g.dy.data(), run_.count);
   }
 
   /// Sums again, scaled, where sets are out of range of the statistic type too.

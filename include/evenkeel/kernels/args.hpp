@@ -17,18 +17,25 @@ struct Lines {
   Index length;
 };
 
-/// y = clip(leaky(v)), with leaky(v) = v < 0 ? slope v : v and clip(v) = min(max(v, low), high).
+/// The function behind a norm. Of clip: y = min(max(leaky(z), low), high), with leaky(z) = z < 0 ? slope z : z.
+enum class Curve { none, clip };
 template <typename C>
 struct Activation {
-  bool active;
+  Curve curve;
   C slope, low, high;
 };
 
-/// What is fused behind the norm: y = activation(norm(x) + residual).
+/// What is fused behind a norm, with z = norm(x) + residual: y = activation(z); or with dy, the gradient by z,
+/// dy activation'(z). All pointers are to where x is.
 template <typename S>
 struct Epilogue {
-  const S* residual;  // may be null; where x is
+  const S* residual;  // may be null
+  const S* dy;        // may be null
   Activation<ComputeOf<S>> activation;
+
+  Epilogue from(Index at) const {
+    return {residual == nullptr ? nullptr : residual + at, dy == nullptr ? nullptr : dy + at, activation};
+  }
 };
 
 /// Sums over elements [begin, end) of the lines of each cell:
@@ -49,6 +56,7 @@ struct SumLines {
 };
 
 /// out = (x - c0) c1 + c2, or with gradients (x - c0) c1 + c2 + dy c3, over elements [begin, end) of the lines of each cell.
+/// With options, `out` is what the epilogue makes of it.
 template <typename S>
 struct MapLines {
   const S* x;
@@ -61,7 +69,7 @@ struct MapLines {
   const ComputeOf<S>* c[4];  // [cells]
   Index ahead;               // how many elements ahead to prefetch; 0: none
   bool stream;               // past the caches
-  Epilogue<S> epilogue;      // option
+  Epilogue<S> epilogue;      // option, but not of gradients
 };
 
 /// pivots[k] = the mean of the first `count` neighbours of cell k, at most 16 of them: exact where they are equal.
@@ -103,7 +111,8 @@ struct MapColumns {
   const ComputeOf<S>* c[4];  // [lanes]
   Index ahead;
   bool stream;
-  Epilogue<S> epilogue;  // option
+  Epilogue<S> epilogue;  // option, but not of gradients
+  const S* plus;         // option of gradients, added to them
 };
 
 /// pivots[l] = the mean of lane l in `rows` rows: exact where they are equal.
@@ -125,7 +134,7 @@ struct SumParams {
   StatisticOf<S>* grad_beta;   // [rows]
 };
 
-/// Layer norm of rows of n neighbours, and RMS norm, whose mean is 0:
+/// Layer norm of rows of n neighbours, and RMS norm, whose mean is 0 and which has no beta:
 ///
 ///   y = (x - mean) inv_std (gamma + gamma_offset) + beta,  inv_std = 1 / sqrt(variance + epsilon)
 ///
@@ -143,7 +152,6 @@ struct NormalizeRows {
   StatisticOf<S>* variance;
   StatisticOf<S>* inv_std;
   unsigned char* outside;  // [rows], written: 1 where inv_std is out of range, and y is not written
-  bool rms;
   bool stream;
   ComputeOf<S> gamma_offset;  // option
   const S* skip;              // option, and sum with it
@@ -162,16 +170,39 @@ struct RowGradients {
   S* dx;
   Index rows, n, stride;
   const ComputeOf<S>* weights;     // [n]: 1 without a gamma
-  const StatisticOf<S>* mean;      // [rows]
+  const StatisticOf<S>* mean;      // [rows], null for RMS norm
   const StatisticOf<S>* mean_low;  // [rows], may be null
   const StatisticOf<S>* inv_std;   // [rows]
   StatisticOf<S>* grad_gamma;      // [n], may be null, and grad_beta with it
-  StatisticOf<S>* grad_beta;       // [n]
+  StatisticOf<S>* grad_beta;       // [n], unused by RMS norm
   ComputeOf<S>* scratch;           // [4 n]
   unsigned char* outside;          // [rows], written: see RowOutside
-  bool rms;
   bool stream;
   const S* plus;  // option
+};
+
+/// The epilogue of rows whose statistics are saved: what NormalizeRows would write with it.
+template <typename S>
+struct EpilogueOfRows {
+  const S* x;
+  S* out;
+  Index rows, n, stride;
+  const ComputeOf<S>* gamma;       // [n], may be null
+  const ComputeOf<S>* beta;        // [n], may be null
+  const StatisticOf<S>* mean;      // [rows], null for RMS norm
+  const StatisticOf<S>* mean_low;  // [rows], may be null
+  const StatisticOf<S>* inv_std;   // [rows]
+  unsigned char* outside;          // [rows], as in NormalizeRows
+  ComputeOf<S> gamma_offset;
+  Epilogue<S> epilogue;
+};
+
+/// values[i] = what the epilogue makes of z = values[i] at element at + i, for i in [0, n).
+template <typename S>
+struct EpilogueOfValues {
+  Epilogue<S> epilogue;
+  Index at, n;
+  ComputeOf<S>* values;
 };
 
 /// Which rows are left to SumWide and MapWide.
@@ -237,7 +268,9 @@ struct MapWide {
   // One a line where lanes share nothing, else one a lane.
   StatisticOf<S>* grad_gamma;  // may be null, and grad_beta with it
   StatisticOf<S>* grad_beta;
-  Epilogue<S> epilogue;  // of y
+  void (*apply_epilogue)(const EpilogueOfValues<S>&);  // of y, may be null
+  Epilogue<S> epilogue;
+  const S* plus;  // of dx, may be null
 };
 
 // Small numbers of sets and cells. Their arrays have room for kPadding values more, since whole vectors are read and

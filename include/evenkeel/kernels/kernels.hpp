@@ -21,15 +21,22 @@ namespace evenkeel::detail {
   X(Index, infer_columns, InferColumns)         \
   X(void, sum_params, SumParams)                \
   X(Index, normalize_rows, NormalizeRows)       \
-  X(Index, row_gradients, RowGradients)
+  X(Index, normalize_rms_rows, NormalizeRows)   \
+  X(Index, row_gradients, RowGradients)         \
+  X(Index, rms_row_gradients, RowGradients)
 /// Those of what is optional: callers without options do not compile them.
-#define EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X)           \
-  X(void, sum_lines_with_options, SumLines)            \
-  X(void, map_lines_with_options, MapLines)            \
-  X(void, sum_columns_with_options, SumColumns)        \
-  X(void, map_columns_with_options, MapColumns)        \
-  X(Index, normalize_rows_with_options, NormalizeRows) \
-  X(Index, row_gradients_with_options, RowGradients)
+#define EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X)               \
+  X(void, sum_lines_with_options, SumLines)                \
+  X(void, map_lines_with_options, MapLines)                \
+  X(void, sum_columns_with_options, SumColumns)            \
+  X(void, map_columns_by_row, MapColumns)                  \
+  X(void, map_columns_with_options, MapColumns)            \
+  X(Index, normalize_rows_with_options, NormalizeRows)     \
+  X(Index, normalize_rms_rows_with_options, NormalizeRows) \
+  X(Index, epilogue_of_rows, EpilogueOfRows)               \
+  X(Index, epilogue_of_rms_rows, EpilogueOfRows)           \
+  X(Index, row_gradients_with_options, RowGradients)       \
+  X(Index, rms_row_gradients_with_options, RowGradients)
 #define EVENKEEL_EACH_SMALL_KERNEL(X)                        \
   X(void, pivot_lines, PivotLines)                           \
   X(void, pivot_columns, PivotColumns)                       \
@@ -43,7 +50,8 @@ namespace evenkeel::detail {
   X(unsigned, inference_coefficients, InferenceCoefficients) \
   X(void, spread, Spread)                                    \
   X(void, sum_blocks, SumBlocks)                             \
-  X(void, fold, Fold)
+  X(void, fold, Fold)                                        \
+  X(void, apply_epilogue, EpilogueOfValues)
 #define EVENKEEL_EACH_KERNEL(X) \
   EVENKEEL_EACH_LARGE_KERNEL(X) EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X) EVENKEEL_EACH_SMALL_KERNEL(X)
 

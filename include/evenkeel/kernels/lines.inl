@@ -33,6 +33,9 @@ class LineCursor {
   Index inner_ = 0, line_offset_ = 0;
 };
 
+/// What is summed: x - center and its square; dy and dy (x - center); or x^2 alone.
+enum class Terms { moments, gradients, squares };
+
 /// first += x - center, second += (x - center)^2; with dy: first += dy, second += dy (x - center).
 template <bool kGradients, typename V>
 EVENKEEL_WORD void add_terms(const V& deviation, const V& dy, V& first, V& second) {
@@ -46,7 +49,7 @@ EVENKEEL_WORD void add_terms(const V& deviation, const V& dy, V& first, V& secon
 }
 
 /// Sums of at most 4 kShortSum vectors, in the compute type.
-template <bool kGradients, typename S>
+template <Terms kTerms, typename S>
 EVENKEEL_WORD void sum_few(const S* x, const S* dy, Index n, const Vec<ComputeOf<S>>& center,
                            Vec<ComputeOf<S>>& first, Vec<ComputeOf<S>>& second) {
   using C = ComputeOf<S>;
@@ -54,8 +57,14 @@ EVENKEEL_WORD void sum_few(const S* x, const S* dy, Index n, const Vec<ComputeOf
   constexpr Index L = kLanes<C>;
   const V zero = all(C(0));
   V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
-  const auto add = [&](Index i, V& f, V& s) EVENKEEL_WORD_LAMBDA {
-    add_terms<kGradients>(V(load(x + i) - center), kGradients ? load(dy + i) : zero, f, s);
+  constexpr bool kGradients = kTerms == Terms::gradients;
+  const auto add = [&](Index i, V& f, V& s, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+    const V v = load(x + i, lanes...);
+    if constexpr (kTerms == Terms::squares) {
+      s = fma(v, v, s);
+    } else {
+      add_terms<kGradients>(keep(V(v - center), lanes...), kGradients ? load(dy + i, lanes...) : zero, f, s);
+    }
   };
   Index i = 0;
   for (; i + 4 * L <= n; i += 4 * L) {
@@ -65,39 +74,27 @@ EVENKEEL_WORD void sum_few(const S* x, const S* dy, Index n, const Vec<ComputeOf
     add(i + 3 * L, f3, s3);
   }
   for (; i + L <= n; i += L) add(i, f1, s1);
-  if (i < n) {
-    const auto rest = first_lanes<C>(n - i);
-    add_terms<kGradients>(keep(V(load(x + i, rest) - center), rest), kGradients ? load(dy + i, rest) : zero,
-                          f2, s2);
-  }
+  if (i < n) add(i, f2, s2, first_lanes<C>(n - i));
   first = V(V(f0 + f1) + V(f2 + f3));
   second = V(V(s0 + s1) + V(s2 + s3));
 }
 
-/// The sums of a line, which join first and second. dy may be null.
-template <typename S>
+/// The sums of a line, which join first and second.
+template <Terms kTerms, typename S>
 EVENKEEL_CALL void sum_line(const S* x, const S* dy, Index n, const ComputeOf<S>& center,
                             Wide<ComputeOf<S>>& first, Wide<ComputeOf<S>>& second) {
   using C = ComputeOf<S>;
   constexpr Index kFew = 4 * kShortSum * kLanes<C>;
-  const auto sum = [&](auto gradients) EVENKEEL_WORD_LAMBDA {
-    constexpr bool kGradients = decltype(gradients)::value;
-    Wide<C> f_sum = first, s_sum = second;
-    for (Index i = 0; i < n; i += kFew) {
-      Vec<C> f, s;
-      sum_few<kGradients>(x + i, dy + i, n - i < kFew ? n - i : kFew, all(C(center)), f, s);
-      f_sum = Wide<C>(f_sum + widen(f));
-      s_sum = Wide<C>(s_sum + widen(s));
-    }
-    first = f_sum;
-    second = s_sum;
-  };
-  if (dy == nullptr) {
-    dy = x;
-    sum(std::false_type());
-  } else {
-    sum(std::true_type());
+  Wide<C> f_sum = first, s_sum = second;
+  for (Index i = 0; i < n; i += kFew) {
+    Vec<C> f, s;
+    sum_few<kTerms>(x + i, kTerms == Terms::gradients ? dy + i : x, n - i < kFew ? n - i : kFew,
+                    all(C(center)), f, s);
+    f_sum = Wide<C>(f_sum + widen(f));
+    s_sum = Wide<C>(s_sum + widen(s));
   }
+  first = f_sum;
+  second = s_sum;
 }
 
 /// The sums of cells that are one short line each. The lanes of as many cells as a vector has lanes are added at once.
@@ -113,9 +110,9 @@ EVENKEEL_CALL void sum_short_lines(const SumLines<S>& a) {
       const Index from = a.offsets[k + j] + a.begin;
       const Vec<C> center = all(C(a.center[k + j]));
       if (a.dy == nullptr) {
-        sum_few<false>(a.x + from, a.x, n, center, sums[0][j], sums[1][j]);
+        sum_few<Terms::moments>(a.x + from, a.x, n, center, sums[0][j], sums[1][j]);
       } else {
-        sum_few<true>(a.x + from, a.dy + from, n, center, sums[0][j], sums[1][j]);
+        sum_few<Terms::gradients>(a.x + from, a.dy + from, n, center, sums[0][j], sums[1][j]);
       }
     }
     for (Index j = count; j < L; ++j) sums[0][j] = sums[1][j] = all(C(0));
@@ -133,7 +130,11 @@ void sum_lines(const SumLines<S>& a) {
     Wide<C> first = wide_all<C>(0), second = first;
     for (LineCursor line = start; !line.done(); line.next()) {
       const Index from = a.offsets[k] + line.offset();
-      sum_line(a.x + from, a.dy == nullptr ? a.dy : a.dy + from, line.length(), a.center[k], first, second);
+      if (a.dy == nullptr) {
+        sum_line<Terms::moments>(a.x + from, a.x, line.length(), a.center[k], first, second);
+      } else {
+        sum_line<Terms::gradients>(a.x + from, a.dy + from, line.length(), a.center[k], first, second);
+      }
     }
     a.first[k] = total<C>(first);
     a.second[k] = total<C>(second);

@@ -1,12 +1,41 @@
 // What is optional in a pass: masks, weights, residuals, activations. Kernels of their own, a vector at a time, that only
 // callers of them compile. Included beside words.inl.
 
-/// y, with what is fused behind the norm.
+/// activation(z)
 template <typename C>
-EVENKEEL_WORD Vec<C> activated(const Vec<C>& v, const Activation<C>& a) {
-  if (!a.active) return v;
-  const Vec<C> leaky = where_positive(Vec<C>(all(C(0)) - v), Vec<C>(v * all(C(a.slope))), v);
+EVENKEEL_WORD Vec<C> activated(const Vec<C>& z, const Activation<C>& a) {
+  if (a.curve == Curve::none) return z;
+  const Vec<C> leaky = where_positive(z, z, Vec<C>(z * all(C(a.slope))));
   return clamp(leaky, all(C(a.low)), all(C(a.high)));
+}
+
+/// dy activation'(z); at the ends of a clip, and at 0 of a leaky part, the smaller slope.
+template <typename C>
+EVENKEEL_WORD Vec<C> activation_gradient(const Vec<C>& z, const Vec<C>& dy, const Activation<C>& a) {
+  if (a.curve == Curve::none) return dy;
+  const Vec<C> zero = all(C(0)), slope = all(C(a.slope)), leaky = where_positive(z, z, Vec<C>(z * slope));
+  const Vec<C> gradient = where_positive(z, dy, Vec<C>(dy * slope));
+  return where_positive(Vec<C>(leaky - all(C(a.low))),
+                        where_positive(Vec<C>(all(C(a.high)) - leaky), gradient, zero), zero);
+}
+
+/// What an epilogue makes of z = norm(x), at element i.
+template <typename S, typename... Lanes>
+EVENKEEL_WORD Vec<ComputeOf<S>> with_epilogue(const Epilogue<S>& e, Index i, const Vec<ComputeOf<S>>& norm,
+                                              const Lanes&... lanes) {
+  using V = Vec<ComputeOf<S>>;
+  const V z = e.residual == nullptr ? norm : V(norm + load(e.residual + i, lanes...));
+  if (e.dy == nullptr) return activated(z, e.activation);
+  return activation_gradient(z, load(e.dy + i, lanes...), e.activation);
+}
+
+template <typename S>
+void apply_epilogue(const EpilogueOfValues<S>& a) {
+  using C = ComputeOf<S>;
+  for (Index i = 0; i < a.n; i += kLanes<C>) {
+    const auto lanes = first_lanes<C>(a.n - i < kLanes<C> ? a.n - i : kLanes<C>);
+    store(a.values + i, with_epilogue<S>(a.epilogue, a.at + i, load(a.values + i, lanes), lanes), lanes);
+  }
 }
 
 /// Sums over n elements of a line of cell k, from `from` on.
@@ -110,17 +139,18 @@ struct GeneralMap {
   Index begin;
   const ComputeOf<S>* gamma;  // of all, may be null; so may beta
   const ComputeOf<S>* beta;
-  const S* residual;  // may be null
+  bool stream;
+  Epilogue<S> epilogue;
+  const S* plus;  // may be null
 };
-template <typename S>
-EVENKEEL_CALL void map_with_options(const GeneralMap<S>& a, const Activation<ComputeOf<S>>& activation,
-                                    bool streams) {
+template <bool kOptions, typename S>
+EVENKEEL_CALL void map_generally(const GeneralMap<S>& a) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   const V gamma = all(a.gamma == nullptr ? C(1) : C(*a.gamma)),
           beta = all(a.beta == nullptr ? C(0) : C(*a.beta));
   write_line(
-      a.out, a.n, streams,
+      a.out, a.n, a.stream,
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         const auto c = [&](int j) EVENKEEL_WORD_LAMBDA {
           const C* from = a.c[j] + a.begin;
@@ -130,11 +160,11 @@ EVENKEEL_CALL void map_with_options(const GeneralMap<S>& a, const Activation<Com
         if (a.dy != nullptr) {
           const V dy = load(a.dy + i, lanes...);
           v = fma(a.gamma == nullptr ? dy : V(dy * gamma), c(3), v);
-        } else if (a.gamma != nullptr) {
-          v = fma(v, gamma, beta);
+          return kOptions && a.plus != nullptr ? V(v + load(a.plus + i, lanes...)) : v;
         }
-        if (a.residual != nullptr) v = V(v + load(a.residual + i, lanes...));
-        return activated(v, activation);
+        if (a.gamma != nullptr) v = fma(v, gamma, beta);
+        if constexpr (kOptions) v = with_epilogue<S>(a.epilogue, i, v, lanes...);
+        return v;
       },
       [](Index) {});
 }
@@ -146,24 +176,30 @@ void map_lines_with_options(const MapLines<S>& a) {
   for (Index k = 0; k < a.cells; ++k) {
     for (LineCursor line = start; !line.done(); line.next()) {
       const Index at = a.offsets[k] + line.offset();
-      const S *dy = a.dy == nullptr ? nullptr : a.dy + at, *residual = a.epilogue.residual;
-      map_with_options(GeneralMap<S>{a.x + at, dy, a.out + at, line.length(), a.c, false, k, nullptr, nullptr,
-                                     residual == nullptr ? nullptr : residual + at},
-                       a.epilogue.activation, a.stream);
+      map_generally<true>(GeneralMap<S>{a.x + at, a.dy == nullptr ? nullptr : a.dy + at, a.out + at,
+                                        line.length(), a.c, false, k, nullptr, nullptr, a.stream,
+                                        a.epilogue.from(at), nullptr});
     }
   }
 }
 
-/// map_columns, or map_gradients_of_columns where there is a dy; with a gamma and a beta for each row.
-template <typename S>
-void map_columns_with_options(const MapColumns<S>& a) {
+template <bool kOptions, typename S>
+EVENKEEL_WORD void map_rows_generally(const MapColumns<S>& a) {
   for (Index row = 0; row < a.rows; ++row) {
     const Index at = row * a.stride;
-    const S *dy = a.dy == nullptr ? nullptr : a.dy + at, *residual = a.epilogue.residual;
-    map_with_options(GeneralMap<S>{a.x + at, dy, a.out + at, a.lanes, a.c, true, 0,
-                                   a.gamma == nullptr ? nullptr : a.gamma + row,
-                                   a.beta == nullptr ? nullptr : a.beta + row,
-                                   residual == nullptr ? nullptr : residual + at},
-                     a.epilogue.activation, a.stream);
+    map_generally<kOptions>(GeneralMap<S>{
+        a.x + at, a.dy == nullptr ? nullptr : a.dy + at, a.out + at, a.lanes, a.c, true, 0,
+        a.gamma == nullptr ? nullptr : a.gamma + row, a.beta == nullptr ? nullptr : a.beta + row, a.stream,
+        a.epilogue.from(at), a.plus == nullptr ? nullptr : a.plus + at});
   }
+}
+/// map_columns, or map_gradients_of_columns where there is a dy, with a gamma and a beta for each row.
+template <typename S>
+void map_columns_by_row(const MapColumns<S>& a) {
+  map_rows_generally<false>(a);
+}
+/// The same with all options.
+template <typename S>
+void map_columns_with_options(const MapColumns<S>& a) {
+  map_rows_generally<true>(a);
 }

@@ -1,6 +1,8 @@
 // Rows of neighbours that share statistics and have parameters of their own: layer norm and RMS norm. Included beside
 // words.inl.
 //
+// kRms: RMS norm, which has no mean and no beta.
+//
 // A few rows at a time stay in the nearest cache from the first sum to the last store. What is computed for a row does
 // not depend on the rows beside it.
 
@@ -17,32 +19,33 @@ EVENKEEL_WORD bool streams_rows(bool stream, const S* out, Index n, Index stride
          (n >= 16 * kCacheLine<S> || fills_lines(out, n, stride));
 }
 
-/// y = ((x - center) scale + shift) gamma + beta of a row.
-template <typename V>
+/// y = ((x - center) scale + shift) gamma + beta of a row; of RMS norm, x scale gamma.
+template <bool kRms, typename V>
 struct RowTerm {
   V center, scale, shift;
 
   EVENKEEL_WORD V operator()(const V& x, const V& gamma, const V& beta) const {
+    if constexpr (kRms) return V(as_computed(V(x * scale)) * gamma);
     return fma(fma(as_computed(V(x - center)), scale, shift), gamma, beta);
   }
 };
 
 /// The same of some rows.
-template <typename C>
+template <bool kRms, typename C>
 struct RowTerms {
   alignas(64) C center[kMostRows<C>], scale[kMostRows<C>], shift[kMostRows<C>];
 
-  EVENKEEL_WORD RowTerm<Vec<C>> of(Index r) const {
+  EVENKEEL_WORD RowTerm<kRms, Vec<C>> of(Index r) const {
     return {all(C(center[r])), all(C(scale[r])), all(C(shift[r]))};
   }
 };
 
 /// Means and 1 / standard deviations of m rows from `row` on, from their sums about centers; returns a bit for each row
 /// that is out of range.
-template <typename S>
+template <bool kRms, typename S>
 EVENKEEL_CALL std::uint64_t finish_rows(const NormalizeRows<S>& a, Index row, Index m, Index t,
                                         const Wide<ComputeOf<S>>& first, const Wide<ComputeOf<S>>& second,
-                                        RowTerms<ComputeOf<S>>& terms) {
+                                        RowTerms<kRms, ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
   using W = Wide<C>;
@@ -69,9 +72,9 @@ EVENKEEL_CALL std::uint64_t finish_rows(const NormalizeRows<S>& a, Index row, In
 }
 
 /// The statistics of m short rows, m % 4 = 0. kVectors: of a row, where it is so few whole ones; else 0.
-template <int kVectors, typename S>
+template <bool kRms, int kVectors, typename S>
 EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x, Index row, Index m,
-                                           RowTerms<ComputeOf<S>>& terms) {
+                                           RowTerms<kRms, ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
@@ -84,10 +87,12 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
     sums[t] = squares[t] = zero;
     terms.center[t] = C(0);
   }
-  const auto add = [&](const V& d, V& first, V& second) EVENKEEL_WORD_LAMBDA {
-    first = V(first + d);
-    second = fma(d, d, second);
-  };
+  const auto add = [&](const V& v, const V& center, V& first, V& second, const auto&... lanes)
+                       EVENKEEL_WORD_LAMBDA {
+                         const V d = kRms ? v : keep(V(v - center), lanes...);
+                         if constexpr (!kRms) first = V(first + d);
+                         second = fma(d, d, second);
+                       };
   // Four rows at a time, about their centers: no addition waits for the one before.
   const auto sum_all = [&](bool squares_too) EVENKEEL_WORD_LAMBDA {
     for (Index r = 0; r < m; r += 4) {
@@ -96,10 +101,10 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
               c2 = all(C(terms.center[r + 2])), c3 = all(C(terms.center[r + 3]));
       V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
       const auto step = [&](Index i) EVENKEEL_WORD_LAMBDA {
-        add(V(load(p0 + i) - c0), f0, s0);
-        add(V(load(p1 + i) - c1), f1, s1);
-        add(V(load(p2 + i) - c2), f2, s2);
-        add(V(load(p3 + i) - c3), f3, s3);
+        add(load(p0 + i), c0, f0, s0);
+        add(load(p1 + i), c1, f1, s1);
+        add(load(p2 + i), c2, f2, s2);
+        add(load(p3 + i), c3, f3, s3);
       };
       if constexpr (kVectors > 0) {
 #pragma GCC unroll 4
@@ -107,10 +112,10 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
       } else {
         for (Index i = 0; i < whole; i += L) step(i);
         if (whole < n) {
-          add(keep(V(load(p0 + whole, rest) - c0), rest), f0, s0);
-          add(keep(V(load(p1 + whole, rest) - c1), rest), f1, s1);
-          add(keep(V(load(p2 + whole, rest) - c2), rest), f2, s2);
-          add(keep(V(load(p3 + whole, rest) - c3), rest), f3, s3);
+          add(load(p0 + whole, rest), c0, f0, s0, rest);
+          add(load(p1 + whole, rest), c1, f1, s1, rest);
+          add(load(p2 + whole, rest), c2, f2, s2, rest);
+          add(load(p3 + whole, rest), c3, f3, s3, rest);
         }
       }
       sums[r] = f0;
@@ -124,8 +129,8 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
       squares[r + 3] = s3;
     }
   };
-  for (Index r = 0; r < m; ++r) terms.center[r] = a.rms ? C(0) : static_cast<C>(x[r * a.stride]);
-  if (!a.rms) {
+  for (Index r = 0; r < m; ++r) terms.center[r] = kRms ? C(0) : static_cast<C>(x[r * a.stride]);
+  if constexpr (!kRms) {
     sum_all(false);
     for (Index t = 0; t < m; t += L) {
       store(terms.center + t, V(fma(transposed_totals(sums + t), all(share), load(terms.center + t))));
@@ -134,22 +139,22 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
   sum_all(true);
   std::uint64_t out = 0;
   for (Index t = 0; t < m; t += L) {
-    out |= finish_rows(a, row, m, t, widen(a.rms ? zero : transposed_totals(sums + t)),
+    out |= finish_rows(a, row, m, t, widen(kRms ? zero : transposed_totals(sums + t)),
                        widen(transposed_totals(squares + t)), terms);
   }
   return out;
 }
 
 /// The same of one row.
-template <typename S>
+template <bool kRms, typename S>
 EVENKEEL_CALL std::uint64_t sum_short_row(const NormalizeRows<S>& a, const S* x, Index row,
-                                          RowTerms<ComputeOf<S>>& terms) {
+                                          RowTerms<kRms, ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
   const Index n = a.n, whole = whole_vectors<C>(n);
-  V center = all(a.rms ? C(0) : static_cast<C>(*x)), first = all(C(0)), second = first;
-  if (!a.rms) {
+  V center = all(kRms ? C(0) : static_cast<C>(*x)), first = all(C(0)), second = first;
+  if constexpr (!kRms) {
     Index i = 0;
     for (; i < whole; i += L) first = V(first + V(load(x + i) - center));
     if (i < n) {
@@ -160,7 +165,7 @@ EVENKEEL_CALL std::uint64_t sum_short_row(const NormalizeRows<S>& a, const S* x,
     first = all(C(0));
   }
   const auto add = [&](const V& d) EVENKEEL_WORD_LAMBDA {
-    first = V(first + d);
+    if constexpr (!kRms) first = V(first + d);
     second = fma(d, d, second);
   };
   Index i = 0;
@@ -170,14 +175,14 @@ EVENKEEL_CALL std::uint64_t sum_short_row(const NormalizeRows<S>& a, const S* x,
     add(keep(V(load(x + i, rest) - center), rest));
   }
   store(terms.center, center);
-  return finish_rows(a, row, 1, 0, wide_all<C>(a.rms ? C(0) : transposed_total(first)),
+  return finish_rows(a, row, 1, 0, wide_all<C>(kRms ? C(0) : transposed_total(first)),
                      wide_all<C>(transposed_total(second)), terms);
 }
 
 /// The statistics of m long rows.
-template <typename S>
+template <bool kRms, typename S>
 EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x, Index row, Index m,
-                                          RowTerms<ComputeOf<S>>& terms) {
+                                          RowTerms<kRms, ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
   using W = Wide<C>;
@@ -186,12 +191,13 @@ EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x,
   const T n = from_count<T>(a.n);
   const auto sum = [&](Index r) EVENKEEL_WORD_LAMBDA {
     W f = wide_all<C>(0), s = f;
-    sum_line<S>(x + r * a.stride, nullptr, a.n, terms.center[r], f, s);
-    first[r] = a.rms ? T(0) : total<C>(f);
+    constexpr Terms kTerms = kRms ? Terms::squares : Terms::moments;
+    sum_line<kTerms>(x + r * a.stride, x, a.n, terms.center[r], f, s);
+    first[r] = kRms ? T(0) : total<C>(f);
     second[r] = total<C>(s);
   };
   for (Index r = 0; r < m; ++r) {
-    terms.center[r] = a.rms ? C(0) : pivot_of(x + r * a.stride, a.n);
+    terms.center[r] = kRms ? C(0) : pivot_of(x + r * a.stride, a.n);
     for (bool again = false;; again = true) {
       sum(r);
       // A pivot that is far from the mean: once more about the mean.
@@ -210,14 +216,14 @@ EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x,
 }
 
 /// Rows [begin, end) of those whose terms are known; x and y begin with the first of them.
-template <int kVectors, typename S>
+template <bool kRms, int kVectors, typename S>
 EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index begin, Index end,
-                              Index ahead, const RowTerms<ComputeOf<S>>& terms) {
+                              Index ahead, const RowTerms<kRms, ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
   const Index n = kVectors > 0 ? kVectors * L : a.n, whole = whole_vectors<C>(n), stride = a.stride;
-  const C *gamma = a.gamma, *beta = a.beta;
+  const C *gamma = a.gamma, *beta = kRms ? nullptr : a.beta;
   const bool stream_it = a.stream && fills_lines(a.y, n, stride);
   const V one = all(C(1)), zero = all(C(0));
   if constexpr (kVectors > 0) {
@@ -230,7 +236,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     for (Index r = begin; r < end; ++r) {
       const S* p = x + r * stride;
       S* q = y + r * stride;
-      const RowTerm<V> term = terms.of(r);
+      const RowTerm<kRms, V> term = terms.of(r);
       V v[kVectors];
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) v[j] = term(load(p + j * L), g[j], b[j]);
@@ -245,12 +251,14 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     }
     return;
   }
-  const bool has_both = gamma != nullptr && beta != nullptr;
+  const bool has_both = gamma != nullptr && (kRms || beta != nullptr);
+  const auto beta_at = [&](Index k, const auto&... lanes)
+                           EVENKEEL_WORD_LAMBDA { return kRms ? zero : load(beta + k, lanes...); };
   const auto write = [&](auto count, Index r) EVENKEEL_WORD_LAMBDA {
     constexpr int kRows = decltype(count)::value;
     const S* p = x + r * stride;
     S* q = y + r * stride;
-    RowTerm<V> term[kRows];
+    RowTerm<kRms, V> term[kRows];
 #pragma GCC unroll 4
     for (int k = 0; k < kRows; ++k) term[k] = terms.of(r + k);
     const auto step = [&](Index i, const V& g, const V& b, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
@@ -275,11 +283,11 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
                                EVENKEEL_WORD_LAMBDA { return beta == nullptr ? zero : load(beta + k); };
       for (; has_both && i < whole; i += kLine) {
         stream_line([&](Index k) EVENKEEL_WORD_LAMBDA { return load(gamma + k); },
-                    [&](Index k) EVENKEEL_WORD_LAMBDA { return load(beta + k); });
+                    [&](Index k) EVENKEEL_WORD_LAMBDA { return beta_at(k); });
       }
       for (; i < whole; i += kLine) stream_line(of_gamma, of_beta);
     }
-    for (; has_both && i < whole; i += L) step(i, load(gamma + i), load(beta + i));
+    for (; has_both && i < whole; i += L) step(i, load(gamma + i), beta_at(i));
     for (; i < whole; i += L)
       step(i, gamma == nullptr ? one : load(gamma + i), beta == nullptr ? zero : load(beta + i));
     if (whole < n) {
@@ -295,44 +303,39 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
 }
 
 /// The same of one row that is streamed but does not begin with a line of the cache.
-template <bool kHasBoth, typename S>
+template <bool kRms, bool kHasBoth, typename S>
 EVENKEEL_CALL void stream_row(const NormalizeRows<S>& a, const S* x, Index row, Index r, Index ahead,
-                              const RowTerms<ComputeOf<S>>& terms) {
+                              const RowTerms<kRms, ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
-  const RowTerm<V> term = terms.of(r);
+  const RowTerm<kRms, V> term = terms.of(r);
   const V one = all(C(1)), zero = all(C(0));
   const S* p = x + r * a.stride;
-  const C *gamma = a.gamma, *beta = a.beta;
+  const C *gamma = a.gamma, *beta = kRms ? nullptr : a.beta;
   write_line(
       a.y + row * a.stride, a.n, true,
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         const V g = kHasBoth || gamma != nullptr ? load(gamma + i, lanes...) : one,
-                b = kHasBoth || beta != nullptr ? load(beta + i, lanes...) : zero;
+                b = !kRms && (kHasBoth || beta != nullptr) ? load(beta + i, lanes...) : zero;
         return term(load(p + i, lanes...), g, b);
       },
       [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(p + i, ahead); });
 }
 
 /// The same of one row with all options.
-template <typename S>
-EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x, Index row, Index r,
-                                          const RowTerms<ComputeOf<S>>& terms) {
+template <bool kRms, typename S>
+EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x, S* y, const Epilogue<S>& epilogue,
+                                          const RowTerm<kRms, Vec<ComputeOf<S>>>& term) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
-  const RowTerm<V> term = terms.of(r);
-  const S* p = x + r * a.stride;
-  const S* residual = a.epilogue.residual == nullptr ? nullptr : a.epilogue.residual + row * a.stride;
   write_line(
-      a.y + row * a.stride, a.n, a.stream,
+      y, a.n, a.stream,
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         V gamma = all(C(1)), beta = all(C(0));
         if (a.gamma != nullptr) gamma = load(a.gamma + i, lanes...);
         gamma = V(gamma + all(C(a.gamma_offset)));
-        if (a.beta != nullptr) beta = load(a.beta + i, lanes...);
-        V v = term(load(p + i, lanes...), gamma, beta);
-        if (residual != nullptr) v = V(v + load(residual + i, lanes...));
-        return activated(v, a.epilogue.activation);
+        if (!kRms && a.beta != nullptr) beta = load(a.beta + i, lanes...);
+        return with_epilogue<S>(epilogue, i, term(load(x + i, lanes...), gamma, beta), lanes...);
       },
       [](Index) {});
 }
@@ -350,7 +353,7 @@ EVENKEEL_CALL void add_skip(const NormalizeRows<S>& a, Index row, Index m) {
   }
 }
 
-template <bool kOptions, typename S>
+template <bool kRms, bool kOptions, typename S>
 EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>, kLine = kCacheLine<C>;
@@ -368,7 +371,7 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
               at_once = near > most    ? most
                         : near > least ? near
                                        : least;
-  RowTerms<C> terms;
+  RowTerms<kRms, C> terms;
   Index outside_count = 0;
   for (Index row = 0, m; row < a.rows; row += m) {
     m = a.rows - row < at_once ? a.rows - row : at_once;
@@ -380,10 +383,10 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
         x = a.sum + row * a.stride;
       }
     }
-    const std::uint64_t out = !is_short ? sum_long_rows(a, x, row, m, terms)
-                              : m == 1  ? sum_short_row(a, x, row, terms)
-                              : is_line ? sum_short_rows<kLineVectors>(a, x, row, m, terms)
-                                        : sum_short_rows<0>(a, x, row, m, terms);
+    const std::uint64_t out = !is_short ? sum_long_rows<kRms>(a, x, row, m, terms)
+                              : m == 1  ? sum_short_row<kRms>(a, x, row, terms)
+                              : is_line ? sum_short_rows<kRms, kLineVectors>(a, x, row, m, terms)
+                                        : sum_short_rows<kRms, 0>(a, x, row, m, terms);
     a.outside[row] = 0;
     if (m > 1) std::memset(a.outside + row, 0, static_cast<std::size_t>(m));
     for (Index r = 0, end; r < m; r = end) {
@@ -393,15 +396,16 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
         a.outside[row + r] = 1;
         ++outside_count;
       } else if constexpr (kOptions) {
-        write_row_with_options(a, x, row + r, r, terms);
+        const Index at = (row + r) * a.stride;
+        write_row_with_options<kRms>(a, x + r * a.stride, a.y + at, a.epilogue.from(at), terms.of(r));
       } else if (row_by_row) {
-        const auto stream =
-            a.gamma != nullptr && a.beta != nullptr ? stream_row<true, S> : stream_row<false, S>;
+        const bool has_both = a.gamma != nullptr && (kRms || a.beta != nullptr);
+        const auto stream = has_both ? stream_row<kRms, true, S> : stream_row<kRms, false, S>;
         stream(a, x, row + r, r, at_once * a.stride, terms);
       } else if (is_line) {
-        write_rows<kLineVectors>(a, x, a.y + row * a.stride, r, end, at_once * a.stride, terms);
+        write_rows<kRms, kLineVectors>(a, x, a.y + row * a.stride, r, end, at_once * a.stride, terms);
       } else {
-        write_rows<0>(a, x, a.y + row * a.stride, r, end, at_once * a.stride, terms);
+        write_rows<kRms, 0>(a, x, a.y + row * a.stride, r, end, at_once * a.stride, terms);
       }
     }
   }
@@ -411,12 +415,56 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
 /// Returns how many rows are out of range.
 template <typename S>
 Index normalize_rows(const NormalizeRows<S>& a) {
-  return normalize_rows_of<false>(a);
+  return normalize_rows_of<false, false>(a);
+}
+template <typename S>
+Index normalize_rms_rows(const NormalizeRows<S>& a) {
+  return normalize_rows_of<true, false>(a);
 }
 /// The same with a skip, an offset of gamma, a residual and an activation.
 template <typename S>
 Index normalize_rows_with_options(const NormalizeRows<S>& a) {
-  return normalize_rows_of<true>(a);
+  return normalize_rows_of<false, true>(a);
+}
+template <typename S>
+Index normalize_rms_rows_with_options(const NormalizeRows<S>& a) {
+  return normalize_rows_of<true, true>(a);
+}
+
+template <bool kRms, typename S>
+EVENKEEL_WORD Index write_epilogue(const EpilogueOfRows<S>& a) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  NormalizeRows<S> row{};
+  row.n = a.n;
+  row.gamma = a.gamma;
+  row.beta = a.beta;
+  row.gamma_offset = a.gamma_offset;
+  Index outside_count = 0;
+  for (Index r = 0, at = 0; r < a.rows; ++r, at += a.stride) {
+    const T inv_std = a.inv_std[r], mean = kRms ? T(0) : a.mean[r];
+    if constexpr (Range<C>::kBounded) {
+      a.outside[r] = is_between(inv_std, Range<C>::kLowInvStd, Range<C>::kHighInvStd) ? 0 : 1;
+      outside_count += a.outside[r];
+      if (a.outside[r] != 0) continue;
+    }
+    const C center = static_cast<C>(mean);
+    const T low = T(detail::as_computed(T(mean - T(center))) + (a.mean_low == nullptr ? T(0) : a.mean_low[r]));
+    const C scale = static_cast<C>(inv_std), shift = static_cast<C>(T(T(T(0) - low) * inv_std));
+    write_row_with_options<kRms>(row, a.x + at, a.out + at, a.epilogue.from(at),
+                                 RowTerm<kRms, Vec<C>>{all(C(center)), all(C(scale)), all(C(shift))});
+  }
+  return outside_count;
+}
+
+/// What is fused behind rows, by saved statistics; returns how many rows are out of range.
+template <typename S>
+Index epilogue_of_rows(const EpilogueOfRows<S>& a) {
+  return write_epilogue<false>(a);
+}
+template <typename S>
+Index epilogue_of_rms_rows(const EpilogueOfRows<S>& a) {
+  return write_epilogue<true>(a);
 }
 
 /// Rows that share a short sum of a parameter's gradient.
@@ -430,13 +478,16 @@ template <typename V>
 struct CentredRow {
   V mean, scale, shift;
 };
-template <typename V>
+template <bool kRms, typename V>
 EVENKEEL_WORD void add_gradients(const V& x, const V& dy, const V& gamma, const CentredRow<V>& c, V& sum,
                                  V& sum_xhat, V& of_gamma, V& of_beta) {
-  const V xhat = fma(as_computed(V(x - c.mean)), c.scale, c.shift), weighted = as_computed(V(gamma * dy));
-  of_beta = V(of_beta + dy);
+  const V xhat = kRms ? as_computed(V(x * c.scale)) : fma(as_computed(V(x - c.mean)), c.scale, c.shift),
+          weighted = as_computed(V(gamma * dy));
   of_gamma = fma(dy, xhat, of_gamma);
-  sum = V(sum + weighted);
+  if constexpr (!kRms) {
+    of_beta = V(of_beta + dy);
+    sum = V(sum + weighted);
+  }
   sum_xhat = fma(weighted, xhat, sum_xhat);
 }
 
@@ -446,44 +497,44 @@ struct RowGradientTerms {
   alignas(64) C mean[kLanes<C>], scale[kLanes<C>], shift[kLanes<C>], slope[kLanes<C>], level[kLanes<C>];
 };
 
-// Short sums of the gradients of gamma and beta are [2][n].
+// Short sums of the gradients of gamma and beta are [2][n]; of RMS norm, [n].
 
 /// Whether all are in range; 0 is.
-template <typename S>
+template <bool kRms, typename S>
 EVENKEEL_CALL bool param_sums_in_range(const RowGradients<S>& a, const ComputeOf<S>* sums) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
   if constexpr (Range<C>::kBounded) {
     Flags<C> out{};
-    const auto check = [&](const Vec<C>& gamma, const Vec<C>& beta) EVENKEEL_WORD_LAMBDA {
-      out = out | sizes_outside(gamma, beta, Range<C>::kLowSum, Range<C>::kHighSum);
+    const auto check = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+      const Vec<C> beta = kRms ? all(C(0)) : load(sums + a.n + i, lanes...);
+      out = out | sizes_outside(load(sums + i, lanes...), beta, Range<C>::kLowSum, Range<C>::kHighSum);
     };
     Index i = 0;
-    for (; i + L <= a.n; i += L) check(load(sums + i), load(sums + a.n + i));
-    if (i < a.n)
-      check(load(sums + i, first_lanes<C>(a.n - i)), load(sums + a.n + i, first_lanes<C>(a.n - i)));
+    for (; i + L <= a.n; i += L) check(i);
+    if (i < a.n) check(i, first_lanes<C>(a.n - i));
     return !any(out);
   }
   return true;
 }
 
-template <typename S>
+template <bool kRms, typename S>
 EVENKEEL_CALL void add_param_sums(const RowGradients<S>& a, const ComputeOf<S>* sums) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
   Index i = 0;
   for (; i + L <= a.n; i += L) {
     add_wide<C>(a.grad_gamma + i, load(sums + i));
-    add_wide<C>(a.grad_beta + i, load(sums + a.n + i));
+    if (!kRms) add_wide<C>(a.grad_beta + i, load(sums + a.n + i));
   }
   for (; i < a.n; ++i) {
     a.grad_gamma[i] += StatisticOf<S>(sums[i]);
-    a.grad_beta[i] += StatisticOf<S>(sums[a.n + i]);
+    if (!kRms) a.grad_beta[i] += StatisticOf<S>(sums[a.n + i]);
   }
 }
 
 /// The same of rows [begin, end), summed again in the statistic type.
-template <typename S>
+template <bool kRms, typename S>
 EVENKEEL_CALL void add_params_widely(const RowGradients<S>& a, Index begin, Index end) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
@@ -491,16 +542,18 @@ EVENKEEL_CALL void add_params_widely(const RowGradients<S>& a, Index begin, Inde
   for (Index i = 0; i < a.n; i += kLanes<C>) {
     const Index n = a.n - i < kLanes<C> ? a.n - i : kLanes<C>;
     const auto lanes = first_lanes<C>(n);
-    W of_gamma = load_wide<C>(a.grad_gamma + i, n), of_beta = load_wide<C>(a.grad_beta + i, n);
+    W of_gamma = load_wide<C>(a.grad_gamma + i, n),
+      of_beta = kRms ? of_gamma : load_wide<C>(a.grad_beta + i, n);
     for (Index r = begin; r < end; ++r) {
       const T inv_std = a.inv_std[r], low = a.mean_low == nullptr ? T(0) : a.mean_low[r];
-      const W d = as_computed(W(load_widened(a.x + r * a.stride + i, lanes) - wide_all<C>(a.mean[r])));
+      const T mean = kRms ? T(0) : a.mean[r];
+      const W d = as_computed(W(load_widened(a.x + r * a.stride + i, lanes) - wide_all<C>(mean)));
       const W dy = load_widened(a.dy + r * a.stride + i, lanes);
       of_gamma = fma(dy, fma(d, wide_all<C>(inv_std), wide_all<C>(T(T(T(0) - low) * inv_std))), of_gamma);
       of_beta = W(of_beta + dy);
     }
     store_wide<C>(a.grad_gamma + i, of_gamma, n);
-    store_wide<C>(a.grad_beta + i, of_beta, n);
+    if (!kRms) store_wide<C>(a.grad_beta + i, of_beta, n);
   }
 }
 
@@ -526,7 +579,7 @@ EVENKEEL_CALL void write_gradients_plus(const RowGradients<S>& a, Index row,
 /// m rows from `row` on, all of which have statistics in range; returns how many have gradients out of range. sums_before are
 /// those of the parameters before these rows, null if there are none, and new_sums those with them; summed() is called
 /// before anything is written.
-template <bool kOptions, typename S, typename Summed>
+template <bool kRms, bool kOptions, typename S, typename Summed>
 EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index m,
                                       const ComputeOf<S>* sums_before, ComputeOf<S>* new_sums, Index ahead,
                                       const Summed& summed) {
@@ -546,7 +599,8 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   const V zero = all(C(0));
 
   RowGradientTerms<C> terms;
-  const W mean = load_wide<C>(a.mean + row, m), inv_std = load_wide<C>(a.inv_std + row, m);
+  const W mean = kRms ? wide_all<C>(0) : load_wide<C>(a.mean + row, m);
+  const W inv_std = load_wide<C>(a.inv_std + row, m);
   const W mean_low = a.mean_low == nullptr ? wide_all<C>(0) : load_wide<C>(a.mean_low + row, m);
   const V center = narrow<C>(mean);
   const W low = rest_of_mean<C>(mean, mean_low, center);
@@ -566,7 +620,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
     for (int j = 0; j < kLineVectors; ++j) {
       w[j] = load(weights + j * L);
       g[j] = sums_before == nullptr ? zero : load(sums_before + j * L);
-      b[j] = sums_before == nullptr ? zero : load(sums_before + n + j * L);
+      b[j] = kRms || sums_before == nullptr ? zero : load(sums_before + n + j * L);
     }
     for (Index r = 0; r < m; ++r) {
       const CentredRow<V> c = centred(r);
@@ -574,7 +628,8 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
       if (asks) prefetch(x + r * stride, ahead);
 #pragma GCC unroll 4
       for (int j = 0; j < kLineVectors; ++j) {
-        add_gradients(load(x + r * stride + j * L), load(dy + r * stride + j * L), w[j], c, s, t, g[j], b[j]);
+        add_gradients<kRms>(load(x + r * stride + j * L), load(dy + r * stride + j * L), w[j], c, s, t, g[j],
+                            b[j]);
       }
       sums[r] = s;
       sums_xhat[r] = t;
@@ -582,7 +637,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
 #pragma GCC unroll 4
     for (int j = 0; j < kLineVectors; ++j) {
       store(new_sums + j * L, g[j]);
-      store(new_sums + n + j * L, b[j]);
+      if (!kRms) store(new_sums + n + j * L, b[j]);
     }
   };
   for (Index strip = 0; strip < n; strip += kRowStrip * L) {
@@ -602,7 +657,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
         V g = zero, b = zero;
         if (before != nullptr) {
           g = load(before + i, lanes...);
-          b = load(before + n + i, lanes...);
+          if (!kRms) b = load(before + n + i, lanes...);
         }
         const V w = load(weights + i, lanes...);
         if (asks) {
@@ -613,14 +668,15 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
             prefetch(x3 + i, ahead);
           }
         }
-        add_gradients(load(x0 + i, lanes...), load(dy0 + i, lanes...), w, row0, s0, t0, g, b);
-        if (kRows > 1) add_gradients(load(x1 + i, lanes...), load(dy1 + i, lanes...), w, row1, s1, t1, g, b);
+        add_gradients<kRms>(load(x0 + i, lanes...), load(dy0 + i, lanes...), w, row0, s0, t0, g, b);
+        if (kRows > 1)
+          add_gradients<kRms>(load(x1 + i, lanes...), load(dy1 + i, lanes...), w, row1, s1, t1, g, b);
         if (kRows > 2) {
-          add_gradients(load(x2 + i, lanes...), load(dy2 + i, lanes...), w, row2, s2, t2, g, b);
-          add_gradients(load(x3 + i, lanes...), load(dy3 + i, lanes...), w, row3, s3, t3, g, b);
+          add_gradients<kRms>(load(x2 + i, lanes...), load(dy2 + i, lanes...), w, row2, s2, t2, g, b);
+          add_gradients<kRms>(load(x3 + i, lanes...), load(dy3 + i, lanes...), w, row3, s3, t3, g, b);
         }
         store(new_sums + i, g, lanes...);
-        store(new_sums + n + i, b, lanes...);
+        if (!kRms) store(new_sums + n + i, b, lanes...);
       };
       V sum0 = zero, sum1 = zero, sum2 = zero, sum3 = zero, xhat0 = zero, xhat1 = zero, xhat2 = zero,
         xhat3 = zero;
@@ -666,19 +722,18 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
       for (; r + 2 <= m; r += 2) add_rows(std::integral_constant<int, 2>(), r);
     }
     for (; r < m; ++r) add_rows(std::integral_constant<int, 1>(), r);
-    sum_dy = W(sum_dy + widen(transposed_totals(sums)));
+    if (!kRms) sum_dy = W(sum_dy + widen(transposed_totals(sums)));
     sum_dy_xhat = W(sum_dy_xhat + widen(transposed_totals(sums_xhat)));
   }
 
   const W share = wide_all<C>(T(T(1) / from_count<T>(n)));
-  const W mean_dy = a.rms ? wide_all<C>(0) : W(sum_dy * share), mean_dy_xhat = W(sum_dy_xhat * share);
+  const W mean_dy = W(sum_dy * share), mean_dy_xhat = W(sum_dy_xhat * share);
   const GradientTerms<C> t = gradient_terms<C>(inv_std, mean_dy, mean_dy_xhat, low);
   store(terms.slope, narrow<C>(t.slope));
   store(terms.level, narrow<C>(t.level));
   unsigned out = 0;
   if constexpr (Range<C>::kBounded) {
-    out = gradients_outside<C>(inv_std, W(sum_dy * share), mean_dy_xhat) &
-          ((1u << static_cast<unsigned>(m)) - 1);
+    out = gradients_outside<C>(inv_std, mean_dy, mean_dy_xhat) & ((1u << static_cast<unsigned>(m)) - 1);
   }
 
   summed();
@@ -701,7 +756,8 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
     }
     const auto value = [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
       const V weighted = V(load(d + i, lanes...) * load(weights + i, lanes...));
-      return fma(weighted, c3, fma(as_computed(V(load(p + i, lanes...) - c0)), c1, c2));
+      const V v = load(p + i, lanes...);
+      return fma(weighted, c3, kRms ? as_computed(V(v * c1)) : fma(as_computed(V(v - c0)), c1, c2));
     };
     const auto ask = [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(d + i, ahead); };
     if (is_line) {
@@ -722,7 +778,7 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   return outside_count;
 }
 
-template <bool kOptions, typename S>
+template <bool kRms, bool kOptions, typename S>
 EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
@@ -736,11 +792,11 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
   Index outside_count = 0, sum_begin = 0;                         // sums are those of rows from sum_begin on
   const auto join_sums = [&](Index end) {
     if (wanted && sum_begin < end) {
-      if (in_place || param_sums_in_range(a, sums)) {
-        add_param_sums(a, sums);
+      if (in_place || param_sums_in_range<kRms>(a, sums)) {
+        add_param_sums<kRms>(a, sums);
       } else {
         const SubnormalNumbers numbers;
-        add_params_widely(a, sum_begin, end);
+        add_params_widely<kRms>(a, sum_begin, end);
       }
     }
     sum_begin = end;
@@ -764,9 +820,9 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
     }
     if (row + m - sum_begin > kShortParamSum) join_sums(row);
     outside_count +=
-        gradients_of_rows<kOptions>(a, row, m, row == sum_begin ? nullptr : sums, next, ahead, [&] {
+        gradients_of_rows<kRms, kOptions>(a, row, m, row == sum_begin ? nullptr : sums, next, ahead, [&] {
           // Over dy, what is out of range has to be summed again before dx is written.
-          if (!in_place || !wanted || param_sums_in_range(a, next)) {
+          if (!in_place || !wanted || param_sums_in_range<kRms>(a, next)) {
             C* const before = sums;
             sums = next;
             next = before;
@@ -774,7 +830,7 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
           }
           join_sums(row);
           const SubnormalNumbers numbers;
-          add_params_widely(a, row, row + m);
+          add_params_widely<kRms>(a, row, row + m);
           sum_begin = row + m;
         });
     row += m;
@@ -786,10 +842,18 @@ EVENKEEL_WORD Index row_gradients_of(const RowGradients<S>& a) {
 /// Returns how many rows are out of range.
 template <typename S>
 Index row_gradients(const RowGradients<S>& a) {
-  return row_gradients_of<false>(a);
+  return row_gradients_of<false, false>(a);
+}
+template <typename S>
+Index rms_row_gradients(const RowGradients<S>& a) {
+  return row_gradients_of<true, false>(a);
 }
 /// The same with what is added to dx.
 template <typename S>
 Index row_gradients_with_options(const RowGradients<S>& a) {
-  return row_gradients_of<true>(a);
+  return row_gradients_of<false, true>(a);
+}
+template <typename S>
+Index rms_row_gradients_with_options(const RowGradients<S>& a) {
+  return row_gradients_of<true, true>(a);
 }

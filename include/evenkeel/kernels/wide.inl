@@ -159,7 +159,6 @@ void map_wide(const MapWide<S>& args) {
   const bool has_both = a.lane_gamma != nullptr && a.lane_beta != nullptr;
   const bool has_params = a.lane_gamma != nullptr || a.line_gamma != nullptr || a.lane_beta != nullptr ||
                           a.line_beta != nullptr;
-  const bool has_epilogue = a.epilogue.residual != nullptr || a.epilogue.activation.active;
   W c0 = zero, c1 = zero, c2 = zero, x_scale = zero;
   for_each_wide<C>(
       a.lines, a.share,
@@ -180,9 +179,12 @@ void map_wide(const MapWide<S>& args) {
           v = fma(v, gamma_of(a, line, l, lanes...), beta);
         }
         V out = narrow<C>(v);
-        if (has_epilogue) {
-          if (a.epilogue.residual != nullptr) out = V(out + load(a.epilogue.residual + at, lanes...));
-          out = activated(out, a.epilogue.activation);
+        if (a.apply_epilogue != nullptr) {
+          C values[kLanes<C>];
+          store(values, out);
+          const Index n = lanes_of<C>(lanes...);
+          a.apply_epilogue(EpilogueOfValues<S>{a.epilogue, at, n, values});
+          out = load(values);
         }
         store(a.out + at, out, lanes...);
       },
@@ -233,7 +235,9 @@ void map_gradients_wide(const MapWide<S>& args) {
             a.grad_beta[line] += total<C>(dy);
           }
         }
-        store(a.out + at, narrow<C>(v), lanes...);
+        Vec<C> out = narrow<C>(v);
+        if (a.plus != nullptr) out = Vec<C>(out + load(a.plus + at, lanes...));
+        store(a.out + at, out, lanes...);
       },
       [](Index) {});
 }

@@ -24,6 +24,15 @@ template <typename C>
 EVENKEEL_WORD Mask<C> first_lanes(Index n) {
   return {n > 0};
 }
+/// How many lanes a mask has; all without one.
+template <typename C>
+EVENKEEL_WORD Index lanes_of(Mask<C> m) {
+  return m.one ? 1 : 0;
+}
+template <typename C>
+EVENKEEL_WORD Index lanes_of() {
+  return 1;
+}
 template <typename C>
 EVENKEEL_WORD C all(const C& value) {
   return value;
@@ -532,6 +541,14 @@ EVENKEEL_WORD void stream(S* p, F v) {
 
 EVENKEEL_WORD F choose(IntF m, F yes, F no) { return (F)((m & (IntF)yes) | (~m & (IntF)no)); }
 EVENKEEL_WORD D choose(IntD m, D yes, D no) { return (D)((m & (IntD)yes) | (~m & (IntD)no)); }
+template <typename C>
+EVENKEEL_WORD Index lanes_of(const Mask<C>& m) {
+  return m.n;
+}
+template <typename C>
+EVENKEEL_WORD Index lanes_of() {
+  return kLanes<C>;
+}
 EVENKEEL_WORD F keep(F v, const Mask<float>& m) {
 #if EVENKEEL_REGISTER == 64
   const IntF lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

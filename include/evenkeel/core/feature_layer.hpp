@@ -1,0 +1,187 @@
+#pragma once
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "evenkeel/core/layer.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+// What layer norm and RMS norm share: a statistics set is one sample, and each of its features has a gamma.
+
+/// The normalized axes of a call, and its formula.
+struct FeatureAxes {
+  Shape normalized_shape;
+  std::optional<Index> axis;  // the first one; nullopt: the last ones
+  Formula formula;
+};
+/// The same of layer norm, Sets::features, or of RMS norm, Sets::rms.
+template <Sets kSets>
+struct Features : FeatureAxes {
+  Features(const Shape& extents, std::optional<Index> first_axis, double epsilon)
+      : FeatureAxes{extents, first_axis, {epsilon, kSets == Sets::rms}} {}
+};
+
+/// The partition of x into samples and features, after a check that x has the normalized axes.
+EVENKEEL_OUTLINE Partition feature_partition(const Caller& caller, const Argument& x, const FeatureAxes& f) {
+  check_epsilon(caller, f.formula.epsilon);
+  const Shape& normalized = f.normalized_shape;
+  const int axes = normalized.rank();
+  if (axes == 0) fail(caller, {"normalized_shape has rank 0, must have 1 to 8"});
+  if (!f.axis && axes > x.shape.rank()) {
+    fail(caller, {"normalized_shape has ", axes, " axes, x ", shown(x.shape), " has ", x.shape.rank()});
+  }
+  const int first = resolve_axis(caller, "axis", f.axis.value_or(-axes), x.shape);
+  for (int i = 0; i < axes; ++i) {
+    const int axis = first + i;
+    if (axis >= x.shape.rank()) {
+      fail(caller, {"normalized_shape has rank ", axes, " from axis ", first, " on, x ", shown(x.shape),
+                    " has ", x.shape.rank() - first, " axes there"});
+    }
+    check_extent(caller, x.shape, axis, "feature", normalized[i]);
+  }
+  const MemoryShape shape(x.shape, x.layout);
+  const int a = shape.axis(first), b = shape.axis(first + axes - 1);
+  return partition_features(shape, std::min(a, b), std::max(a, b) + 1);
+}
+
+template <typename S, Sets kSets>
+void features_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
+                      const Features<kSets>& f, Moments<StatisticOf<S>>* moments) {
+  const Partition p = feature_partition(caller, a.x, f);
+  call_forward<kSets, S>(caller, loops, a, p, f.formula, moments);
+}
+
+template <typename S, Sets kSets>
+void features_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
+                       const Features<kSets>& f, const Moments<StatisticOf<S>>& moments,
+                       Vector<StatisticOf<S>>& workspace) {
+  const Partition p = feature_partition(caller, a.x, f);
+  call_backward<kSets, S>(caller, loops, a, p, f.formula, moments, workspace);
+}
+
+// The free functions. RMS norm has no beta; inference keeps no moments.
+
+template <typename X>
+inline constexpr Moments<StatisticOf<ScalarOf<X>>>* kNoMoments = nullptr;
+template <typename X>
+inline constexpr Vector<ParamOf<ScalarOf<X>>>* kNoGradient = nullptr;
+
+template <Sets kSets, typename Device, typename X, typename Gamma, typename Beta, typename Y>
+void features_forward(const Caller& caller, const Device& device, const X& x, const Features<kSets>& f,
+                      const Gamma& gamma, const Beta& beta, Y& y,
+                      Moments<StatisticOf<ScalarOf<X>>>* moments) {
+  const auto a = forward_arguments(caller, x, gamma, beta, y);
+  features_forward<ScalarOf<X>>(caller, ParallelFor(device, a.x.size), a, f, moments);
+}
+
+template <Sets kSets, typename Device, typename X, typename Dy, typename Gamma, typename Dx,
+          typename GradGamma, typename GradBeta>
+void features_backward(const Caller& caller, const Device& device, const X& x, const Dy& dy,
+                       const Features<kSets>& f, const Gamma& gamma,
+                       const Moments<StatisticOf<ScalarOf<X>>>& moments, Dx& dx, GradGamma* grad_gamma,
+                       GradBeta* grad_beta) {
+  const auto a = backward_arguments(caller, x, dy, gamma, dx, grad_gamma, grad_beta);
+  Vector<StatisticOf<ScalarOf<X>>> workspace;
+  features_backward<ScalarOf<X>>(caller, ParallelFor(device, a.x.size), a, f, moments, workspace);
+}
+
+/// The extents that a constructor was given; returns their product.
+EVENKEEL_OUTLINE Index check_normalized_shape(const Caller& caller,
+                                              const std::vector<Index>& normalized_shape,
+                                              std::size_t param_bytes) {
+  const auto rank = static_cast<Index>(normalized_shape.size());
+  if (rank < 1 || rank > Shape::kMaxRank) {
+    fail(caller, {"normalized_shape has rank ", rank, ", must have 1 to 8"});
+  }
+  for (const Index features : normalized_shape) check_positive(caller, "features", features);
+  check_countable(caller, "normalized_shape", normalized_shape, param_bytes);
+  return Shape(normalized_shape).size();
+}
+
+EVENKEEL_END
+}  // namespace evenkeel::detail
+
+namespace evenkeel {
+EVENKEEL_BEGIN
+
+/// A layer over features: the calls of LayerNorm and RMSNorm. Derived has kScope and features_of(normalized_shape,
+/// options).
+template <typename Derived, typename Scalar, typename Options>
+class FeatureLayer : public Layer<Derived, Scalar> {
+  using Base = Layer<Derived, Scalar>;
+  friend Base;
+
+ public:
+  /// What the constructor was given; one extent where it was given features.
+  const std::vector<Index>& normalized_shape() const { return normalized_shape_; }
+  const Options& options() const { return options_; }
+
+ protected:
+  FeatureLayer(const detail::Caller& caller, std::vector<Index>&& normalized_shape, const Options& options,
+               bool has_beta)
+      : Base(caller, options.epsilon,
+             detail::check_normalized_shape(caller, normalized_shape, sizeof(ParamOf<Scalar>)),
+             options.affine, has_beta),
+        normalized_shape_(std::move(normalized_shape)),
+        options_(options) {}
+
+ private:
+  auto features() const { return Derived::features_of(normalized_shape_, options_); }
+
+  void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                    const detail::ForwardArguments& a) {
+    detail::features_forward<Scalar>(caller, loops, a, features(), &this->moments_);
+    this->remember(a.x);
+  }
+
+  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                     const detail::BackwardArguments& a) {
+    this->check_x(caller, a.x);
+    detail::features_backward<Scalar>(caller, loops, a, features(), this->moments_, this->workspace_);
+  }
+
+  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                  const detail::ForwardArguments& a) const {
+    detail::features_forward<Scalar>(caller, loops, a, features(), nullptr);
+  }
+
+  template <typename X, typename Y>
+  bool forward_few(const X& x, Y& y) {
+    return normalize_few(x, y, &this->moments_);
+  }
+  template <typename X, typename Y>
+  bool infer_few(const X& x, Y& y) const {
+    return normalize_few(x, y, nullptr);
+  }
+  template <typename X, typename Y>
+  bool normalize_few(const X& x, Y& y, Moments<typename Base::Statistic>* moments) const {
+    if (normalized_shape_.size() != 1) return false;
+    const detail::FewRows<Scalar> rows =
+        detail::few_rows<Scalar>(x, y, options_.axis.value_or(-1), normalized_shape_[0]);
+    if (rows.rows == 0 || !this->params_fit(rows) || (moments != nullptr && !moments->fits(rows.rows))) {
+      return false;
+    }
+    detail::StatisticsOfSets<typename Base::Statistic> places;
+    if (moments != nullptr) {
+      moments->used = rows.rows;
+      places = moments->places();
+    }
+    normalize_few(rows, features(), places);
+    return true;
+  }
+  template <detail::Sets kSets>
+  void normalize_few(const detail::FewRows<Scalar>& rows, const detail::Features<kSets>& features,
+                     const detail::StatisticsOfSets<typename Base::Statistic>& moments) const {
+    detail::Core<Scalar>::template normalize_few_rows<kSets>(
+        rows, features.formula, detail::data_of(this->gamma_), detail::data_of(this->beta_), moments);
+  }
+
+  std::vector<Index> normalized_shape_;
+  Options options_;
+};
+
+EVENKEEL_END
+}  // namespace evenkeel

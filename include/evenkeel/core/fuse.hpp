@@ -1,0 +1,108 @@
+#pragma once
+
+#include "evenkeel/core/calls.hpp"
+#include "evenkeel/epilogue.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+// From the trailing argument of a call to its pass. Only calls that have one compile this.
+
+/// Puts what a call fuses into its pass.
+template <typename S>
+void fuse(const FusedArguments& a, void* into) {
+  using C = ComputeOf<S>;
+  Pass<S>& pass = *static_cast<Pass<S>*>(into);
+  Fused<S>& f = pass.fused;
+  f.kernels = static_cast<const FusedKernels<S>*>(a.kernels);
+  f.epilogue.residual = static_cast<const S*>(a.residual.data);
+  const Activation<double>& act = a.activation;
+  f.epilogue.activation = {act.curve, from_double<C>(act.slope), from_double<C>(act.low),
+                           from_double<C>(act.high)};
+  f.plus = static_cast<const S*>(a.plus.data);
+  if (is_there(a.sum)) {
+    f.x = pass.x;
+    f.skip = static_cast<const S*>(a.skip.data);
+    f.sum = static_cast<S*>(prepare(a.sum, a.skip.shape));
+    pass.x = f.sum;
+  }
+  if (pass.dy == nullptr) return;
+  S* const d_residual =
+      is_there(a.d_residual) ? static_cast<S*>(prepare(a.d_residual, a.residual.shape)) : nullptr;
+  if (act.curve == Curve::none) {  // dz is dy
+    if (d_residual != nullptr) std::copy_n(pass.dy, a.residual.size, d_residual);
+    return;
+  }
+  f.epilogue.dy = pass.dy;
+  f.dz = d_residual != nullptr ? d_residual : pass.out;
+  pass.dy = f.dz;
+}
+
+// The arguments that are fused, by their kinds.
+
+template <typename S, typename T>
+Argument fused_input(const Caller& caller, const char* name, const T& value) {
+  static_assert(std::is_same_v<ScalarOf<T>, S>, "evenkeel: what is fused must have x's scalar type");
+  return input_argument(caller, name, value);
+}
+template <typename S, typename T>
+Argument fused_output(const Caller& caller, const char* name, T& value) {
+  static_assert(std::is_same_v<ScalarOf<T>, S>, "evenkeel: what is fused must have x's scalar type");
+  return output_argument(caller, name, value);
+}
+
+template <typename S, typename Residual, typename DResidual>
+void add_fused(const Caller& caller, const Behind<Residual, DResidual>& f, FusedArguments& to) {
+  to.activation = f.activation;
+  if constexpr (!std::is_same_v<Residual, None>)
+    to.residual = fused_input<S>(caller, "residual", *f.residual);
+  if constexpr (!std::is_same_v<DResidual, None>) {
+    to.d_residual = fused_output<S>(caller, "d_residual", *f.d_residual);
+  }
+}
+template <typename S, typename Skip, typename Sum>
+void add_fused(const Caller& caller, const Before<Skip, Sum>& f, FusedArguments& to) {
+  to.skip = fused_input<S>(caller, "skip", *f.skip);
+  to.sum = fused_output<S>(caller, "sum", *f.sum);
+}
+template <typename S, typename Plus>
+void add_fused(const Caller& caller, const Added<Plus>& f, FusedArguments& to) {
+  to.plus = fused_input<S>(caller, "d_sum", *f.plus);
+}
+
+template <typename T>
+inline constexpr bool kIsBehind = false;
+template <typename Residual, typename DResidual>
+inline constexpr bool kIsBehind<Behind<Residual, DResidual>> = true;
+template <typename T>
+inline constexpr bool kIsAdded = false;
+template <typename Plus>
+inline constexpr bool kIsAdded<Added<Plus>> = true;
+
+/// What a call of a norm fuses, if it does.
+template <Sets kSets, typename S, bool kBackward, typename F>
+FusedArguments fused_arguments(const Caller& caller, const F& f) {
+  static_assert(kIsBehind<F> || kSets == Sets::features || kSets == Sets::rms,
+                "evenkeel: residual_in and plus are for LayerNorm and RMSNorm");
+  static_assert(kIsBehind<F> || kIsAdded<F> == kBackward,
+                "evenkeel: residual_in is for forward and infer, plus is for backward");
+  FusedArguments a;
+  a.kernels = &Core<S>::template fused_kernels<kSets>(kSets == Sets::rms);
+  a.fuse = fuse<S>;
+  add_fused<S>(caller, f, a);
+  return a;
+}
+template <Sets kSets, typename S, bool kBackward>
+None fused_arguments(const Caller&) {
+  return {};
+}
+
+template <typename Arguments>
+void attach(const FusedArguments& fused, Arguments& to) {
+  to.fused = &fused;
+}
+template <typename Arguments>
+void attach(None, Arguments&) {}
+
+EVENKEEL_END
+}  // namespace evenkeel::detail

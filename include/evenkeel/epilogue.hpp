@@ -1,0 +1,137 @@
+#pragma once
+
+#include "evenkeel/base/config.hpp"
+#if EVENKEEL_IS_SUPPORTED
+
+#include <limits>
+#include <type_traits>
+
+#include "evenkeel/base/error.hpp"
+#include "evenkeel/kernels/args.hpp"
+
+// What a call of a layer fuses with its norm: the trailing argument of forward, backward and infer.
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+/// Stands for an argument that there is not.
+struct None {};
+
+/// y = activation(norm(x) + residual), and where backward writes the residual's gradient.
+template <typename Residual = None, typename DResidual = None>
+struct Behind {
+  Activation<double> activation{Curve::none, 1, 0, 0};
+  const Residual* residual = nullptr;
+  DResidual* d_residual = nullptr;
+
+  /// The same with the activation of another.
+  Behind then(const Behind<>& other) const { return {other.activation, residual, d_residual}; }
+};
+
+/// sum = x + skip, y = norm(sum).
+template <typename Skip, typename Sum>
+struct Before {
+  const Skip* skip;
+  Sum* sum;
+};
+
+/// dx = the gradient through the norm + plus.
+template <typename Plus>
+struct Added {
+  const Plus* plus;
+};
+
+template <typename T>
+struct IsFused : std::false_type {};
+template <typename Residual, typename DResidual>
+struct IsFused<Behind<Residual, DResidual>> : std::true_type {};
+template <typename Skip, typename Sum>
+struct IsFused<Before<Skip, Sum>> : std::true_type {};
+template <typename Plus>
+struct IsFused<Added<Plus>> : std::true_type {};
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+EVENKEEL_END
+}  // namespace evenkeel::detail
+
+namespace evenkeel {
+EVENKEEL_BEGIN
+
+/// y = min(max(norm(x), low), high). Its gradient is that of norm where low < norm(x) < high, else 0.
+///
+/// Errors       std::invalid_argument unless low <= high.
+inline detail::Behind<> clip(double low, double high) {
+  if (!(low <= high)) {
+    detail::fail({"", "clip"},
+                 {"low is ", detail::shown(low), ", must be at most high, ", detail::shown(high)});
+  }
+  return {{detail::Curve::clip, 1, low, high}, nullptr, nullptr};
+}
+
+/// y = max(norm(x), 0). Its gradient is that of norm where norm(x) > 0, else 0.
+inline detail::Behind<> relu() { return clip(0, detail::kInfinity); }
+
+/// y = norm(x) where that is positive, else slope norm(x).
+///
+/// Errors       std::invalid_argument unless slope is finite.
+inline detail::Behind<> leaky_relu(double slope = 0.01) {
+  if (!(slope - slope == 0)) {
+    detail::fail({"", "leaky_relu"}, {"slope is ", detail::shown(slope), ", must be finite"});
+  }
+  return {{detail::Curve::clip, slope, -detail::kInfinity, detail::kInfinity}, nullptr, nullptr};
+}
+
+/// y = norm(x) + residual. An activation may follow, as in ek::add(residual).then(ek::clip(0, 6)).
+///
+/// Backward takes the same argument; with d_residual it writes the residual's gradient there.
+///
+/// Shapes       residual, d_residual: x's; d_residual is resized where it can be.
+/// Types        as x.
+/// Aliasing     residual may be x or y; d_residual must overlap nothing.
+template <typename Residual>
+detail::Behind<Residual> add(const Residual& residual) {
+  return {{detail::Curve::none, 1, 0, 0}, &residual, nullptr};
+}
+template <typename Residual, typename DResidual>
+detail::Behind<Residual, std::remove_reference_t<DResidual>> add(const Residual& residual,
+                                                                 DResidual&& d_residual) {
+  return {{detail::Curve::none, 1, 0, 0}, &residual, &d_residual};
+}
+
+/// y = max(norm(x) + residual, 0), with arguments as for add.
+template <typename Residual>
+detail::Behind<Residual> add_relu(const Residual& residual) {
+  return add(residual).then(relu());
+}
+template <typename Residual, typename DResidual>
+detail::Behind<Residual, std::remove_reference_t<DResidual>> add_relu(const Residual& residual,
+                                                                      DResidual&& d_residual) {
+  return add(residual, d_residual).then(relu());
+}
+
+/// sum = x + skip, y = norm(sum): layer norm and RMS norm write both. Backward takes sum as its x.
+///
+/// Shapes       skip, sum: x's; sum is resized where it can be.
+/// Types        as x; the norm is that of the sum as stored.
+/// Aliasing     sum may be x or skip, so may y; y and sum must not overlap.
+/// Source       ONNX Runtime, SkipLayerNormalization.
+template <typename Skip, typename Sum>
+detail::Before<Skip, std::remove_reference_t<Sum>> residual_in(const Skip& skip, Sum&& sum) {
+  return {&skip, &sum};
+}
+
+/// dx = the gradient through the norm + d_sum, in layer norm's and RMS norm's backward: the other gradient of the sum
+/// that residual_in wrote.
+///
+/// Shapes       d_sum: x's.
+/// Aliasing     d_sum must not overlap dx.
+template <typename DSum>
+detail::Added<DSum> plus(const DSum& d_sum) {
+  return {&d_sum};
+}
+
+EVENKEEL_END
+}  // namespace evenkeel
+
+#endif  // EVENKEEL_IS_SUPPORTED
