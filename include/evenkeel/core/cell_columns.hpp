@@ -40,8 +40,10 @@ class CellColumnPasses : public ColumnPasses<S> {
 
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
     for (Index i = begin; i < end; ++i) {
-      if (pass_.writes_dz()) forward(i, i + 1, loops);
-      differentiate(items_.at(i), loops);
+      const Columns item = items_.at(i);
+      const bool makes_dz = pass_.makes_dz() && Base::is_saved_in_range(item);  // else it is written before
+      if (pass_.makes_dz() && !makes_dz) forward(i, i + 1, loops);
+      differentiate(item, makes_dz, loops);
     }
   }
 
@@ -65,15 +67,16 @@ class CellColumnPasses : public ColumnPasses<S> {
 
   Map value_map() const { return pass_.chosen(map_columns<S>, &FusedKernels<S>::map_columns); }
 
-  /// dx of an item, and the sums of its cells. Not inlined: the stack has no room for it beside forward.
-  EVENKEEL_OUTLINE_MEMBER void differentiate(const Columns& item, const ParallelFor& loops) const {
+  /// dx of an item, and the sums of its cells; of dz, if it is made here. Not inlined: the stack has no room for it beside forward.
+  EVENKEEL_OUTLINE_MEMBER void differentiate(const Columns& item, bool makes_dz,
+                                             const ParallelFor& loops) const {
     const CellSums<T> sums(p_, pass_.sums);
     const T share = T(T(1) / from_count<T>(p_.set_size()));
     Scratch<T, kLanes + kPadding> set_dy, set_dy_xhat;
     Scratch<bool, kLanes> in_range;
     set_to_zero(set_dy.data(), item.sets);
     set_to_zero(set_dy_xhat.data(), item.sets);
-    const bool cells_are = sum_cells(item, sums, set_dy.data(), set_dy_xhat.data(), loops);
+    const bool cells_are = sum_cells(item, sums, set_dy.data(), set_dy_xhat.data(), makes_dz, loops);
     bool all_in_range = true;
     for (Index k = 0; k < item.sets; ++k) {
       const T& inv_std = pass_.saved.inv_std[item.set(k)];
@@ -82,15 +85,20 @@ class CellColumnPasses : public ColumnPasses<S> {
                     (cells_are || are_cells_in_range<S>(p_, sums, item.set(k), inv_std));
       all_in_range = all_in_range && in_range[k];
     }
+    const bool makes_it_again = makes_dz && !pass_.fused.keeps_dz;
+    const auto kernel =
+        makes_it_again ? pass_.fused.kernels->map_gradients_of_columns : map_gradients_of_columns<S>;
     const auto map = [&](const Columns& some, Index first) {
       Lanes of_dy;
-      map_cells(map_gradients_of_columns<S>, some, {}, &set_dy[first], &set_dy_xhat[first], of_dy.data(),
-                loops);
+      map_cells(kernel, some, {}, &set_dy[first], &set_dy_xhat[first], of_dy.data(), loops, makes_it_again);
     };
     if (all_in_range) return map(item, 0);
     Base::for_each_run(
         item, [&](Index k) { return in_range[k]; }, map,
-        [&](const Columns& some) { backward_wide<S>(p_, pass_, Base::run_of(some), nullptr, nullptr); });
+        [&](const Columns& some) {
+          if (makes_it_again) map_cells(value_map(), some, {}, nullptr, nullptr, nullptr, loops);
+          backward_wide<S>(p_, pass_, Base::run_of(some), nullptr, nullptr);
+        });
   }
 
   /// Writes nothing, and returns false, where a mean is far away.
@@ -183,7 +191,7 @@ class CellColumnPasses : public ColumnPasses<S> {
   };
 
   /// The sums of dy and of dy xhat of each cell of an item, and those of its sets; returns whether all cells are in range.
-  bool sum_cells(const Columns& item, const CellSums<T>& sums, T* set_dy, T* set_dy_xhat,
+  bool sum_cells(const Columns& item, const CellSums<T>& sums, T* set_dy, T* set_dy_xhat, bool makes_dz,
                  const ParallelFor& loops) const {
     unsigned seen = 0;
     const Index channels = p_.channel.extent;
@@ -192,14 +200,25 @@ class CellColumnPasses : public ColumnPasses<S> {
       const WideRows rows(items_.cell_rows().inner, lanes, kSummed, kCacheLine, kLanes);
       Lanes centers;
       LaneSums lane_sums;
-      const Index set_lanes = all.of_set * p_.inner;
-      for (Index k = 0; k < all.sets; ++k) {
-        std::fill_n(&centers[k * set_lanes], set_lanes,
-                    static_cast<C>(pass_.saved.mean[item.set(all.set + k)]));
+      const auto sum = [&](auto kernel, const S* dy, const FusedDy<S>* fused) {
+        Base::sum_lanes(kernel, pass_.x + offset, dy, nullptr, items_.cell_rows().outer, rows, centers.data(),
+                        fused, loops, lane_sums);
+      };
+      if (makes_dz) {
+        Lanes scale, shift;
+        find_coefficients(item, all, rows, {}, nullptr, nullptr,
+                          {centers.data(), scale.data(), shift.data(), nullptr});
+        const FusedDy<S> fused = fused_dy(scale.data(), shift.data()).from(offset, 0);
+        sum(pass_.fused.kernels->sum_columns, nullptr, &fused);
+      } else {
+        const Index set_lanes = all.of_set * p_.inner;
+        for (Index k = 0; k < all.sets; ++k) {
+          std::fill_n(&centers[k * set_lanes], set_lanes,
+                      static_cast<C>(pass_.saved.mean[item.set(all.set + k)]));
+        }
+        rows.repeat(centers.data());
+        sum(sum_columns<S>, pass_.dy + offset, nullptr);
       }
-      rows.repeat(centers.data());
-      Base::sum_lanes(sum_columns<S>, pass_.x + offset, pass_.dy + offset, nullptr, items_.cell_rows().outer,
-                      rows, centers.data(), loops, lane_sums);
       Base::fold_into_cells(lane_sums, all.count, p_.inner);
       for_few_cells(all, [&](const Cells& cells, Index first) {
         const StatisticsOfCells s(*this, item, cells, {});
@@ -223,42 +242,60 @@ class CellColumnPasses : public ColumnPasses<S> {
     return seen == 0;
   }
 
-  /// y of an item by the statistics of its sets; or dx by their weighted sums and what forward saved, with room for the
-  /// coefficients of dy.
-  void map_cells(Map map, const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
-                 const T* set_dy_xhat, C* of_dy, const ParallelFor& loops) const {
+  /// How a kernel makes dz, and where it keeps it.
+  FusedDy<S> fused_dy(const C* scale, const C* shift) const {
+    const Fused<S>& fused = pass_.fused;
+    return {scale, shift, fused.epilogue, fused.keeps_dz ? fused.dz : nullptr};
+  }
+
+  /// The coefficients of a strip's lanes: of y by statistics, or with weighted sums those of dx.
+  void find_coefficients(const Columns& item, const Cells& all, const WideRows& rows,
+                         const StatisticsOfSets<const T>& s, const T* set_dy, const T* set_dy_xhat,
+                         const Coefficient& c) const {
     const bool has_sums = set_dy != nullptr;
     const int kinds = has_sums ? 4 : 3;
+    for_few_cells(all, [&](const Cells& cells, Index first) {
+      const StatisticsOfCells its(*this, item, cells, s);
+      Scratch<C, kFew + kPadding> of_cells[4];
+      FewSums room[2];
+      C* to[4];
+      for (int j = 0; j < 4; ++j)
+        to[j] = p_.inner > 1 ? of_cells[j].data() : c[j] == nullptr ? nullptr : c[j] + first;
+      coefficients(Coefficients<S>{cells.count,
+                                   from_count<T>(p_.set_size()),
+                                   its.of.mean,
+                                   its.of.mean_low,
+                                   its.of.inv_std,
+                                   pass_.gamma_from(cells.param),
+                                   pass_.beta_from(cells.param),
+                                   has_sums ? spread_over_cells(cells, set_dy, room[0].data()) : nullptr,
+                                   has_sums ? spread_over_cells(cells, set_dy_xhat, room[1].data()) : nullptr,
+                                   {to[0], to[1], to[2], to[3]},
+                                   !items_.by_channel()});
+      for (int j = 0; p_.inner > 1 && j < kinds; ++j)
+        spread(Spread<S>{of_cells[j].data(), cells.count, p_.inner, c[j] + first * p_.inner});
+    });
+    for (int j = 0; j < kinds; ++j) rows.repeat(c[j]);
+  }
+
+  /// y, or dz, of an item by the statistics of its sets; or dx by their weighted sums and what forward saved, with room
+  /// for the coefficients of dy; of dz, if it is made here.
+  void map_cells(Map map, const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
+                 const T* set_dy_xhat, C* of_dy, const ParallelFor& loops, bool makes_dz = false) const {
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
       const Cells all = cells_of(item, channel, lane, lanes);
       const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);
-      Lanes of_lanes[3];
+      Lanes of_lanes[3], shift;
+      FusedDy<S> fused;
+      if (makes_dz) {  // its scale is the coefficient of dy
+        find_coefficients(item, all, rows, s, nullptr, nullptr,
+                          {of_lanes[0].data(), of_lanes[1].data(), shift.data(), nullptr});
+        fused = fused_dy(of_dy, shift.data());
+      }
       const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), of_dy};
-      for_few_cells(all, [&](const Cells& cells, Index first) {
-        const StatisticsOfCells its(*this, item, cells, s);
-        Scratch<C, kFew + kPadding> of_cells[4];
-        FewSums room[2];
-        C* to[4];
-        for (int j = 0; j < 4; ++j)
-          to[j] = p_.inner > 1 ? of_cells[j].data() : c[j] == nullptr ? nullptr : c[j] + first;
-        coefficients(
-            Coefficients<S>{cells.count,
-                            from_count<T>(p_.set_size()),
-                            its.of.mean,
-                            its.of.mean_low,
-                            its.of.inv_std,
-                            pass_.gamma_from(cells.param),
-                            pass_.beta_from(cells.param),
-                            has_sums ? spread_over_cells(cells, set_dy, room[0].data()) : nullptr,
-                            has_sums ? spread_over_cells(cells, set_dy_xhat, room[1].data()) : nullptr,
-                            {to[0], to[1], to[2], to[3]},
-                            !items_.by_channel()});
-        for (int j = 0; p_.inner > 1 && j < kinds; ++j)
-          spread(Spread<S>{of_cells[j].data(), cells.count, p_.inner, c[j] + first * p_.inner});
-      });
-      for (int j = 0; j < kinds; ++j) rows.repeat(c[j]);
+      find_coefficients(item, all, rows, s, set_dy, set_dy_xhat, c);
       Base::map_rows(map, offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
-                     p_.inner > 1 ? rows.width() : 0);
+                     p_.inner > 1 ? rows.width() : 0, makes_dz ? &fused : nullptr);
     });
   }
 };

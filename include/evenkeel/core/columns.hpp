@@ -34,6 +34,7 @@ class ColumnPasses {
 
   using Lanes = Scratch<C, kRoom>;
   using Coefficient = C* [4];  // a value a lane each; the last one is null without gradients
+  using OfLanes = Lanes[3];    // the coefficients of y
 
   // Where T is no wider than C, a few spans of rows are summed on their own, so that no sum has many terms.
   static constexpr Index kParts = std::is_same_v<C, T> ? 2 : 1, kFewSpans = 16;
@@ -76,11 +77,9 @@ class ColumnPasses {
     for (Index i = begin; i < end; ++i) {
       const Columns item = items_.at(i);
       bool in_range = true;
-      if (pass_.writes_dz()) {
-        for (Index k = 0; k < item.sets; ++k) {
-          s.set(k, pass_.load(item.set(k)));
-          in_range = in_range && is_in_range<S>(s.inv_std[k]);
-        }
+      if (pass_.makes_dz()) {
+        for (Index k = 0; k < item.sets; ++k) s.set(k, pass_.load(item.set(k)));
+        in_range = is_saved_in_range(item);
       } else {
         if (pass_.fused.skip != nullptr) add_skip(item, loops);
         in_range = reduce(item, loops, s);
@@ -120,6 +119,14 @@ class ColumnPasses {
         fused.kernels->map_columns(a);
       }
     });
+  }
+
+  /// Whether the saved statistics of all sets are in range.
+  bool is_saved_in_range(const Columns& item) const {
+    bool in_range = true;
+    for (Index k = 0; k < item.sets; ++k)
+      in_range = in_range && is_in_range<S>(pass_.saved.inv_std[item.set(k)]);
+    return in_range;
   }
 
   static SetRun run_of(const Columns& some) {
@@ -173,9 +180,10 @@ class ColumnPasses {
     }
   }
 
-  /// sums = those of the lanes over all rows, from one center a lane. weights: one a row, or null.
+  /// sums = those of the lanes over all rows, from one center a lane. weights: one a row, or null. fused: null, or what
+  /// gives dy.
   void sum_lanes(Sum sum, const S* x, const S* dy, const C* weights, const Loop& outer, const WideRows& rows,
-                 const C* centers, const ParallelFor& loops, LaneSums& sums) const {
+                 const C* centers, const FusedDy<S>* fused, const ParallelFor& loops, LaneSums& sums) const {
     const Index width = rows.width(), room = whole_lanes(width), apart = kParts * room;
     const bool is_wide = 2 * apart > LaneSums::kRoom;  // no room for the sums of a second piece
     const Pieces pieces(rows.lines(), width * outer.extent, is_wide ? 1 : Pieces::kMax);
@@ -202,7 +210,8 @@ class ColumnPasses {
                   weights == nullptr ? nullptr : weights + o * rows.rows + offset / rows.stride;
               sum(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
                                 rows.copies * rows.stride, std::min(lanes, end) - begin, centers + begin,
-                                first + part, second + part});
+                                first + part, second + part,
+                                fused == nullptr ? FusedDy<S>{} : fused->from(at, begin)});
               if (++spans % kFewSpans == 0) join_part();
             });
       }
@@ -293,8 +302,8 @@ class ColumnPasses {
     const auto sum = [&] {
       if (width > 1) spread(Spread<S>{pivots, sets, width, centers.data()});
       rows.repeat(centers.data());
-      sum_lanes(sum_columns<S>, x, nullptr, nullptr, items_.rows().outer, rows, centers.data(), loops,
-                s.sums);
+      sum_lanes(sum_columns<S>, x, nullptr, nullptr, items_.rows().outer, rows, centers.data(), nullptr,
+                loops, s.sums);
       fold_into_cells(s.sums, sets, width);
       if (rms) set_to_zero(mean, sets);
       return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.formula.epsilon), pivots, mean, variance,
@@ -329,12 +338,13 @@ class ColumnPasses {
   /// Writes y or dz, or dx where c has coefficients of dy. Goes backwards, so that what was summed last, and is still near,
   /// comes first.
   void map_rows(Map map, Index offset, const Loop& outer, const WideRows& rows, const C* gamma, const C* beta,
-                const Coefficient& c, const ParallelFor& loops, Index ahead) const {
+                const Coefficient& c, const ParallelFor& loops, Index ahead,
+                const FusedDy<S>* fused = nullptr) const {
     constexpr Index kTurn = 64;
     const Index width = rows.width();
     const bool gradients = c[3] != nullptr;
     S* const out = gradients ? pass_.out : pass_.written();
-    const bool stream = pass_.stream && (gradients || !pass_.writes_dz());
+    const bool stream = pass_.stream && (gradients || !pass_.makes_dz());
     if (rows.stride > width) ahead = rows.stride;  // what is beside a part of a row is not needed
     const Pieces pieces(rows.lines(), width * outer.extent);
     loops.for_each(pieces.count, pieces.length * width * outer.extent, [&](Index i) {
@@ -355,7 +365,8 @@ class ColumnPasses {
                               stream ? ahead : 0,
                               stream,
                               pass_.fused.epilogue.from(at),
-                              gradients && pass_.fused.plus != nullptr ? pass_.fused.plus + at : nullptr});
+                              gradients && pass_.fused.plus != nullptr ? pass_.fused.plus + at : nullptr,
+                              fused == nullptr ? FusedDy<S>{} : fused->from(at, 0)});
           });
         }
       }

@@ -24,7 +24,7 @@ class ElementColumnPasses : public ColumnPasses<S> {
 
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>& block_sums) const {
     for (Index i = begin; i < end; ++i) {
-      if (pass_.writes_dz()) forward(i, i + 1, loops);
+      if (pass_.makes_dz()) forward(i, i + 1, loops);
       differentiate(items_.at(i), loops, block_sums);
     }
   }
@@ -86,7 +86,8 @@ class ElementColumnPasses : public ColumnPasses<S> {
     const C* gamma = pass_.gamma_from(item.first_param);
     for (Index l = 0; l < item.lanes; ++l) centers[l] = static_cast<C>(pass_.load(item.set(l)).mean);
     Base::sum_lanes(gamma == nullptr ? sum_columns<S> : sum_columns_with_options<S>, pass_.x + item.offset,
-                    pass_.dy + item.offset, gamma, items_.rows().outer, rows, centers.data(), loops, sums);
+                    pass_.dy + item.offset, gamma, items_.rows().outer, rows, centers.data(), nullptr, loops,
+                    sums);
     for_few_sets(item, [&](Index k, Index count) {
       FewStatistics few;
       const StatisticsOfSets<const T> s = Base::saved(item, k, count, few);

@@ -35,6 +35,8 @@ void fuse(const FusedArguments& a, void* into) {
   }
   f.epilogue.dy = pass.dy;
   f.dz = d_residual != nullptr ? d_residual : pass.out;
+  f.keeps_dz =
+      f.dz == d_residual || f.epilogue.residual != nullptr || act.curve != Curve::clip || act.slope != 1;
   pass.dy = f.dz;
 }
 
@@ -87,7 +89,7 @@ FusedArguments fused_arguments(const Caller& caller, const F& f) {
   static_assert(kIsBehind<F> || kIsAdded<F> == kBackward,
                 "evenkeel: residual_in is for forward and infer, plus is for backward");
   FusedArguments a;
-  a.kernels = &Core<S>::template fused_kernels<kSets>(kSets == Sets::rms);
+  a.kernels = &Core<S>::template fused_kernels<kSets, kBackward>(kSets == Sets::rms);
   a.fuse = fuse<S>;
   add_fused<S>(caller, f, a);
   return a;

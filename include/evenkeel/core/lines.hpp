@@ -35,9 +35,8 @@ class LinePasses {
     for_each_batch(begin, end, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
       bool in_range = true;
-      if (pass_.writes_dz()) {
-        load(first, sets, s);
-        for (Index k = 0; k < sets; ++k) in_range = in_range && is_in_range<S>(s.inv_std[k]);
+      if (pass_.makes_dz()) {
+        in_range = load(first, sets, s);
       } else {
         in_range = p_.set_size() <= kSumBlock ? reduce_small(first, sets, s) : reduce_large(first, loops, s);
         for (Index k = 0; k < sets; ++k) pass_.save(first + k, s[k]);
@@ -90,7 +89,8 @@ class LinePasses {
                         {&c[0][k], &c[1][k], &c[2][k], nullptr},
                         pass_.stream ? kFewLines : 0,
                         pass_.stream,
-                        pass_.fused.epilogue});
+                        pass_.fused.epilogue,
+                        FusedDy<S>{}});
       });
     }
   }
@@ -98,12 +98,12 @@ class LinePasses {
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
     const CellSums<T> sums(p_, pass_.sums);
     for_each_batch(begin, end, [&](Index first, Index sets) {
-      if (pass_.writes_dz()) forward(first, first + sets, loops);
       StatisticArrays<T, kBatch> s;
       Scratch<T, kBatch + kPadding> set_dy, set_dy_xhat;
-      load(first, sets, s);
+      const bool makes_dz = load(first, sets, s) && pass_.makes_dz();  // else it is written before
+      if (pass_.makes_dz() && !makes_dz) forward(first, first + sets, loops);
       for (Index k = 0; k < sets; ++k) set_dy[k] = set_dy_xhat[k] = T(0);
-      sum_gradients(first, sets, s, sums, loops);
+      sum_gradients(first, sets, s, sums, makes_dz, loops);
       const bool cells_are = finish_gradients_of(first, sets, s, sums, set_dy.data(), set_dy_xhat.data());
       bool in_range[kBatch], all_in_range = true;
       for (Index k = 0; k < sets; ++k) {
@@ -112,11 +112,16 @@ class LinePasses {
                       (cells_are || are_cells_in_range<S>(p_, sums, first + k, s.inv_std[k]));
         all_in_range = all_in_range && in_range[k];
       }
-      if (all_in_range) return differentiate(first, sets, 0, s, set_dy.data(), set_dy_xhat.data(), loops);
+      const bool makes_it_again = makes_dz && !pass_.fused.keeps_dz;
+      const auto map = [&](Index k, Index count) {
+        differentiate(first + k, count, k, s, set_dy.data(), set_dy_xhat.data(), makes_it_again, loops);
+      };
+      if (all_in_range) return map(0, sets);
       for (Index k = 0; k < sets; ++k) {
         if (in_range[k]) {
-          differentiate(first + k, 1, k, s, set_dy.data(), set_dy_xhat.data(), loops);
+          map(k, 1);
         } else {
+          if (makes_it_again) forward(first + k, first + k + 1, loops);
           backward_wide<S>(p_, pass_, run_of_set(p_, first + k), nullptr, nullptr);
         }
       }
@@ -130,8 +135,14 @@ class LinePasses {
     Index begin, end, piece;
   };
 
-  void load(Index first, Index sets, StatisticArrays<T, kBatch>& s) const {
-    for (Index k = 0; k < sets; ++k) s.set(k, pass_.load(first + k));
+  /// The saved statistics; returns whether all are in range.
+  bool load(Index first, Index sets, StatisticArrays<T, kBatch>& s) const {
+    bool in_range = true;
+    for (Index k = 0; k < sets; ++k) {
+      s.set(k, pass_.load(first + k));
+      in_range = in_range && is_in_range<S>(s.inv_std[k]);
+    }
+    return in_range;
   }
 
   template <typename F>
@@ -194,7 +205,7 @@ class LinePasses {
     const T n = from_count<T>(p_.set_size());
     const auto sum = [&] {
       sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, offsets.data(), sets, lines, 0, p_.set_size(),
-                            pivots.data(), first.data(), second.data()});
+                            pivots.data(), first.data(), second.data(), FusedDy<S>{}});
       return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.formula.epsilon), pivots.data(),
                                        first.data(), second.data(), s.mean.data(), s.mean_low.data(),
                                        s.variance.data(), s.inv_std.data()});
@@ -238,8 +249,8 @@ class LinePasses {
       }
       T first, second;
       const auto sum = [&] {
-        sum_lines(
-            SumLines<S>{pass_.x, nullptr, nullptr, &offset, 1, lines, from, to, &pivot, &first, &second});
+        sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, &offset, 1, lines, from, to, &pivot, &first, &second,
+                              FusedDy<S>{}});
       };
       sum();
       const T count = from_count<T>(n);
@@ -252,29 +263,37 @@ class LinePasses {
     return all;
   }
 
-  /// y of sets from `first_set` on, by their statistics, which begin at `from`.
+  using CellCoefficients = Scratch<C, kBatch + kPadding>[3];
+
+  /// The coefficients of y for the cells of a range, by the statistics of their sets, which begin at `from`.
+  void find_coefficients(const CellRange& range, Index first_set, const StatisticArrays<T, kBatch>& s,
+                         Index from, CellCoefficients& c) const {
+    for_each_run(range.first, range.count, first_set, [&](const Cells& cells) {
+      Scratch<T, kBatch + kPadding> room[3];
+      const Index k = cells.first;
+      coefficients(Coefficients<S>{cells.count,
+                                   T(1),
+                                   spread_over_cells(cells, s.mean.data() + from, room[0].data()),
+                                   spread_over_cells(cells, s.mean_low.data() + from, room[1].data()),
+                                   spread_over_cells(cells, s.inv_std.data() + from, room[2].data()),
+                                   pass_.gamma_from(cells.param),
+                                   pass_.beta_from(cells.param),
+                                   nullptr,
+                                   nullptr,
+                                   {&c[0][k], &c[1][k], &c[2][k], nullptr},
+                                   false});
+    });
+  }
+
+  /// y, or dz, of sets from `first_set` on, by their statistics, which begin at `from`.
   void normalize(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s, const ParallelFor& loops,
                  Index from = 0) const {
     const auto map = pass_.chosen(map_lines<S>, &FusedKernels<S>::map_lines);
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
-      Scratch<C, kBatch + kPadding> c[3];
+      CellCoefficients c;
       find_cells(range, first_set, offsets.data());
-      for_each_run(range.first, range.count, first_set, [&](const Cells& cells) {
-        Scratch<T, kBatch + kPadding> room[3];
-        const Index k = cells.first;
-        coefficients(Coefficients<S>{cells.count,
-                                     T(1),
-                                     spread_over_cells(cells, s.mean.data() + from, room[0].data()),
-                                     spread_over_cells(cells, s.mean_low.data() + from, room[1].data()),
-                                     spread_over_cells(cells, s.inv_std.data() + from, room[2].data()),
-                                     pass_.gamma_from(cells.param),
-                                     pass_.beta_from(cells.param),
-                                     nullptr,
-                                     nullptr,
-                                     {&c[0][k], &c[1][k], &c[2][k], nullptr},
-                                     false});
-      });
+      find_coefficients(range, first_set, s, from, c);
       map(MapLines<S>{pass_.x,
                       nullptr,
                       pass_.written(),
@@ -285,8 +304,9 @@ class LinePasses {
                       range.end,
                       {c[0].data(), c[1].data(), c[2].data(), nullptr},
                       ahead(sets),
-                      pass_.stream && !pass_.writes_dz(),
-                      pass_.fused.epilogue});
+                      pass_.stream && !pass_.makes_dz(),
+                      pass_.fused.epilogue,
+                      FusedDy<S>{}});
     });
   }
 
@@ -299,18 +319,25 @@ class LinePasses {
     return bytes > kRoom ? 0 : sets * p_.group.stride;
   }
 
-  /// The sums of dy and of dy (x - center) of each cell of a batch.
+  /// The sums of dy and of dy (x - center) of each cell of a batch; of dz, if it is made here.
   void sum_gradients(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s,
-                     const CellSums<T>& sums, const ParallelFor& loops) const {
+                     const CellSums<T>& sums, bool makes_dz, const ParallelFor& loops) const {
     const Index before = first_set * channels_;
     const auto sum = [&](const CellRange& range, T* dy, T* dy_x) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch> centers;
       find_cells(range, first_set, offsets.data());
+      if (makes_dz) {
+        CellCoefficients c;
+        find_coefficients(range, first_set, s, 0, c);
+        return pass_.fused.kernels->sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, offsets.data(),
+                                                          range.count, p_.cell_lines(), range.begin,
+                                                          range.end, c[0].data(), dy, dy_x, fused_dy(c)});
+      }
       for (Index k = 0; k < range.count; ++k)
         centers[k] = static_cast<C>(s.mean[(range.first + k) / channels_]);
       sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(),
-                            range.begin, range.end, centers.data(), dy, dy_x});
+                            range.begin, range.end, centers.data(), dy, dy_x, FusedDy<S>{}});
     };
     if (cell_pieces_.count == 1) {
       for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
@@ -325,6 +352,12 @@ class LinePasses {
       sums.dy[before + cell] = total_of(dy.data(), cell_pieces_.count);
       sums.dy_xhat[before + cell] = total_of(dy_x.data(), cell_pieces_.count);
     }
+  }
+
+  /// How a kernel makes dz, and where it keeps it.
+  FusedDy<S> fused_dy(const CellCoefficients& c) const {
+    const Fused<S>& fused = pass_.fused;
+    return {c[1].data(), c[2].data(), fused.epilogue, fused.keeps_dz ? fused.dz : nullptr};
   }
 
   /// The sums of cells as they are used, and those of sets; returns whether those of all cells are in range.
@@ -350,11 +383,15 @@ class LinePasses {
     return seen == 0;
   }
 
-  /// dx of sets from `first_set` on, by their statistics and weighted sums, which begin at `from`.
+  /// dx of sets from `first_set` on, by their statistics and weighted sums, which begin at `from`; of dz, if it is made
+  /// here.
   void differentiate(Index first_set, Index sets, Index from, const StatisticArrays<T, kBatch>& s,
-                     const T* set_dy, const T* set_dy_xhat, const ParallelFor& loops) const {
+                     const T* set_dy, const T* set_dy_xhat, bool makes_dz, const ParallelFor& loops) const {
+    const auto map = makes_dz ? pass_.fused.kernels->map_gradients_of_lines : map_gradients_of_lines<S>;
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
+      CellCoefficients of_y;
+      if (makes_dz) find_coefficients(range, first_set, s, from, of_y);
       Scratch<C, kBatch + kPadding> c[4];
       find_cells(range, first_set, offsets.data());
       for_each_run(range.first, range.count, first_set, [&](const Cells& cells) {
@@ -372,18 +409,19 @@ class LinePasses {
                                      {&c[0][k], &c[1][k], &c[2][k], &c[3][k]},
                                      false});
       });
-      map_gradients_of_lines(MapLines<S>{pass_.x,
-                                         pass_.dy,
-                                         pass_.out,
-                                         offsets.data(),
-                                         range.count,
-                                         p_.cell_lines(),
-                                         range.begin,
-                                         range.end,
-                                         {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
-                                         ahead(sets),
-                                         pass_.stream,
-                                         Epilogue<S>{}});
+      map(MapLines<S>{pass_.x,
+                      makes_dz ? pass_.fused.epilogue.dy : pass_.dy,
+                      pass_.out,
+                      offsets.data(),
+                      range.count,
+                      p_.cell_lines(),
+                      range.begin,
+                      range.end,
+                      {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
+                      ahead(sets),
+                      pass_.stream,
+                      Epilogue<S>{},
+                      makes_dz ? fused_dy(of_y) : FusedDy<S>{}});
     });
   }
 

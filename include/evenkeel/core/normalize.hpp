@@ -43,25 +43,31 @@ auto rows_to_differentiate([[maybe_unused]] const Formula& formula) -> Index (*)
   }
 }
 
-/// The kernels of what a norm may fuse; `rms` counts for Sets::all.
-template <Sets kSets, typename S>
+/// The kernels of what a norm may fuse in one direction; `rms` counts for Sets::all.
+template <Sets kSets, bool kBackward, typename S>
 const FusedKernels<S>& fused_kernels([[maybe_unused]] bool rms) {
   if constexpr (kSets == Sets::all) {
-    if (!rms) return fused_kernels<Sets::groups, S>(false);
+    if (!rms) return fused_kernels<Sets::groups, kBackward, S>(false);
   }
   static constexpr FusedKernels<S> kKernels = [] {
     FusedKernels<S> kernels{};
     kernels.map_columns = map_columns_with_options<S>;
     kernels.apply_epilogue = apply_epilogue<S>;
     if constexpr (has_cells(kSets)) kernels.map_lines = map_lines_with_options<S>;
+    if constexpr (has_cells(kSets) && kBackward) {
+      kernels.sum_lines = sum_fused_lines<S>;
+      kernels.sum_columns = sum_fused_columns<S>;
+      kernels.map_gradients_of_lines = map_fused_gradients_of_lines<S>;
+      kernels.map_gradients_of_columns = map_fused_gradients_of_columns<S>;
+    }
     if constexpr (kSets == Sets::rms || kSets == Sets::all) {
-      kernels.normalize_rows = normalize_rms_rows_with_options<S>;
-      kernels.epilogue_of_rows = epilogue_of_rms_rows<S>;
-      kernels.row_gradients = rms_row_gradients_with_options<S>;
+      if constexpr (!kBackward) kernels.normalize_rows = normalize_rms_rows_with_options<S>;
+      if constexpr (kBackward) kernels.epilogue_of_rows = epilogue_of_rms_rows<S>;
+      if constexpr (kBackward) kernels.row_gradients = rms_row_gradients_with_options<S>;
     } else if constexpr (has_rows(kSets)) {
-      kernels.normalize_rows = normalize_rows_with_options<S>;
-      kernels.epilogue_of_rows = epilogue_of_rows<S>;
-      kernels.row_gradients = row_gradients_with_options<S>;
+      if constexpr (!kBackward) kernels.normalize_rows = normalize_rows_with_options<S>;
+      if constexpr (kBackward) kernels.epilogue_of_rows = epilogue_of_rows<S>;
+      if constexpr (kBackward) kernels.row_gradients = row_gradients_with_options<S>;
     }
     return kernels;
   }();

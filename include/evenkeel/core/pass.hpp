@@ -25,6 +25,10 @@ template <typename S>
 struct FusedKernels {
   void (*map_lines)(const MapLines<S>&);
   void (*map_columns)(const MapColumns<S>&);
+  void (*sum_lines)(const SumLines<S>&);
+  void (*sum_columns)(const SumColumns<S>&);
+  void (*map_gradients_of_lines)(const MapLines<S>&);
+  void (*map_gradients_of_columns)(const MapColumns<S>&);
   Index (*normalize_rows)(const NormalizeRows<S>&);
   Index (*epilogue_of_rows)(const EpilogueOfRows<S>&);
   Index (*row_gradients)(const RowGradients<S>&);
@@ -33,15 +37,17 @@ struct FusedKernels {
 
 /// What a call fuses with the norm.
 ///
-/// Forward writes y = activation(norm(x) + residual). Backward first writes dz = dy activation'(z), the gradient by
-/// z = norm(x) + residual: set by set it goes the way of forward, with the saved statistics, so that z has the bits that
-/// it had in forward. Then it takes dz for dy.
+/// Forward writes y = activation(norm(x) + residual). Backward needs dz = dy activation'(z), the gradient by
+/// z = norm(x) + residual, with the bits that z had in forward. To write dz, it goes the way of forward, set by set, with
+/// the saved statistics; then it takes dz for dy. Where values are in range and cells are large, kernels make dz while
+/// they sum, and keep it or make it again when they map.
 template <typename S>
 struct Fused {
   const FusedKernels<S>* kernels = nullptr;
   Epilogue<S> epilogue{};
-  S* dz = nullptr;       // backward with an activation; epilogue.dy is the dy of the caller
-  const S* x = nullptr;  // with a skip: forward writes x + skip to sum, and normalizes that
+  S* dz = nullptr;        // backward with an activation; epilogue.dy is the dy of the caller
+  bool keeps_dz = false;  // so it is also written where it could be made again
+  const S* x = nullptr;   // with a skip: forward writes x + skip to sum, and normalizes that
   const S* skip = nullptr;
   S* sum = nullptr;
   const S* plus = nullptr;  // backward adds it to dx
@@ -72,9 +78,9 @@ struct Pass {
   Index (*normalize_rows)(const NormalizeRows<S>&) = nullptr;
   Index (*row_gradients)(const RowGradients<S>&) = nullptr;
 
-  /// Whether what goes the way of forward is backward, which writes dz.
-  bool writes_dz() const { return fused.dz != nullptr; }
-  S* written() const { return writes_dz() ? fused.dz : out; }
+  /// Whether this is backward with an activation. What goes the way of forward then writes dz.
+  bool makes_dz() const { return fused.dz != nullptr; }
+  S* written() const { return makes_dz() ? fused.dz : out; }
   /// A kernel, or the one that a call takes instead if it fuses something.
   template <typename Kernel>
   Kernel* chosen(Kernel* plain, Kernel* FusedKernels<S>::*fusing) const {
@@ -137,8 +143,9 @@ inline const Caches& caches() {
 /// whose lines are there already.
 template <typename S>
 bool goes_past_caches(const Partition& p, const Pass<S>& pass, int threads) {
+  const S* const dy = pass.makes_dz() && !pass.fused.keeps_dz ? pass.fused.epilogue.dy : pass.dy;
   const std::int64_t bytes = static_cast<std::int64_t>(sizeof(S)) * p.size() * (pass.dy == nullptr ? 2 : 3);
-  if (bytes < (1 << 20) || pass.out == pass.x || pass.out == pass.dy) return false;
+  if (bytes < (1 << 20) || pass.out == pass.x || pass.out == dy) return false;
   return bytes >= (threads > 1 ? caches().threads_streaming : caches().streaming);
 }
 

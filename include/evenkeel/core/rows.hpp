@@ -24,7 +24,7 @@ class RowPasses {
 
   void forward(Index begin, Index end, const ParallelFor&) const {
     for_each_batch(begin, end, [&](Index first_set, Index rows) {
-      if (pass_.writes_dz()) return write_dz(first_set, rows);
+      if (pass_.makes_dz()) return write_dz(first_set, rows);
       const Index at = p_.offset(first_set), param = p_.first_param(first_set);
       Scratch<T, kRows> mean, mean_low, variance, inv_std;
       unsigned char outside[kRows];
@@ -68,7 +68,7 @@ class RowPasses {
     C* const ones = sums.short_sums + 4 * p_.set_size();
     if (pass_.gamma == nullptr) std::fill_n(ones, p_.set_size(), C(1));
     for_each_batch(begin, end, [&](Index first_set, Index rows) {
-      if (pass_.writes_dz()) write_dz(first_set, rows);
+      if (pass_.makes_dz()) write_dz(first_set, rows);
       const Index at = p_.offset(first_set), param = p_.first_param(first_set);
       const SavedStatistics saved(*this, first_set, rows);
       unsigned char outside[kRows];
@@ -157,7 +157,7 @@ class RowPasses {
   template <typename F>
   void for_each_batch(Index begin, Index end, const F& f) const {
     constexpr Index kNear = 4096;
-    const Index most = pass_.writes_dz() ? std::clamp<Index>(kNear / p_.set_size(), 1, kRows) : kRows;
+    const Index most = pass_.makes_dz() ? std::clamp<Index>(kNear / p_.set_size(), 1, kRows) : kRows;
     for (Index item = begin, rows; item < end; item += rows) {
       const Index sample = item % samples_;
       rows = std::min({most, end - item, samples_ - sample});

@@ -63,7 +63,7 @@ class WideSets {
   EVENKEEL_OUTLINE_MEMBER void forward() const {
     Statistics s;
     Values scale;
-    if (pass_.writes_dz()) {
+    if (pass_.makes_dz()) {
       for (Index k = 0; k < run_.count; ++k) load_scaled(k, s, scale);
       return write_normalized(s, scale);
     }

@@ -38,6 +38,20 @@ struct Epilogue {
   }
 };
 
+/// dy as an epilogue makes it of z = (x - center) scale + shift, with the center of the kernel's other coefficients.
+template <typename S>
+struct FusedDy {
+  const ComputeOf<S>* scale;  // [cells] or [lanes]
+  const ComputeOf<S>* shift;
+  Epilogue<S> epilogue;  // has a dy
+  S* dz;                 // may be null; where it is kept
+
+  /// The same for elements from `at` on, and lanes from `lane` on.
+  FusedDy from(Index at, Index lane) const {
+    return {scale + lane, shift + lane, epilogue.from(at), dz == nullptr ? nullptr : dz + at};
+  }
+};
+
 /// Sums over elements [begin, end) of the lines of each cell:
 ///
 ///   first = sum (x - center), second = sum (x - center)^2;    with dy: sum dy, sum dy (x - center)
@@ -53,6 +67,7 @@ struct SumLines {
   const ComputeOf<S>* center;  // [cells]
   StatisticOf<S>* first;       // [cells]
   StatisticOf<S>* second;      // [cells]
+  FusedDy<S> fused;            // option, instead of dy
 };
 
 /// out = (x - c0) c1 + c2, or with gradients (x - c0) c1 + c2 + dy c3, over elements [begin, end) of the lines of each cell.
@@ -70,6 +85,7 @@ struct MapLines {
   Index ahead;               // how many elements ahead to prefetch; 0: none
   bool stream;               // past the caches
   Epilogue<S> epilogue;      // option, but not of gradients
+  FusedDy<S> fused;          // option of gradients, instead of dy
 };
 
 /// pivots[k] = the mean of the first `count` neighbours of cell k, at most 16 of them: exact where they are equal.
@@ -96,6 +112,7 @@ struct SumColumns {
   const ComputeOf<S>* center;  // [lanes]
   StatisticOf<S>* first;       // [lanes], with room for whole vectors
   StatisticOf<S>* second;      // [lanes], so has this
+  FusedDy<S> fused;            // option, instead of dy
 };
 
 /// out = (x - c0) c1 + c2, or with gradients (x - c0) c1 + c2 + dy c3, with coefficients of each lane. Where there are
@@ -113,6 +130,7 @@ struct MapColumns {
   bool stream;
   Epilogue<S> epilogue;  // option, but not of gradients
   const S* plus;         // option of gradients, added to them
+  FusedDy<S> fused;      // option of gradients, instead of dy
 };
 
 /// pivots[l] = the mean of lane l in `rows` rows: exact where they are equal.

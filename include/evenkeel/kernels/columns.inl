@@ -8,28 +8,41 @@ inline constexpr Index kShortRows = std::is_same_v<C, StatisticOf<C>> ? 128 : 16
 /// Rows of a sum within a short sum, so that equal values do not all round one way.
 inline constexpr Index kFewRows = 16;
 
+/// dy of an element, or 0 where there is none.
+template <Terms kTerms, typename OfDy, typename V, typename... Lanes>
+EVENKEEL_WORD V of_dy_or_zero([[maybe_unused]] const OfDy& of_dy, [[maybe_unused]] Index i,
+                              [[maybe_unused]] Index lane, const V& d, const Lanes&... lanes) {
+  if constexpr (kTerms == Terms::gradients) {
+    return of_dy(i, lane, d, lanes...);
+  } else {
+    return d;  // not used
+  }
+}
+
 template <typename C>
 EVENKEEL_WORD void add_wide(StatisticOf<C>* to, const Vec<C>& short_sum) {
   store_wide<C>(to, Wide<C>(load_wide<C>(to) + widen(short_sum)));
 }
 
-/// Sums of four neighbouring vectors of lanes over a few rows, which join first and second.
-template <bool kGradients, typename S>
-EVENKEEL_WORD void sum_tile(const S* x, const S* dy, Index stride, Index rows, const ComputeOf<S>* center,
-                            StatisticOf<S>* first, StatisticOf<S>* second) {
+/// Sums of four neighbouring vectors of lanes from l on over a few rows, which join first and second.
+template <Terms kTerms, typename S, typename OfDy>
+EVENKEEL_WORD void sum_tile(const SumColumns<S>& a, Index row, Index rows, Index l, const OfDy& of_dy) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
   const V zero = all(C(0));
+  const C* center = a.center + l;
   const V c0 = load(center), c1 = load(center + L), c2 = load(center + 2 * L), c3 = load(center + 3 * L);
+  Index at = row * a.stride + l;
   const auto add = [&](Index i, const V& c, V& f, V& s) EVENKEEL_WORD_LAMBDA {
-    add_terms<kGradients>(V(load(x + i) - c), kGradients ? load(dy + i) : zero, f, s);
+    const V d = V(load(a.x + at + i) - c);
+    add_terms<kTerms == Terms::gradients>(d, of_dy_or_zero<kTerms>(of_dy, at + i, l + i, d), f, s);
   };
   V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
-  for (Index row = 0; row < rows; row += kFewRows) {
+  for (Index from = 0; from < rows; from += kFewRows) {
     V g0 = zero, g1 = zero, g2 = zero, g3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero;
-    const Index end = rows - row < kFewRows ? rows : row + kFewRows;
-    for (Index r = row; r < end; ++r, x += stride, dy += stride) {
+    const Index end = rows - from < kFewRows ? rows : from + kFewRows;
+    for (Index r = from; r < end; ++r, at += a.stride) {
       add(0, c0, g0, t0);
       add(L, c1, g1, t1);
       add(2 * L, c2, g2, t2);
@@ -38,6 +51,7 @@ EVENKEEL_WORD void sum_tile(const S* x, const S* dy, Index stride, Index rows, c
     f0 = V(f0 + g0), f1 = V(f1 + g1), f2 = V(f2 + g2), f3 = V(f3 + g3);
     s0 = V(s0 + t0), s1 = V(s1 + t1), s2 = V(s2 + t2), s3 = V(s3 + t3);
   }
+  StatisticOf<S>*first = a.first + l, *second = a.second + l;
   add_wide<C>(first, f0);
   add_wide<C>(first + L, f1);
   add_wide<C>(first + 2 * L, f2);
@@ -49,19 +63,21 @@ EVENKEEL_WORD void sum_tile(const S* x, const S* dy, Index stride, Index rows, c
 }
 
 /// The same of n lanes of one vector.
-template <bool kGradients, typename S>
-EVENKEEL_CALL void sum_lanes(const SumColumns<S>& a, Index row, Index rows, Index l, Index n) {
+template <Terms kTerms, typename S, typename OfDy>
+EVENKEEL_CALL void sum_lanes(const SumColumns<S>& a, Index row, Index rows, Index l, Index n,
+                             const OfDy& of_dy) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   const auto lanes = first_lanes<C>(n);
   const V zero = all(C(0)), center = load(a.center + l, lanes);
   V first = zero, second = zero;
-  const S *x = a.x + row * a.stride + l, *dy = kGradients ? a.dy + row * a.stride + l : x;
+  Index at = row * a.stride + l;
   for (Index from = 0; from < rows; from += kFewRows) {
     V f = zero, s = zero;
     const Index end = rows - from < kFewRows ? rows : from + kFewRows;
-    for (Index r = from; r < end; ++r, x += a.stride, dy += a.stride) {
-      add_terms<kGradients>(V(load(x, lanes) - center), kGradients ? load(dy, lanes) : zero, f, s);
+    for (Index r = from; r < end; ++r, at += a.stride) {
+      const V d = V(load(a.x + at, lanes) - center);
+      add_terms<kTerms == Terms::gradients>(d, of_dy_or_zero<kTerms>(of_dy, at, l, d, lanes), f, s);
     }
     first = V(first + f);
     second = V(second + s);
@@ -73,29 +89,29 @@ EVENKEEL_CALL void sum_lanes(const SumColumns<S>& a, Index row, Index rows, Inde
 /// Rows so wide that a few of them are read side by side, not sixteen.
 inline constexpr Index kWideRow = 512;
 
-/// Sums of four rows over all whole vectors, which join those of the rows before in short_sums [2][lanes]; `more`: there
-/// are some.
-template <bool kGradients, typename S>
-EVENKEEL_WORD void sum_four_rows(const SumColumns<S>& a, const S* x, const S* dy, bool more,
-                                 ComputeOf<S>* short_sums) {
+/// Sums of four rows from `row` on over all whole vectors, which join those of the rows before in short_sums [2][lanes];
+/// `more`: there are some.
+template <Terms kTerms, typename S, typename OfDy>
+EVENKEEL_WORD void sum_four_rows(const SumColumns<S>& a, Index row, bool more, ComputeOf<S>* short_sums,
+                                 const OfDy& of_dy) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
-  const S *x1 = x + a.stride, *x2 = x1 + a.stride, *x3 = x2 + a.stride;
-  const S *dy1 = dy + a.stride, *dy2 = dy1 + a.stride, *dy3 = dy2 + a.stride;
   const C* center = a.center;
   C* second = short_sums + kMostLanes<C>;
   const V zero = all(C(0));
+  const Index stride = a.stride, begin = row * stride;
   for (Index l = 0; l + L <= a.lanes; l += L) {
     const V c = load(center + l);
     V f = zero, s = zero;
-    const auto add = [&](const S* p, const S* d) EVENKEEL_WORD_LAMBDA {
-      add_terms<kGradients>(V(load(p + l) - c), kGradients ? load(d + l) : zero, f, s);
+    const auto add = [&](Index at) EVENKEEL_WORD_LAMBDA {
+      const V d = V(load(a.x + at) - c);
+      add_terms<kTerms == Terms::gradients>(d, of_dy_or_zero<kTerms>(of_dy, at, l, d), f, s);
     };
-    add(x, dy);
-    add(x1, dy1);
-    add(x2, dy2);
-    add(x3, dy3);
+    add(begin + l);
+    add(begin + stride + l);
+    add(begin + 2 * stride + l);
+    add(begin + 3 * stride + l);
     if (more) {
       f = V(f + load(short_sums + l));
       s = V(s + load(second + l));
@@ -105,44 +121,41 @@ EVENKEEL_WORD void sum_four_rows(const SumColumns<S>& a, const S* x, const S* dy
   }
 }
 
-template <bool kGradients, typename S>
-EVENKEEL_WORD void sum_columns_of(const SumColumns<S>& a) {
+template <Terms kTerms, typename S, typename OfDy>
+EVENKEEL_WORD void sum_columns_of(const SumColumns<S>& args, const OfDy& what) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
   constexpr bool kMayBeWide = std::is_arithmetic_v<C>;
+  const SumColumns<S> a = args;  // which no store changes
+  const OfDy of_dy = what;
   const bool is_wide = kMayBeWide && a.stride >= kWideRow && a.lanes <= kMostLanes<C>;
   alignas(64) C short_sums[kMayBeWide ? 2 * kMostLanes<C> : 1];
   for (Index row = 0; row < a.rows; row += kShortRows<C>) {
     const Index rows = a.rows - row < kShortRows<C> ? a.rows - row : kShortRows<C>;
-    const S *x = a.x + row * a.stride, *dy = kGradients ? a.dy + row * a.stride : x;
     Index by_four = 0, l = 0;
     if (is_wide && rows >= 4) {
       for (; by_four + 4 <= rows; by_four += 4)
-        sum_four_rows<kGradients>(a, x + by_four * a.stride, dy + by_four * a.stride, by_four > 0,
-                                  short_sums);
+        sum_four_rows<kTerms>(a, row + by_four, by_four > 0, short_sums, of_dy);
       for (; l + L <= a.lanes; l += L) {
         add_wide<C>(a.first + l, load(short_sums + l));
         add_wide<C>(a.second + l, load(short_sums + kMostLanes<C> + l));
       }
-      if (l < a.lanes) sum_lanes<kGradients>(a, row, by_four, l, a.lanes - l);
+      if (l < a.lanes) sum_lanes<kTerms>(a, row, by_four, l, a.lanes - l, of_dy);
       l = 0;
     }
-    const Index left = by_four * a.stride;
-    for (; by_four < rows && l + 4 * L <= a.lanes; l += 4 * L) {
-      sum_tile<kGradients>(x + left + l, dy + left + l, a.stride, rows - by_four, a.center + l, a.first + l,
-                           a.second + l);
-    }
+    for (; by_four < rows && l + 4 * L <= a.lanes; l += 4 * L)
+      sum_tile<kTerms>(a, row + by_four, rows - by_four, l, of_dy);
     for (; by_four < rows && l < a.lanes; l += L)
-      sum_lanes<kGradients>(a, row + by_four, rows - by_four, l, a.lanes - l < L ? a.lanes - l : L);
+      sum_lanes<kTerms>(a, row + by_four, rows - by_four, l, a.lanes - l < L ? a.lanes - l : L, of_dy);
   }
 }
 
 template <typename S>
 void sum_columns(const SumColumns<S>& a) {
   if (a.dy == nullptr) {
-    sum_columns_of<false>(a);
+    sum_columns_of<Terms::moments>(a, NoDy());
   } else {
-    sum_columns_of<true>(a);
+    sum_columns_of<Terms::gradients>(a, LoadedDy<S>{a.dy});
   }
 }
 
@@ -162,20 +175,24 @@ void pivot_columns(const PivotColumns<S>& a) {
 }
 
 /// One row from lane `from` on.
-template <bool kGradients, typename S>
-EVENKEEL_CALL void map_row(const MapColumns<S>& a, Index row, Index from) {
+template <typename S, typename Behind, typename OfDy>
+EVENKEEL_CALL void map_row(const MapColumns<S>& a, Index row, Index from, const Behind& behind_it,
+                           const OfDy& of_its_dy) {
   using V = Vec<ComputeOf<S>>;
+  constexpr bool kGradients = !std::is_same_v<OfDy, NoDy>;
   const Index at = row * a.stride + from, ahead = a.ahead;
-  const S *x = a.x + at, *dy = kGradients ? a.dy + at : x;
+  const S* x = a.x + at;
   const ComputeOf<S>*c0 = a.c[0] + from, *c1 = a.c[1] + from, *c2 = a.c[2] + from,
         *c3 = kGradients ? a.c[3] + from : c0;
+  const Behind behind = behind_it;  // which no store changes
+  const OfDy of_dy = of_its_dy;
   write_line(
       a.out + at, a.lanes - from, a.stream,
       [&](Index l, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        V v = fma(as_computed(V(load(x + l, lanes...) - load(c0 + l, lanes...))), load(c1 + l, lanes...),
-                  load(c2 + l, lanes...));
-        if (kGradients) v = fma(load(dy + l, lanes...), load(c3 + l, lanes...), v);
-        return v;
+        const V d = as_computed(V(load(x + l, lanes...) - load(c0 + l, lanes...)));
+        V v = fma(d, load(c1 + l, lanes...), load(c2 + l, lanes...));
+        if constexpr (kGradients) v = fma(of_dy(at + l, from + l, d, lanes...), load(c3 + l, lanes...), v);
+        return behind(at + l, v, lanes...);
       },
       [&](Index l) EVENKEEL_WORD_LAMBDA {
         if (ahead > 0) prefetch(x + l, ahead);
@@ -183,52 +200,55 @@ EVENKEEL_CALL void map_row(const MapColumns<S>& a, Index row, Index from) {
 }
 
 /// Four rows, which share what belongs to a lane.
-template <bool kGradients, typename S>
-EVENKEEL_CALL void map_four_rows(const MapColumns<S>& a, Index row) {
+template <typename S, typename Behind, typename OfDy>
+EVENKEEL_CALL void map_four_rows(const MapColumns<S>& a, Index row, const Behind& behind_them,
+                                 const OfDy& of_their_dy) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
-  const Index stride = a.stride, lanes = a.lanes;
-  const S *x0 = a.x + row * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
-  const S *dy0 = kGradients ? a.dy + row * stride : x0, *dy1 = dy0 + stride, *dy2 = dy1 + stride,
-          *dy3 = dy2 + stride;
-  S *out0 = a.out + row * stride, *out1 = out0 + stride, *out2 = out1 + stride, *out3 = out2 + stride;
+  constexpr bool kGradients = !std::is_same_v<OfDy, NoDy>;
+  const Index stride = a.stride, lanes = a.lanes, begin = row * stride;
+  const S* x = a.x;
+  S *out0 = a.out + begin, *out1 = out0 + stride, *out2 = out1 + stride, *out3 = out2 + stride;
   const C *c0 = a.c[0], *c1 = a.c[1], *c2 = a.c[2], *c3 = kGradients ? a.c[3] : c0;
+  const Behind behind = behind_them;  // which no store changes
+  const OfDy of_dy = of_their_dy;
   Index l = 0;
   for (; l + L <= lanes; l += L) {
-    const V mean = load(c0 + l), scale = load(c1 + l), shift = load(c2 + l),
-            of_dy = kGradients ? load(c3 + l) : mean;
-    const auto value = [&](const S* x, const S* dy) EVENKEEL_WORD_LAMBDA {
-      V v = fma(as_computed(V(load(x + l) - mean)), scale, shift);
-      if constexpr (kGradients) v = fma(load(dy + l), of_dy, v);
-      return v;
+    const V mean = load(c0 + l), scale = load(c1 + l), shift = load(c2 + l);
+    const auto value = [&](Index at) EVENKEEL_WORD_LAMBDA {
+      const V d = as_computed(V(load(x + at) - mean));
+      V v = fma(d, scale, shift);
+      if constexpr (kGradients) v = fma(of_dy(at, l, d), load(c3 + l), v);
+      return behind(at, v);
     };
-    const V v0 = value(x0, dy0), v1 = value(x1, dy1), v2 = value(x2, dy2), v3 = value(x3, dy3);
+    const Index at = begin + l;
+    const V v0 = value(at), v1 = value(at + stride), v2 = value(at + 2 * stride), v3 = value(at + 3 * stride);
     store(out0 + l, v0);
     store(out1 + l, v1);
     store(out2 + l, v2);
     store(out3 + l, v3);
   }
-  for (Index r = row; l < lanes && r < row + 4; ++r) map_row<kGradients>(a, r, l);
+  for (Index r = row; l < lanes && r < row + 4; ++r) map_row(a, r, l, behind_them, of_their_dy);
 }
 
-template <bool kGradients, typename S>
-EVENKEEL_WORD void map_columns_of(const MapColumns<S>& a) {
+template <typename S, typename Behind, typename OfDy>
+EVENKEEL_WORD void map_columns_of(const MapColumns<S>& a, const Behind& behind, const OfDy& of_dy) {
   // Rows that are about a page apart would wait for each other's stores.
   constexpr Index kPage = sizeof(S) < 512 ? 4096 / static_cast<Index>(sizeof(S)) : 8, kApart = kPage / 8;
   const bool by_four = !a.stream && a.stride % kPage >= kApart && a.stride % kPage <= kPage - kApart;
   Index row = 0;
-  for (; by_four && row + 4 <= a.rows; row += 4) map_four_rows<kGradients>(a, row);
-  for (; row < a.rows; ++row) map_row<kGradients>(a, row, 0);
+  for (; by_four && row + 4 <= a.rows; row += 4) map_four_rows(a, row, behind, of_dy);
+  for (; row < a.rows; ++row) map_row(a, row, 0, behind, of_dy);
 }
 
 template <typename S>
 void map_columns(const MapColumns<S>& a) {
-  map_columns_of<false>(a);
+  map_columns_of(a, NoEpilogue(), NoDy());
 }
 template <typename S>
 void map_gradients_of_columns(const MapColumns<S>& a) {
-  map_columns_of<true>(a);
+  map_columns_of(a, NoEpilogue(), LoadedDy<S>{a.dy});
 }
 
 template <typename S>

@@ -30,6 +30,10 @@ namespace evenkeel::detail {
   X(void, map_lines_with_options, MapLines)                \
   X(void, sum_columns_with_options, SumColumns)            \
   X(void, map_columns_by_row, MapColumns)                  \
+  X(void, sum_fused_lines, SumLines)                       \
+  X(void, map_fused_gradients_of_lines, MapLines)          \
+  X(void, sum_fused_columns, SumColumns)                   \
+  X(void, map_fused_gradients_of_columns, MapColumns)      \
   X(void, map_columns_with_options, MapColumns)            \
   X(Index, normalize_rows_with_options, NormalizeRows)     \
   X(Index, normalize_rms_rows_with_options, NormalizeRows) \

@@ -2,6 +2,7 @@
 // clang-format off
 #include "evenkeel/kernels/words.inl"
 #include "evenkeel/kernels/formulas.inl"
+#include "evenkeel/kernels/epilogue.inl"
 #include "evenkeel/kernels/lines.inl"
 #include "evenkeel/kernels/columns.inl"
 #include "evenkeel/kernels/options.inl"

@@ -48,22 +48,40 @@ EVENKEEL_WORD void add_terms(const V& deviation, const V& dy, V& first, V& secon
   }
 }
 
-/// Sums of at most 4 kShortSum vectors, in the compute type.
-template <Terms kTerms, typename S>
-EVENKEEL_WORD void sum_few(const S* x, const S* dy, Index n, const Vec<ComputeOf<S>>& center,
-                           Vec<ComputeOf<S>>& first, Vec<ComputeOf<S>>& second) {
+/// A map without gradients.
+struct NoDy {};
+
+/// dy of element i, whose x - center is d; `lane` is its place in a row of columns.
+template <typename S>
+struct LoadedDy {
+  const S* dy;
+
+  template <typename V, typename... Lanes>
+  EVENKEEL_WORD V operator()(Index i, Index /*lane*/, const V&, const Lanes&... lanes) const {
+    return load(dy + i, lanes...);
+  }
+};
+
+/// Sums of at most 4 kShortSum vectors from x[from] on, in the compute type.
+template <Terms kTerms, typename S, typename OfDy>
+EVENKEEL_WORD void sum_few(const S* x, Index from, Index n, const Vec<ComputeOf<S>>& center,
+                           const OfDy& of_dy, Vec<ComputeOf<S>>& first, Vec<ComputeOf<S>>& second) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
   const V zero = all(C(0));
   V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
-  constexpr bool kGradients = kTerms == Terms::gradients;
   const auto add = [&](Index i, V& f, V& s, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-    const V v = load(x + i, lanes...);
+    const V v = load(x + from + i, lanes...);
     if constexpr (kTerms == Terms::squares) {
       s = fma(v, v, s);
     } else {
-      add_terms<kGradients>(keep(V(v - center), lanes...), kGradients ? load(dy + i, lanes...) : zero, f, s);
+      const V d = keep(V(v - center), lanes...);
+      if constexpr (kTerms == Terms::gradients) {
+        add_terms<true>(d, of_dy(from + i, 0, d, lanes...), f, s);
+      } else {
+        add_terms<false>(d, zero, f, s);
+      }
     }
   };
   Index i = 0;
@@ -79,17 +97,16 @@ EVENKEEL_WORD void sum_few(const S* x, const S* dy, Index n, const Vec<ComputeOf
   second = V(V(s0 + s1) + V(s2 + s3));
 }
 
-/// The sums of a line, which join first and second.
-template <Terms kTerms, typename S>
-EVENKEEL_CALL void sum_line(const S* x, const S* dy, Index n, const ComputeOf<S>& center,
+/// The sums of a line from x[from] on, which join first and second.
+template <Terms kTerms, typename S, typename OfDy>
+EVENKEEL_CALL void sum_line(const S* x, Index from, Index n, const ComputeOf<S>& center, const OfDy& of_dy,
                             Wide<ComputeOf<S>>& first, Wide<ComputeOf<S>>& second) {
   using C = ComputeOf<S>;
   constexpr Index kFew = 4 * kShortSum * kLanes<C>;
   Wide<C> f_sum = first, s_sum = second;
   for (Index i = 0; i < n; i += kFew) {
     Vec<C> f, s;
-    sum_few<kTerms>(x + i, kTerms == Terms::gradients ? dy + i : x, n - i < kFew ? n - i : kFew,
-                    all(C(center)), f, s);
+    sum_few<kTerms>(x, from + i, n - i < kFew ? n - i : kFew, all(C(center)), of_dy, f, s);
     f_sum = Wide<C>(f_sum + widen(f));
     s_sum = Wide<C>(s_sum + widen(s));
   }
@@ -98,8 +115,8 @@ EVENKEEL_CALL void sum_line(const S* x, const S* dy, Index n, const ComputeOf<S>
 }
 
 /// The sums of cells that are one short line each. The lanes of as many cells as a vector has lanes are added at once.
-template <typename S>
-EVENKEEL_CALL void sum_short_lines(const SumLines<S>& a) {
+template <Terms kTerms, typename S, typename OfDyOfCell>
+EVENKEEL_CALL void sum_short_lines(const SumLines<S>& a, const OfDyOfCell& of_dy) {
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
   const Index n = a.end - a.begin;
@@ -107,13 +124,8 @@ EVENKEEL_CALL void sum_short_lines(const SumLines<S>& a) {
     const Index count = a.cells - k < L ? a.cells - k : L;
     Vec<C> sums[2][L];
     for (Index j = 0; j < count; ++j) {
-      const Index from = a.offsets[k + j] + a.begin;
-      const Vec<C> center = all(C(a.center[k + j]));
-      if (a.dy == nullptr) {
-        sum_few<Terms::moments>(a.x + from, a.x, n, center, sums[0][j], sums[1][j]);
-      } else {
-        sum_few<Terms::gradients>(a.x + from, a.dy + from, n, center, sums[0][j], sums[1][j]);
-      }
+      sum_few<kTerms>(a.x, a.offsets[k + j] + a.begin, n, all(C(a.center[k + j])), of_dy(k + j), sums[0][j],
+                      sums[1][j]);
     }
     for (Index j = count; j < L; ++j) sums[0][j] = sums[1][j] = all(C(0));
     for (int j = 0; j < 2; ++j)
@@ -121,23 +133,30 @@ EVENKEEL_CALL void sum_short_lines(const SumLines<S>& a) {
   }
 }
 
-template <typename S>
-void sum_lines(const SumLines<S>& a) {
+/// of_dy(k): what gives the dy of cell k.
+template <Terms kTerms, typename S, typename OfDyOfCell>
+EVENKEEL_WORD void sum_lines_of(const SumLines<S>& a, const OfDyOfCell& of_dy) {
   using C = ComputeOf<S>;
   const LineCursor start(a.lines, a.begin, a.end);
-  if (a.end <= a.lines.length && a.end - a.begin <= 4 * kShortSum * kLanes<C>) return sum_short_lines(a);
+  if (a.end <= a.lines.length && a.end - a.begin <= 4 * kShortSum * kLanes<C>)
+    return sum_short_lines<kTerms>(a, of_dy);
   for (Index k = 0; k < a.cells; ++k) {
     Wide<C> first = wide_all<C>(0), second = first;
-    for (LineCursor line = start; !line.done(); line.next()) {
-      const Index from = a.offsets[k] + line.offset();
-      if (a.dy == nullptr) {
-        sum_line<Terms::moments>(a.x + from, a.x, line.length(), a.center[k], first, second);
-      } else {
-        sum_line<Terms::gradients>(a.x + from, a.dy + from, line.length(), a.center[k], first, second);
-      }
-    }
+    for (LineCursor line = start; !line.done(); line.next())
+      sum_line<kTerms>(a.x, a.offsets[k] + line.offset(), line.length(), a.center[k], of_dy(k), first,
+                       second);
     a.first[k] = total<C>(first);
     a.second[k] = total<C>(second);
+  }
+}
+
+template <typename S>
+void sum_lines(const SumLines<S>& a) {
+  const auto of_dy = [&](Index) EVENKEEL_WORD_LAMBDA { return LoadedDy<S>{a.dy}; };
+  if (a.dy == nullptr) {
+    sum_lines_of<Terms::moments>(a, of_dy);
+  } else {
+    sum_lines_of<Terms::gradients>(a, of_dy);
   }
 }
 
@@ -232,19 +251,22 @@ EVENKEEL_WORD void write_line(S* out, Index n, bool streams, const Value& value,
   }
 }
 
-template <bool kGradients, typename S>
+/// With gradients unless OfDy is NoDy.
+template <typename S, typename Behind, typename OfDy>
 EVENKEEL_WORD void map_line(const MapLines<S>& a, Index from, Index n, const Vec<ComputeOf<S>>& c0,
                             const Vec<ComputeOf<S>>& c1, const Vec<ComputeOf<S>>& c2,
-                            const Vec<ComputeOf<S>>& c3) {
+                            const Vec<ComputeOf<S>>& c3, const Behind& behind, const OfDy& of_dy) {
   using V = Vec<ComputeOf<S>>;
+  constexpr bool kGradients = !std::is_same_v<OfDy, NoDy>;
   const S *x = a.x + from, *dy = kGradients ? a.dy + from : x;
   const Index ahead = a.ahead;
   write_line(
       a.out + from, n, a.stream,
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        V v = fma(as_computed(V(load(x + i, lanes...) - c0)), c1, c2);
-        if (kGradients) v = fma(load(dy + i, lanes...), c3, v);
-        return v;
+        const V d = as_computed(V(load(x + i, lanes...) - c0));
+        V v = fma(d, c1, c2);
+        if constexpr (kGradients) v = fma(of_dy(from + i, 0, d, lanes...), c3, v);
+        return behind(from + i, v, lanes...);
       },
       [&](Index i) EVENKEEL_WORD_LAMBDA {
         prefetch(x + i, ahead);
@@ -252,18 +274,20 @@ EVENKEEL_WORD void map_line(const MapLines<S>& a, Index from, Index n, const Vec
       });
 }
 
-template <bool kGradients, typename S>
-EVENKEEL_WORD void map_lines_of(const MapLines<S>& a) {
+template <typename S, typename Behind, typename OfDyOfCell>
+EVENKEEL_WORD void map_lines_of(const MapLines<S>& a, const Behind& behind, const OfDyOfCell& of_dy) {
   using C = ComputeOf<S>;
   const LineCursor start(a.lines, a.begin, a.end);
   const bool is_one_line = a.end <= a.lines.length;
   for (Index k = 0; k < a.cells; ++k) {
     const Vec<C> c0 = all(C(a.c[0][k])), c1 = all(C(a.c[1][k])), c2 = all(C(a.c[2][k]));
-    const Vec<C> c3 = kGradients ? all(C(a.c[3][k])) : c2;
+    const auto of_this = of_dy(k);
+    Vec<C> c3 = c2;
+    if constexpr (!std::is_same_v<decltype(of_dy(k)), NoDy>) c3 = all(C(a.c[3][k]));
     LineCursor line = start;
     Index from = is_one_line ? a.begin : line.offset(), n = is_one_line ? a.end - a.begin : line.length();
     for (;;) {
-      map_line<kGradients>(a, a.offsets[k] + from, n, c0, c1, c2, c3);
+      map_line(a, a.offsets[k] + from, n, c0, c1, c2, c3, behind, of_this);
       if (is_one_line) break;
       line.next();
       if (line.done()) break;
@@ -275,9 +299,9 @@ EVENKEEL_WORD void map_lines_of(const MapLines<S>& a) {
 
 template <typename S>
 void map_lines(const MapLines<S>& a) {
-  map_lines_of<false>(a);
+  map_lines_of(a, NoEpilogue(), [](Index) EVENKEEL_WORD_LAMBDA { return NoDy(); });
 }
 template <typename S>
 void map_gradients_of_lines(const MapLines<S>& a) {
-  map_lines_of<true>(a);
+  map_lines_of(a, NoEpilogue(), [&](Index) EVENKEEL_WORD_LAMBDA { return LoadedDy<S>{a.dy}; });
 }

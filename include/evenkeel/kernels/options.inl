@@ -1,34 +1,6 @@
 // What is optional in a pass: masks, weights, residuals, activations. Kernels of their own, a vector at a time, that only
 // callers of them compile. Included beside words.inl.
 
-/// activation(z)
-template <typename C>
-EVENKEEL_WORD Vec<C> activated(const Vec<C>& z, const Activation<C>& a) {
-  if (a.curve == Curve::none) return z;
-  const Vec<C> leaky = where_positive(z, z, Vec<C>(z * all(C(a.slope))));
-  return clamp(leaky, all(C(a.low)), all(C(a.high)));
-}
-
-/// dy activation'(z); at the ends of a clip, and at 0 of a leaky part, the smaller slope.
-template <typename C>
-EVENKEEL_WORD Vec<C> activation_gradient(const Vec<C>& z, const Vec<C>& dy, const Activation<C>& a) {
-  if (a.curve == Curve::none) return dy;
-  const Vec<C> zero = all(C(0)), slope = all(C(a.slope)), leaky = where_positive(z, z, Vec<C>(z * slope));
-  const Vec<C> gradient = where_positive(z, dy, Vec<C>(dy * slope));
-  return where_positive(Vec<C>(leaky - all(C(a.low))),
-                        where_positive(Vec<C>(all(C(a.high)) - leaky), gradient, zero), zero);
-}
-
-/// What an epilogue makes of z = norm(x), at element i.
-template <typename S, typename... Lanes>
-EVENKEEL_WORD Vec<ComputeOf<S>> with_epilogue(const Epilogue<S>& e, Index i, const Vec<ComputeOf<S>>& norm,
-                                              const Lanes&... lanes) {
-  using V = Vec<ComputeOf<S>>;
-  const V z = e.residual == nullptr ? norm : V(norm + load(e.residual + i, lanes...));
-  if (e.dy == nullptr) return activated(z, e.activation);
-  return activation_gradient(z, load(e.dy + i, lanes...), e.activation);
-}
-
 template <typename S>
 void apply_epilogue(const EpilogueOfValues<S>& a) {
   using C = ComputeOf<S>;
@@ -127,79 +99,125 @@ void sum_columns_with_options(const SumColumns<S>& a) {
   }
 }
 
-/// out[0 .. n) of maps with all options.
+/// map_lines with an epilogue.
 template <typename S>
-struct GeneralMap {
-  const S* x;
-  const S* dy;  // may be null
-  S* out;
-  Index n;
-  const ComputeOf<S>* const* c;
-  bool has_lanes;  // each element has coefficients, from c[j][begin] on; else all have c[j][begin]
-  Index begin;
-  const ComputeOf<S>* gamma;  // of all, may be null; so may beta
-  const ComputeOf<S>* beta;
-  bool stream;
-  Epilogue<S> epilogue;
-  const S* plus;  // may be null
-};
-template <bool kOptions, typename S>
-EVENKEEL_CALL void map_generally(const GeneralMap<S>& a) {
+void map_lines_with_options(const MapLines<S>& a) {
+  by_epilogue<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+    map_lines_of(a, behind, [](Index) EVENKEEL_WORD_LAMBDA { return NoDy(); });
+  });
+}
+
+/// A row of columns with a gamma and a beta of its own.
+template <typename S, typename Behind>
+EVENKEEL_CALL void map_row_with_params(const MapColumns<S>& a, Index row, const Behind& what) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
-  const V gamma = all(a.gamma == nullptr ? C(1) : C(*a.gamma)),
-          beta = all(a.beta == nullptr ? C(0) : C(*a.beta));
+  const Index at = row * a.stride;
+  const V gamma = all(a.gamma == nullptr ? C(1) : C(a.gamma[row])),
+          beta = all(a.beta == nullptr ? C(0) : C(a.beta[row]));
+  const S *x = a.x + at, *dy = a.dy == nullptr ? nullptr : a.dy + at,
+          *plus = a.plus == nullptr ? nullptr : a.plus + at;
+  const C *c0 = a.c[0], *c1 = a.c[1], *c2 = a.c[2], *c3 = a.c[3];
+  const bool has_gamma = a.gamma != nullptr;
+  const Behind behind = what;  // which no store changes
   write_line(
-      a.out, a.n, a.stream,
-      [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        const auto c = [&](int j) EVENKEEL_WORD_LAMBDA {
-          const C* from = a.c[j] + a.begin;
-          return a.has_lanes ? load(from + i, lanes...) : all(C(*from));
-        };
-        V v = fma(as_computed(V(load(a.x + i, lanes...) - c(0))), c(1), c(2));
-        if (a.dy != nullptr) {
-          const V dy = load(a.dy + i, lanes...);
-          v = fma(a.gamma == nullptr ? dy : V(dy * gamma), c(3), v);
-          return kOptions && a.plus != nullptr ? V(v + load(a.plus + i, lanes...)) : v;
-        }
-        if (a.gamma != nullptr) v = fma(v, gamma, beta);
-        if constexpr (kOptions) v = with_epilogue<S>(a.epilogue, i, v, lanes...);
-        return v;
+      a.out + at, a.lanes, a.stream,
+      [&](Index l, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        V v = fma(as_computed(V(load(x + l, lanes...) - load(c0 + l, lanes...))), load(c1 + l, lanes...),
+                  load(c2 + l, lanes...));
+        if (dy == nullptr) return behind(at + l, has_gamma ? fma(v, gamma, beta) : v, lanes...);
+        const V of_dy = load(dy + l, lanes...);
+        v = fma(has_gamma ? V(of_dy * gamma) : of_dy, load(c3 + l, lanes...), v);
+        return plus == nullptr ? v : V(v + load(plus + l, lanes...));
       },
       [](Index) {});
 }
 
-/// map_lines, or map_gradients_of_lines where there is a dy.
-template <typename S>
-void map_lines_with_options(const MapLines<S>& a) {
-  const LineCursor start(a.lines, a.begin, a.end);
-  for (Index k = 0; k < a.cells; ++k) {
-    for (LineCursor line = start; !line.done(); line.next()) {
-      const Index at = a.offsets[k] + line.offset();
-      map_generally<true>(GeneralMap<S>{a.x + at, a.dy == nullptr ? nullptr : a.dy + at, a.out + at,
-                                        line.length(), a.c, false, k, nullptr, nullptr, a.stream,
-                                        a.epilogue.from(at), nullptr});
-    }
-  }
-}
-
-template <bool kOptions, typename S>
-EVENKEEL_WORD void map_rows_generally(const MapColumns<S>& a) {
-  for (Index row = 0; row < a.rows; ++row) {
-    const Index at = row * a.stride;
-    map_generally<kOptions>(GeneralMap<S>{
-        a.x + at, a.dy == nullptr ? nullptr : a.dy + at, a.out + at, a.lanes, a.c, true, 0,
-        a.gamma == nullptr ? nullptr : a.gamma + row, a.beta == nullptr ? nullptr : a.beta + row, a.stream,
-        a.epilogue.from(at), a.plus == nullptr ? nullptr : a.plus + at});
-  }
-}
 /// map_columns, or map_gradients_of_columns where there is a dy, with a gamma and a beta for each row.
+template <typename S, typename Behind>
+EVENKEEL_WORD void map_rows_with_params(const MapColumns<S>& a, const Behind& behind) {
+  for (Index row = 0; row < a.rows; ++row) map_row_with_params(a, row, behind);
+}
 template <typename S>
 void map_columns_by_row(const MapColumns<S>& a) {
-  map_rows_generally<false>(a);
+  map_rows_with_params(a, NoEpilogue());
 }
 /// The same with all options.
 template <typename S>
 void map_columns_with_options(const MapColumns<S>& a) {
-  map_rows_generally<true>(a);
+  if (a.dy != nullptr) return map_rows_with_params(a, NoEpilogue());
+  by_epilogue<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+    if (a.gamma == nullptr) return map_columns_of(a, behind, NoDy());
+    map_rows_with_params(a, behind);
+  });
+}
+
+/// dy of lines, or of columns, by FusedDy.
+template <typename S, typename Behind>
+struct FusedDyOfLine {
+  Behind behind;
+  Vec<ComputeOf<S>> scale, shift;
+  S* dz;
+
+  template <typename V, typename... Lanes>
+  EVENKEEL_WORD V operator()(Index i, Index, const V& d, const Lanes&... lanes) const {
+    const V v = behind(i, fma(as_computed(d), scale, shift), lanes...);
+    if (dz != nullptr) store(dz + i, v, lanes...);
+    return v;
+  }
+};
+template <typename S, typename Behind>
+struct FusedDyOfLanes {
+  Behind behind;
+  const ComputeOf<S>* scale;
+  const ComputeOf<S>* shift;
+  S* dz;
+
+  template <typename V, typename... Lanes>
+  EVENKEEL_WORD V operator()(Index i, Index lane, const V& d, const Lanes&... lanes) const {
+    const V z = fma(as_computed(d), load(scale + lane, lanes...), load(shift + lane, lanes...));
+    const V v = behind(i, z, lanes...);
+    if (dz != nullptr) store(dz + i, v, lanes...);
+    return v;
+  }
+};
+
+/// Calls f(of_dy), where of_dy(k) gives the dy of cell k.
+template <typename S, typename F>
+EVENKEEL_WORD void by_fused_line(const FusedDy<S>& a, const F& f) {
+  using C = ComputeOf<S>;
+  by_gradient<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+    using Behind = std::decay_t<decltype(behind)>;
+    f([&](Index k) EVENKEEL_WORD_LAMBDA {
+      return FusedDyOfLine<S, Behind>{behind, all(C(a.scale[k])), all(C(a.shift[k])), a.dz};
+    });
+  });
+}
+/// Calls f(what gives dy).
+template <typename S, typename F>
+EVENKEEL_WORD void by_fused_lanes(const FusedDy<S>& a, const F& f) {
+  by_gradient<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+    f(FusedDyOfLanes<S, std::decay_t<decltype(behind)>>{behind, a.scale, a.shift, a.dz});
+  });
+}
+
+template <typename S>
+void sum_fused_lines(const SumLines<S>& a) {
+  by_fused_line<S>(a.fused,
+                   [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { sum_lines_of<Terms::gradients>(a, of_dy); });
+}
+template <typename S>
+void map_fused_gradients_of_lines(const MapLines<S>& a) {
+  by_fused_line<S>(a.fused,
+                   [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { map_lines_of(a, NoEpilogue(), of_dy); });
+}
+template <typename S>
+void sum_fused_columns(const SumColumns<S>& a) {
+  by_fused_lanes<S>(
+      a.fused, [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { sum_columns_of<Terms::gradients>(a, of_dy); });
+}
+template <typename S>
+void map_fused_gradients_of_columns(const MapColumns<S>& a) {
+  by_fused_lanes<S>(a.fused,
+                    [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { map_columns_of(a, NoEpilogue(), of_dy); });
 }

@@ -192,7 +192,7 @@ EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x,
   const auto sum = [&](Index r) EVENKEEL_WORD_LAMBDA {
     W f = wide_all<C>(0), s = f;
     constexpr Terms kTerms = kRms ? Terms::squares : Terms::moments;
-    sum_line<kTerms>(x + r * a.stride, x, a.n, terms.center[r], f, s);
+    sum_line<kTerms>(x, r * a.stride, a.n, terms.center[r], NoDy(), f, s);
     first[r] = kRms ? T(0) : total<C>(f);
     second[r] = total<C>(s);
   };
@@ -323,21 +323,23 @@ EVENKEEL_CALL void stream_row(const NormalizeRows<S>& a, const S* x, Index row, 
 }
 
 /// The same of one row with all options.
-template <bool kRms, typename S>
-EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x, S* y, const Epilogue<S>& epilogue,
-                                          const RowTerm<kRms, Vec<ComputeOf<S>>>& term) {
+template <bool kRms, typename S, typename Behind>
+EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x, Index at, S* y, Index ahead,
+                                          const RowTerm<kRms, Vec<ComputeOf<S>>>& row, const Behind& what) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
+  const C *gamma = a.gamma, *beta = kRms ? nullptr : a.beta;
+  const V offset = all(C(gamma == nullptr ? C(1) : C(a.gamma_offset))), zero = all(C(0));
+  const RowTerm<kRms, V> term = row;
+  const Behind behind = what;  // which no store changes
   write_line(
       y, a.n, a.stream,
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        V gamma = all(C(1)), beta = all(C(0));
-        if (a.gamma != nullptr) gamma = load(a.gamma + i, lanes...);
-        gamma = V(gamma + all(C(a.gamma_offset)));
-        if (!kRms && a.beta != nullptr) beta = load(a.beta + i, lanes...);
-        return with_epilogue<S>(epilogue, i, term(load(x + i, lanes...), gamma, beta), lanes...);
+        const V g = gamma == nullptr ? offset : V(load(gamma + i, lanes...) + offset),
+                b = beta == nullptr ? zero : load(beta + i, lanes...);
+        return behind(at + i, term(load(x + i, lanes...), g, b), lanes...);
       },
-      [](Index) {});
+      [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(x + i, ahead); });
 }
 
 /// sum = x + skip of m rows.
@@ -397,7 +399,10 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
         ++outside_count;
       } else if constexpr (kOptions) {
         const Index at = (row + r) * a.stride;
-        write_row_with_options<kRms>(a, x + r * a.stride, a.y + at, a.epilogue.from(at), terms.of(r));
+        by_epilogue<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+          write_row_with_options<kRms>(a, x + r * a.stride, at, a.y + at, at_once * a.stride, terms.of(r),
+                                       behind);
+        });
       } else if (row_by_row) {
         const bool has_both = a.gamma != nullptr && (kRms || a.beta != nullptr);
         const auto stream = has_both ? stream_row<kRms, true, S> : stream_row<kRms, false, S>;
@@ -449,10 +454,13 @@ EVENKEEL_WORD Index write_epilogue(const EpilogueOfRows<S>& a) {
       if (a.outside[r] != 0) continue;
     }
     const C center = static_cast<C>(mean);
-    const T low = T(detail::as_computed(T(mean - T(center))) + (a.mean_low == nullptr ? T(0) : a.mean_low[r]));
+    const T low =
+        T(detail::as_computed(T(mean - T(center))) + (a.mean_low == nullptr ? T(0) : a.mean_low[r]));
     const C scale = static_cast<C>(inv_std), shift = static_cast<C>(T(T(T(0) - low) * inv_std));
-    write_row_with_options<kRms>(row, a.x + at, a.out + at, a.epilogue.from(at),
-                                 RowTerm<kRms, Vec<C>>{all(C(center)), all(C(scale)), all(C(shift))});
+    const RowTerm<kRms, Vec<C>> term = {all(C(center)), all(C(scale)), all(C(shift))};
+    by_epilogue<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+      write_row_with_options<kRms>(row, a.x + at, at, a.out + at, 0, term, behind);
+    });
   }
   return outside_count;
 }

@@ -77,6 +77,11 @@ template <typename C>
 EVENKEEL_WORD C clamp(const C& v, const C& low, const C& high) {
   return v < low ? low : high < v ? high : v;
 }
+/// v where low < z < high, else 0.
+template <typename C>
+EVENKEEL_WORD C where_between(const C& z, const C& low, const C& high, const C& v) {
+  return low < z && z < high ? v : C(0);
+}
 /// v where sign is positive, else other.
 template <typename C>
 EVENKEEL_WORD C where_positive(const C& sign, const C& v, const C& other) {
@@ -467,7 +472,7 @@ EVENKEEL_WORD Eight load_eight(const Eigen::half* p) {
   return __builtin_ia32_vcvtph2ps256(*reinterpret_cast<const EightShortsInMemory*>(p));
 }
 EVENKEEL_WORD Eight load_eight(const Eigen::bfloat16* p) {
-  const EightShortBits bits = (EightShortBits)*reinterpret_cast<const EightShortsInMemory*>(p);
+  const EightShortBits bits = (EightShortBits) * reinterpret_cast<const EightShortsInMemory*>(p);
   return (Eight)(__builtin_convertvector(bits, EightBits) << 16);
 }
 EVENKEEL_WORD void store_eight(Eigen::half* p, Eight v) {
@@ -479,7 +484,7 @@ EVENKEEL_WORD void store_eight(Eigen::bfloat16* p, Eight v) {
   const EightBits is_nan = (EightBits)((bits & 0x7fffffffu) > 0x7f800000u);
   const EightBits nan = (bits >> 16 & 0x8000u) | 0x7fc0u;
   const EightBits result = (is_nan & nan) | (~is_nan & rounded);
-  *reinterpret_cast<EightShortsInMemory*>(p) = (EightShorts)__builtin_convertvector(result, EightShortBits);
+  *reinterpret_cast<EightShortsInMemory*>(p) = (EightShorts) __builtin_convertvector(result, EightShortBits);
 }
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_WORD F load(const S* p) {
@@ -580,6 +585,12 @@ EVENKEEL_WORD F clamp(F v, F low, F high) { return choose(v < low, low, choose(h
 EVENKEEL_WORD D clamp(D v, D low, D high) { return choose(v < low, low, choose(high < v, high, v)); }
 EVENKEEL_WORD FF clamp(const FF& v, const FF& low, const FF& high) {
   return {clamp(v.low, low.low, high.low), clamp(v.high, low.high, high.high)};
+}
+EVENKEEL_WORD F where_between(F z, F low, F high, F v) {
+  return (F)((IntF)(low < z) & (IntF)(z < high) & (IntF)v);
+}
+EVENKEEL_WORD D where_between(D z, D low, D high, D v) {
+  return (D)((IntD)(low < z) & (IntD)(z < high) & (IntD)v);
 }
 EVENKEEL_WORD F where_positive(F sign, F v, F other) { return choose(F{} < sign, v, other); }
 EVENKEEL_WORD D where_positive(D sign, D v, D other) { return choose(D{} < sign, v, other); }
@@ -761,7 +772,9 @@ template <typename C>
 using SeenVariances = std::conditional_t<sizeof(C) == 4, BitsF, IntD>;
 EVENKEEL_WORD BitsF look_at_variance(BitsF seen, F a) { return (BitsF)a > seen ? (BitsF)a : seen; }
 EVENKEEL_WORD bool saw_no_variance(BitsF seen) { return any_negative((IntF)(seen | (seen + 0x00800000))); }
-EVENKEEL_WORD IntD look_at_variance(IntD seen, D a) { return seen | (IntD)a | ((IntD)a + 0x0010000000000000); }
+EVENKEEL_WORD IntD look_at_variance(IntD seen, D a) {
+  return seen | (IntD)a | ((IntD)a + 0x0010000000000000);
+}
 EVENKEEL_WORD bool saw_no_variance(IntD seen) { return any((IntD)(seen < 0)); }
 
 // Sums of lanes.
