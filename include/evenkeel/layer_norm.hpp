@@ -117,7 +117,8 @@ void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
 /// Types        as layer_norm_forward.
 /// Aliasing     dx may be dy.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or dy otherwise.
+/// Errors       std::invalid_argument when sizes differ, when x is not what forward took, or when dx overlaps x, or dy
+///              otherwise.
 /// Source       Ba, Kiros, Hinton 2016, differentiated.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
@@ -202,6 +203,15 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
   const std::vector<Index>& normalized_shape() const { return normalized_shape_; }
   const LayerNormOptions& options() const { return options_; }
 
+  /// "LayerNorm([64], epsilon=1e-05, axis=nullopt, affine=true, bias=true)", as << writes it.
+  EVENKEEL_COLD std::string text() const {
+    using detail::shown;
+    const auto& o = options_;
+    return detail::joined("LayerNorm(", {shown(Shape(normalized_shape_)), ", epsilon=", shown(o.epsilon),
+                                         ", axis=", o.axis ? detail::Piece(*o.axis) : "nullopt",
+                                         ", affine=", shown(o.affine), ", bias=", shown(o.bias), ")"});
+  }
+
  private:
   static constexpr const char* kScope = "LayerNorm::";
   static constexpr detail::Caller constructor() { return {"LayerNorm::", "LayerNorm"}; }
@@ -247,12 +257,12 @@ class LayerNorm : public Layer<LayerNorm<Scalar>, Scalar> {
     if (normalized_shape_.size() != 1) return false;
     const detail::FewRows<Scalar> rows =
         detail::few_rows<Scalar>(x, y, options_.axis.value_or(-1), normalized_shape_[0]);
-    if (rows.rows == 0 || !this->params_fit(rows) || (moments != nullptr && !moments->fits(rows.rows))) {
+    if (rows.rows == 0 || !this->params_fit(rows) || (moments != nullptr && moments->used != rows.rows)) {
       return false;
     }
     detail::StatisticsOfSets<typename Base::Statistic> places;
     if (moments != nullptr) {
-      moments->used = rows.rows;
+      moments->seen.take(rows.x, x.size());
       places = moments->places();
     }
     detail::Core<Scalar>::normalize_few_rows(rows, options_.epsilon, detail::data_of(this->gamma_),
