@@ -136,6 +136,26 @@ TYPED_TEST(BatchNormRunning, AreUsedByInfer) {
   EXPECT_NEAR(static_cast<double>(result), 3 / std::sqrt(10.0), 1e-6);  // 3 / sqrt(8) is 10 % away
 }
 
+TYPED_TEST(BatchNormRunning, AreItsBuffers) {
+  using Scalar = typename TypeParam::Scalar;
+  ek::BatchNorm<Scalar> layer(2);
+  this->train(layer, this->kFirst);
+  const auto& trained = layer;
+  std::vector<std::string> names;
+  for (auto b : trained.buffers()) {
+    static_assert(std::is_const_v<std::remove_pointer_t<decltype(b.value.data())>>);
+    names.push_back(b.name);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"running_mean", "running_var"}));
+  EXPECT_EQ(trained.buffers()[0].value.data(), layer.running_mean().data());
+  EXPECT_EQ(trained.buffers()["running_var"].value.data(), layer.running_var().data());
+  for (auto b : layer.buffers()) b.value.setConstant(Scalar(2));
+  EXPECT_EQ(to_real(layer.exact_running_mean()), (std::vector<Real>{2, 2}));
+  layer.running_var().resize(3);
+  EXPECT_EQ(refusal([&] { trained.buffers(); }),
+            "evenkeel::BatchNorm::buffers: running_var has 3 values, expected 2");
+}
+
 TYPED_TEST(BatchNormRunning, AreAbsentWithoutTracking) {
   ek::BatchNormOptions options;
   options.track_running_stats = false;
@@ -144,6 +164,11 @@ TYPED_TEST(BatchNormRunning, AreAbsentWithoutTracking) {
   EXPECT_EQ(layer.running_mean().size(), 0);
   EXPECT_EQ(layer.running_var().size(), 0);
   EXPECT_EQ(layer.num_batches_tracked(), 0);
+  EXPECT_EQ(layer.buffers().size(), 0);
+  EXPECT_EQ(layer.text(),
+            "BatchNorm(2, epsilon=1e-05, momentum=0.1, axis=1, affine=true, track_running_stats=false)");
+  layer.momentum(std::nullopt);
+  EXPECT_TRUE(says(layer.text(), {"momentum=nullopt"}));
 }
 
 TYPED_TEST(BatchNormRunning, AreKeptByAnEmptyBatch) {

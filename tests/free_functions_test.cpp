@@ -275,6 +275,32 @@ TEST_F(FreeFunctionArguments, MomentsMustBeWhole) {
   EXPECT_TRUE(says(backward(without(&Moments::variance, 0)), {"nothing was thrown"}));
 }
 
+// They know the x that forward took; those of a caller's own know none.
+TEST_F(FreeFunctionArguments, MomentsKnowForwardsX) {
+  const auto backward = [&](const Eigen::Tensor<float, 2>& from, const ek::Moments<double>& given) {
+    Eigen::Tensor<float, 2> of_from;
+    return refusal([&] {
+      ek::batch_norm_backward(device, from, from, parameters.head(4), given, {}, of_from, gradient,
+                              gradient_of_beta);
+    });
+  };
+  Eigen::Tensor<float, 2> y_of_x = y, fewer(4, 4);
+  fewer.setRandom();
+  ek::Moments<double> given = moments;
+  EXPECT_EQ(backward(x, given), "(nothing was thrown)");
+  EXPECT_TRUE(
+      says(backward(y_of_x, given), {"batch_norm_backward: x is not the last forward's x: value 0 is"}));
+  EXPECT_EQ(backward(fewer, given), "evenkeel::batch_norm_backward: x has 16 values, forward's x had 32");
+  given.checks_x = false;
+  EXPECT_EQ(backward(y_of_x, given), "(nothing was thrown)");
+  given.checks_x = true;
+  given.resize(4);
+  given.mean = moments.mean;
+  given.mean_low = moments.mean_low;
+  given.inv_std = moments.inv_std;
+  EXPECT_EQ(backward(y_of_x, given), "(nothing was thrown)");
+}
+
 TEST_F(FreeFunctionArguments, ANormalizedShapeMustHaveAnAxis) {
   const std::vector<Index> none;
   const Eigen::Tensor<float, 2> before = y;

@@ -92,6 +92,20 @@ TEST(GroupNorm, RefusesABatchAxisThatIsNoneOfXOrTheChannelAxis) {
                      {"evenkeel::GroupNorm", "1"}));
 }
 
+TEST(GroupNorm, SaysThatAVectorHasNoBatchAxis) {
+  ek::GroupNormOptions options;
+  options.axis = -1;
+  const Eigen::VectorXf x = Eigen::VectorXf::Random(6);
+  EXPECT_EQ(
+      refusal([&] { (void)ek::GroupNorm<float>(2, 6, options).infer(x); }),
+      "evenkeel::GroupNorm::infer: axis -1 and batch_axis 0 are the same axis of x [6]; for a vector set "
+      "batch_axis = no_axis");
+  options.batch_axis = ek::no_axis;
+  EXPECT_EQ(ek::GroupNorm<float>(2, 6, options).infer(x).size(), 6);
+  EXPECT_EQ(ek::GroupNorm<float>(2, 6, options).text(),
+            "GroupNorm(2, 6, epsilon=1e-05, axis=-1, batch_axis=no_axis, affine=true)");
+}
+
 template <int kOrder>
 void expect_unbatched_is_a_batch_of_one() {
   for (const Shape& shape : {Shape{6}, Shape{6, 5}, Shape{5, 6}, Shape{6, 7, 9}, Shape{7, 9, 6},

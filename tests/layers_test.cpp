@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <evenkeel/evenkeel.hpp>
 #include <limits>
+#include <sstream>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -30,6 +31,9 @@ struct Batch {
   using Options = ek::BatchNormOptions;
   static Layer make(Options options = {}) { return Layer(6, options); }
   static std::string name() { return "evenkeel::BatchNorm::"; }
+  static std::string text() {
+    return "BatchNorm(6, epsilon=1e-05, momentum=0.1, axis=1, affine=true, track_running_stats=true)";
+  }
   static IndexMap map(const Shape& shape) { return batch_norm_map(shape, kOrder); }
 };
 
@@ -43,6 +47,7 @@ struct OneLayer {
   }
   static Layer make(Options options = defaults()) { return Layer(6, options); }
   static std::string name() { return "evenkeel::LayerNorm::"; }
+  static std::string text() { return "LayerNorm([6], epsilon=1e-05, axis=1, affine=true, bias=true)"; }
   static IndexMap map(const Shape& shape) { return layer_norm_map(shape, kOrder, 1); }
 };
 
@@ -51,6 +56,7 @@ struct Group {
   using Options = ek::GroupNormOptions;
   static Layer make(Options options = {}) { return Layer(2, 6, options); }
   static std::string name() { return "evenkeel::GroupNorm::"; }
+  static std::string text() { return "GroupNorm(2, 6, epsilon=1e-05, axis=1, batch_axis=0, affine=true)"; }
   static IndexMap map(const Shape& shape) { return group_norm_map(shape, kOrder, 2); }
 };
 
@@ -191,13 +197,95 @@ TYPED_TEST(EveryLayer, RefusesPartialOverlap) {
 TYPED_TEST(EveryLayer, RefusesBackwardBeforeForward) {
   auto layer = TypeParam::make();
   const Shape& s = this->shape_;
-  expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "forward"}, [&] {
+  const std::string rule = TypeParam::name() + "backward: called before forward; infer saves nothing for it";
+  expect_refused(layer, this->dx_, {rule}, [&] {
     layer.backward(this->in(s), view<kOrder>(this->dy_, s), view<kOrder>(this->dx_, s));
   });
   layer.infer(this->in(s), this->out(s));  // is no forward
-  expect_refused(layer, this->dx_, {TypeParam::name() + "backward:", "forward"}, [&] {
+  expect_refused(layer, this->dx_, {rule}, [&] {
     layer.backward(this->in(s), view<kOrder>(this->dy_, s), view<kOrder>(this->dx_, s));
   });
+}
+
+// What a call is given that has x's shape and other values: y, dy, what y was written over, and x after another forward.
+// The second shape goes straight to a kernel if it was seen before; the last one is large.
+TYPED_TEST(EveryLayer, RefusesAnXThatIsNotForwards) {
+  for (const Shape& s : {Shape{4, 6, 5}, Shape{3, 6}, Shape{2, 6, 17011}}) {
+    SCOPED_TRACE(to_string(s));
+    const Index size = size_of(s);
+    const Buffer<float> x(random_values<float>(size, 3, 1, 1)), dy(random_values<float>(size, 0.5, 1, 2)),
+        other_x(random_values<float>(size, 3, 1, 3));
+    Buffer<float> y(size), in_place(x.values()), dx(size), expected(size);
+    auto layer = TypeParam::make();
+    randomize_parameters(layer);
+    const auto forward = [&](const auto& from, const auto& to) {
+      layer.forward(view<kOrder>(from, s), view<kOrder>(to, s));
+    };
+    const auto backward = [&](const float* from, Buffer<float>& to) {
+      layer.backward(view<kOrder>(from, s), view<kOrder>(dy, s), view<kOrder>(to, s));
+    };
+    const auto expect_refusal = [&](const float* wrong) {
+      expect_refused(layer, dx, {TypeParam::name() + "backward: x is not the last forward's x: value 0 is"},
+                     [&] { backward(wrong, dx); });
+    };
+    forward(x, y.data());
+    forward(x, y.data());
+    expect_refusal(y.data());
+    expect_refusal(dy.data());
+    backward(x.data(), expected);
+
+    forward(in_place, in_place.data());
+    expect_refusal(in_place.data());
+    backward(Buffer<float>(x.values()).data(), dx);  // a copy will do
+    EXPECT_TRUE(same_bits(dx.values(), expected.values()));
+    std::copy_n(x.data(), size, in_place.data());  // and so will x, put back
+    backward(in_place.data(), dx);
+    EXPECT_TRUE(same_bits(dx.values(), expected.values()));
+
+    forward(x, y.data());
+    forward(other_x, y.data());
+    expect_refusal(x.data());
+    backward(other_x.data(), dx);
+  }
+}
+
+TYPED_TEST(EveryLayer, TakesAnyXIfItIsTold) {
+  auto layer = this->trained();
+  std::vector<float> stored = this->x_.values();
+  for (float& value : stored) value = static_cast<float>(static_cast<Eigen::half>(value));  // fewer digits
+  const Buffer<float> nearly(stored);
+  const auto backward = [&] {
+    layer.backward(view<kOrder>(nearly, this->shape_), view<kOrder>(this->dy_, this->shape_),
+                   view<kOrder>(this->dx_, this->shape_));
+  };
+  EXPECT_TRUE(layer.checks_x());
+  EXPECT_TRUE(says(refusal(backward), {"x is not the last forward's x"}));
+  layer.checks_x(false);
+  EXPECT_FALSE(layer.checks_x());
+  const std::vector<float> exact = this->dx_.values();
+  backward();
+  for (std::size_t i = 0; i < exact.size(); ++i)
+    EXPECT_NEAR(this->dx_.values()[i], exact[i], 0.02);  // 2^-11 of x, whose deviations are about 1
+  layer.checks_x(true);
+  EXPECT_TRUE(says(refusal(backward), {"x is not the last forward's x"}));
+}
+
+// A NaN in one of the places is itself.
+TYPED_TEST(EveryLayer, KnowsAnXOfNaNs) {
+  auto layer = TypeParam::make();
+  const Buffer<float> x(std::vector<float>(120, std::numeric_limits<float>::quiet_NaN()));
+  layer.forward(view<kOrder>(x, this->shape_), this->out(this->shape_));
+  layer.backward(view<kOrder>(x, this->shape_), view<kOrder>(this->dy_, this->shape_),
+                 view<kOrder>(this->dx_, this->shape_));
+  EXPECT_TRUE(std::isnan(this->dx_.values()[0]));
+}
+
+TYPED_TEST(EveryLayer, SaysWhichAxisAVectorHas) {
+  auto layer = TypeParam::make();
+  Buffer<float> x(std::vector<float>(6, 1));
+  EXPECT_EQ(
+      refusal([&] { layer.infer(view<kOrder>(x, {6}), view<kOrder>(x, {6})); }),
+      TypeParam::name() + "infer: axis is 1, must lie in [-1, 0] for x [6]; for a vector set axis = -1");
 }
 
 TYPED_TEST(EveryLayer, RefusesBackwardOnceItIsMovedFrom) {
@@ -515,6 +603,37 @@ TYPED_TEST(EveryLayer, ParametersAreWhatAnOptimizerWalks) {
   options.affine = false;
   auto plain = TypeParam::make(options);
   for (auto p : plain.parameters()) ADD_FAILURE() << p.name << " of a layer without parameters";
+}
+
+TYPED_TEST(EveryLayer, ParametersOfAConstLayerMayBeRead) {
+  auto layer = this->trained();
+  const auto& trained = layer;
+  std::vector<std::string> names;
+  for (auto p : trained.parameters()) {
+    static_assert(std::is_const_v<std::remove_pointer_t<decltype(p.value.data())>>);
+    static_assert(std::is_const_v<std::remove_pointer_t<decltype(p.grad.data())>>);
+    names.push_back(p.name);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"gamma", "beta"}));
+  EXPECT_EQ(trained.parameters()[0].value.data(), layer.gamma().data());
+  EXPECT_EQ(trained.parameters()["beta"].grad.data(), layer.grad_beta().data());
+  layer.parameters()["gamma"].value.setConstant(3);
+  EXPECT_EQ(layer.gamma()[5], 3);
+  EXPECT_EQ(refusal([&] { trained.parameters()[2]; }),
+            "evenkeel::operator[]: index is 2, must be less than 2");
+  EXPECT_EQ(refusal([&] { trained.parameters()["gama"]; }),
+            "evenkeel::operator[]: no item is named gama; the names are gamma, beta");
+  layer.gamma().resize(5);
+  EXPECT_EQ(refusal([&] { trained.parameters(); }),
+            TypeParam::name() + "parameters: gamma has 5 values, expected 6");
+}
+
+TYPED_TEST(EveryLayer, WritesItselfOnALine) {
+  const auto layer = TypeParam::make();
+  std::ostringstream line;
+  line << layer << '\n';
+  EXPECT_EQ(line.str(), layer.text() + "\n");
+  EXPECT_EQ(layer.text(), TypeParam::text());
 }
 
 TYPED_TEST(EveryLayer, CopiesShareNothing) {

@@ -323,6 +323,17 @@ TEST(Arguments, ViewsOfRawMemory) {
   expect_views<ColMajor>();
 }
 
+TEST(Arguments, AShapeMayBeAnyContainer) {
+  const Eigen::Tensor<float, 3, RowMajor> x(2, 3, 4);
+  const ek::Shape expected = {2, 3, 4};
+  EXPECT_EQ(ek::view(x.data(), std::vector<Index>{2, 3, 4}).shape, expected);
+  EXPECT_EQ(ek::view(x.data(), std::vector<int>{2, 3, 4}).shape, expected);
+  EXPECT_EQ(ek::view(x.data(), std::array<std::size_t, 3>{2, 3, 4}).shape, expected);
+  EXPECT_EQ(ek::view(x.data(), Eigen::DSizes<int, 3>(2, 3, 4)).shape, expected);
+  EXPECT_EQ(ek::view(x.data(), x.dimensions()).shape, expected);
+  EXPECT_EQ(ek::view(x.data(), x.dimensions(), ek::col_major).layout, ek::col_major);
+}
+
 TEST(Arguments, KindsMayBeMixed) {
   const Shape shape = {4, 7};
   Eigen::MatrixXf x(4, 7);
@@ -345,13 +356,15 @@ TEST(Arguments, KindsMayBeMixed) {
   EXPECT_TRUE(same_bits(row, Expected<RowMajor>({9}).y));
 }
 
+// Those of two Eigen types do not compile; that of a view is known when it is there.
 TEST(Arguments, OrdersMayNotBeMixed) {
-  const Eigen::MatrixXf x = Eigen::MatrixXf::Random(4, 4);
+  const Eigen::MatrixXf matrix = Eigen::MatrixXf::Random(4, 4);
+  const auto x = ek::view(matrix.data(), {4, 4}, ek::col_major);
   RowMatrix y = RowMatrix::Constant(4, 4, -7), small = RowMatrix::Constant(2, 2, -7);
   auto layer = layer_of({4, 4});
   EXPECT_TRUE(says(refusal([&] { layer.forward(x, y); }), {"evenkeel::LayerNorm::forward:", "y"}));
   EXPECT_TRUE(says(refusal([&] { layer.infer(x, small); }), {"evenkeel::LayerNorm::infer:", "y"}));
-  layer.forward(x);
+  layer.forward(matrix);
   EXPECT_TRUE(says(refusal([&] { layer.backward(x, x, small); }), {"evenkeel::LayerNorm::backward:", "dx"}));
   EXPECT_EQ(y, RowMatrix::Constant(4, 4, -7));
   EXPECT_EQ(small, RowMatrix::Constant(2, 2, -7));

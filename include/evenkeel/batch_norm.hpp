@@ -99,7 +99,8 @@ void batch_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
 /// Types        as batch_norm_forward.
 /// Aliasing     dx may be dy.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or dy otherwise.
+/// Errors       std::invalid_argument when sizes differ, when x is not what forward took, or when dx overlaps x, or dy
+///              otherwise.
 /// Source       Ioffe, Szegedy 2015, section 3.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
@@ -185,6 +186,16 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   Index channels() const { return channels_; }
   const BatchNormOptions& options() const { return options_; }
 
+  /// "BatchNorm(64, epsilon=1e-05, momentum=0.1, axis=1, affine=true, track_running_stats=true)", as << writes it.
+  EVENKEEL_COLD std::string text() const {
+    using detail::shown;
+    const auto& o = options_;
+    return detail::joined("BatchNorm(", {channels_, ", epsilon=", shown(o.epsilon),
+                                         ", momentum=", o.momentum ? shown(*o.momentum) : "nullopt",
+                                         ", axis=", o.axis, ", affine=", shown(o.affine),
+                                         ", track_running_stats=", shown(o.track_running_stats), ")"});
+  }
+
   /// The weight of the next batch in the running statistics; nullopt: the average of all batches.
   std::optional<double> momentum() const { return options_.momentum; }
   void momentum(std::optional<double> momentum) {
@@ -203,6 +214,10 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   Vector<Param>& running_var() { return running_.variance.values; }
   const Vector<Param>& running_mean() const { return running_.mean.values; }
   const Vector<Param>& running_var() const { return running_.variance.values; }
+
+  /// {name, value} of running_mean and running_var, if the layer tracks them.
+  BufferRange<Param> buffers() { return buffers_of<Param>(*this); }
+  BufferRange<const Param> buffers() const { return buffers_of<const Param>(*this); }
 
   /// The running statistics with all digits that the layer keeps: 48 bits where Param is float.
   Vector<Statistic> exact_running_mean() const { return running_.mean.all(); }
@@ -258,6 +273,17 @@ class BatchNorm : public Layer<BatchNorm<Scalar>, Scalar> {
   static constexpr detail::Caller constructor() { return {"BatchNorm::", "BatchNorm"}; }
   using Call = void (*)(const detail::Caller&, const detail::ParallelFor&, const detail::ForwardArguments&,
                         Index, const BatchNormOptions&, Moments<Statistic>*);
+
+  template <typename P, typename Self>
+  static BufferRange<P> buffers_of(Self& layer) {
+    BufferRange<P> range;
+    if (!layer.options_.track_running_stats) return range;
+    layer.check_running({kScope, "buffers"});
+    const auto add = [&](const char* name, auto& value) { range.add({name, {value.data(), value.size()}}); };
+    add("running_mean", layer.running_mean());
+    add("running_var", layer.running_var());
+    return range;
+  }
 
   void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                     const detail::ForwardArguments& a) {

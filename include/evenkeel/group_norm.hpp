@@ -45,7 +45,7 @@ EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argu
   const int batch_axis = has_batch ? resolve_axis(caller, "batch_axis", options.batch_axis, x.shape) : -1;
   if (axis == batch_axis) {
     fail(caller, {"axis ", options.axis, " and batch_axis ", options.batch_axis, " are the same axis of x ",
-                  shown(x.shape)});
+                  shown(x.shape), x.shape.rank() == 1 ? "; for a vector set batch_axis = no_axis" : ""});
   }
   if (expected >= 0) check_extent(caller, x.shape, axis, "channel", expected);
   check_groups(caller, groups, x.shape[axis]);
@@ -108,7 +108,8 @@ void group_norm_forward(const Device& device, const X& x, Index groups, const Ga
 /// Types        as group_norm_forward.
 /// Aliasing     dx may be dy.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or dy otherwise.
+/// Errors       std::invalid_argument when sizes differ, when x is not what forward took, or when dx overlaps x, or dy
+///              otherwise.
 /// Source       Wu, He 2018, differentiated.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
@@ -167,6 +168,16 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   Index groups() const { return groups_; }
   Index channels() const { return channels_; }
   const GroupNormOptions& options() const { return options_; }
+
+  /// "GroupNorm(2, 64, epsilon=1e-05, axis=1, batch_axis=0, affine=true)", as << writes it.
+  EVENKEEL_COLD std::string text() const {
+    using detail::shown;
+    const auto& o = options_;
+    return detail::joined("GroupNorm(",
+                          {groups_, ", ", channels_, ", epsilon=", shown(o.epsilon), ", axis=", o.axis,
+                           ", batch_axis=", o.batch_axis == no_axis ? "no_axis" : detail::Piece(o.batch_axis),
+                           ", affine=", shown(o.affine), ")"});
+  }
 
  private:
   static constexpr const char* kScope = "GroupNorm::";

@@ -79,7 +79,8 @@ void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
 /// Types        as layer_norm_forward.
 /// Aliasing     dx may be dy.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or dy otherwise.
+/// Errors       std::invalid_argument when sizes differ, when x is not what forward took, or when dx overlaps x, or dy
+///              otherwise.
 /// Source       Ba, Kiros, Hinton 2016, differentiated.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
@@ -151,6 +152,16 @@ class LayerNorm : public FeatureLayer<LayerNorm<Scalar>, Scalar, LayerNormOption
   /// Over adjacent axes of these extents, in the order of x's axes.
   explicit LayerNorm(std::vector<Index> normalized_shape, LayerNormOptions options = {})
       : Base({kScope, "LayerNorm"}, std::move(normalized_shape), options, options.affine && options.bias) {}
+
+  /// "LayerNorm([64], epsilon=1e-05, axis=nullopt, affine=true, bias=true)", as << writes it.
+  EVENKEEL_COLD std::string text() const {
+    using detail::shown;
+    const LayerNormOptions& o = this->options();
+    return detail::joined(
+        "LayerNorm(", {shown(Shape(this->normalized_shape())), ", epsilon=", shown(o.epsilon),
+                       ", axis=", o.axis ? detail::Piece(*o.axis) : "nullopt", ", affine=", shown(o.affine),
+                       ", bias=", shown(o.bias), ")"});
+  }
 
  private:
   static constexpr const char* kScope = "LayerNorm::";

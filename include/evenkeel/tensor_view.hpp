@@ -7,7 +7,7 @@
 #include <initializer_list>
 #include <limits>
 #include <string>
-#include <vector>
+#include <type_traits>
 
 #include "evenkeel/base/error.hpp"
 #include "evenkeel/base/scalar.hpp"
@@ -30,7 +30,8 @@ class Shape {
   /// The most dimensions.
   static constexpr int kMaxRank = 8;
 
-  /// Of rank 0, or of these extents; more than kMaxRank throw std::invalid_argument.
+  /// Of rank 0, or of these extents: a list, or any container with iterators of random access, as std::vector<int>,
+  /// std::array and Eigen::DSizes. More than kMaxRank throw std::invalid_argument.
   Shape() = default;
   template <typename Iterator>
   Shape(Iterator first, Iterator last) : Shape(first, static_cast<Index>(last - first)) {}
@@ -40,7 +41,9 @@ class Shape {
     for (int axis = 0; axis < rank_; ++axis) extents_[axis] = static_cast<Index>(first[axis]);
   }
   Shape(std::initializer_list<Index> extents) : Shape(extents.begin(), extents.end()) {}
-  Shape(const std::vector<Index>& extents) : Shape(extents.data(), static_cast<Index>(extents.size())) {}
+  template <typename Extents, typename = typename Extents::const_iterator,
+            std::enable_if_t<std::is_integral_v<typename Extents::value_type>, int> = 0>
+  Shape(const Extents& extents) : Shape(extents.begin(), extents.end()) {}
 
   /// How many dimensions.
   int rank() const { return rank_; }

@@ -166,3 +166,29 @@ void every_other_value_as_y(Given& g) {
              Eigen::Map<Eigen::VectorXf, 0, Eigen::InnerStride<WRONG_OR_RIGHT(2, 1)>>(g.values.data(), 4));
 }
 #endif
+
+#if SNIPPET_IS(28)  // evenkeel: x and y must have one layout
+void column_major_y_of_a_row_major_x(Given& g) {
+  Eigen::Tensor<float, 2, Eigen::RowMajor> y;
+  Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> x(8, 4);
+  g.bn.infer(x, WRONG_OR_RIGHT(g.y, y));
+}
+#endif
+
+#if SNIPPET_IS(29)  // evenkeel: x and dy must have one layout
+void row_major_dy_of_a_column_major_x(Given& g) {
+  Eigen::Tensor<float, 2, Eigen::RowMajor> dy(8, 4);
+  g.bn.backward(g.t, WRONG_OR_RIGHT(dy, g.u), g.v);
+}
+#endif
+
+#if SNIPPET_IS(30)  // evenkeel: x and dx must have one layout
+void row_major_dx_of_a_column_major_x(Given& g) {
+  Eigen::Tensor<float, 2, Eigen::RowMajor> dx;
+  g.bn.backward(g.t, g.u, WRONG_OR_RIGHT(dx, g.v));
+}
+#endif
+
+#if SNIPPET_IS(31)  // IT_IS_READ_ONLY
+void stepping_a_const_layer(Given& g) { g.WRONG_OR_RIGHT(trained, bn).parameters()[0].value += g.four; }
+#endif

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "support/data.hpp"
@@ -24,6 +26,56 @@ TEST(TwoSum, LosesNothing) {
   EXPECT_EQ(low, 1);
   detail::one_by_one::two_sum(1.0, 1e16, high, low);
   EXPECT_EQ(low, 1);
+}
+
+// The first, the last, and some between that are about a seventh of the size apart.
+TEST(Fingerprint, PlacesLieInX) {
+  using detail::Fingerprint;
+  std::vector<Index> sizes = {Index(1) << 20, std::numeric_limits<Index>::max() >> 14};
+  for (Index size = 1; size <= 3000; ++size) sizes.push_back(size);
+  for (const Index size : sizes) {
+    EXPECT_EQ(Fingerprint::place(0, size), 0);
+    EXPECT_EQ(Fingerprint::place(7, size), size - 1);
+    for (int k = 1; k < 7; ++k) {
+      const Index step = Fingerprint::place(k, size) - Fingerprint::place(k - 1, size);
+      EXPECT_NEAR(static_cast<double>(step), static_cast<double>(size) / 7,
+                  1 + static_cast<double>(size) / 6000)
+          << size;
+    }
+    EXPECT_LT(Fingerprint::place(6, size), std::max<Index>(size - 1, 1));
+  }
+}
+
+template <typename S>
+class FingerprintOf : public ::testing::Test {};
+using Fingerprinted = ::testing::Types<float, double, long double, Eigen::half, Eigen::bfloat16>;
+TYPED_TEST_SUITE(FingerprintOf, Fingerprinted);
+
+TYPED_TEST(FingerprintOf, KnowsTheBits) {
+  using S = TypeParam;
+  using detail::Fingerprint;
+  static_assert(detail::kHasFingerprint<S>);
+  for (const Index size : {1, 2, 5, 8, 100, 1001}) {
+    std::vector<S> x = random_values<S>(size, 0, 1, 1);
+    x.front() = std::numeric_limits<S>::quiet_NaN();
+    if (size > 1) x.back() = static_cast<S>(0);
+    Fingerprint print;
+    EXPECT_EQ(print.size(), 0);
+    print.take(x.data(), size);
+    EXPECT_EQ(print.size(), size);
+    EXPECT_EQ(print.first_other(x.data()), Fingerprint::kPlaces);
+    for (int k = Fingerprint::kPlaces - 1; k >= 0; --k) {  // so that the change is the first
+      S& value = x[at(Fingerprint::place(k, size))];
+      const S before = value;
+      value = static_cast<S>(k == 7 && size > 1 ? -0.0 : 2.5);
+      const int other = print.first_other(x.data());
+      EXPECT_LE(other, k);
+      EXPECT_EQ(Fingerprint::place(other, size), Fingerprint::place(k, size));
+      value = before;
+    }
+    const double last = print.value<S>(7);
+    EXPECT_TRUE(size == 1 ? std::isnan(last) : last == 0);
+  }
 }
 
 // {1, 2, 3, 6} has mean 3 and M2 14; so have its two halves, {1, 2} and {3, 6}, merged.

@@ -48,6 +48,7 @@ struct Piece {
   enum class Kind { words, number, count, real, list };
 
   Kind kind;
+  int precision = 0;           // of a real: digits
   const void* data = nullptr;  // words, the noun of a count, or a list
   union {
     long long number;
@@ -58,7 +59,7 @@ struct Piece {
   template <typename T, std::enable_if_t<std::is_integral_v<T>, int> = 0>
   Piece(T value) : Piece(Kind::number, nullptr, static_cast<long long>(value)) {}
   Piece(Kind kind_, const void* data_, long long number_) : kind(kind_), data(data_), number(number_) {}
-  explicit Piece(double value) : kind(Kind::real), real(value) {}
+  Piece(double value, int precision_) : kind(Kind::real), precision(precision_), real(value) {}
 
   EVENKEEL_COLD void append_to(std::string& text) const {
     const auto* words = static_cast<const char*>(data);
@@ -74,7 +75,7 @@ struct Piece {
         text.append(" ").append(words).append(number == 1 ? "" : "s");
         return;
       case Kind::real:
-        std::snprintf(digits, sizeof digits, "%g", real);
+        std::snprintf(digits, sizeof digits, "%.*g", precision, real);
         text += digits;
         return;
       case Kind::list:
@@ -87,13 +88,18 @@ struct Piece {
 inline Piece counted(long long n, const char* noun) { return {Piece::Kind::count, noun, n}; }
 
 /// The shortest usual spelling of a number: 1e-05, 2, nan.
-inline Piece shown(double value) { return Piece(value); }
+inline Piece shown(double value, int precision = 6) { return {value, precision}; }
+inline Piece shown(bool value) { return value ? "true" : "false"; }
+
+/// The pieces one after another, behind what text has.
+EVENKEEL_COLD inline std::string joined(std::string text, std::initializer_list<Piece> pieces) {
+  for (const Piece& piece : pieces) piece.append_to(text);
+  return text;
+}
 
 /// Reports bad input: throws std::invalid_argument, or calls EVENKEEL_FAIL.
 [[noreturn]] EVENKEEL_COLD inline void fail(const Caller& caller, std::initializer_list<Piece> rule) {
-  std::string message = "evenkeel::";
-  message.append(caller.scope).append(caller.function).append(": ");
-  for (const Piece& piece : rule) piece.append_to(message);
+  const std::string message = joined(joined("evenkeel::", {caller.scope, caller.function, ": "}), rule);
   EVENKEEL_FAIL(message);
   std::abort();
 }

@@ -32,10 +32,13 @@ struct Argument : Memory {
   const OutputType* type = nullptr;  // of an output
 };
 
-/// What calls ask of an argument's type. The primary template stands for types that cannot be arguments.
+/// What calls ask of an argument's type. The primary template stands for types that cannot be arguments. kLayout is the
+/// layout as Eigen numbers it, or kAnyLayout where it does not matter or is not known when compiling.
+inline constexpr int kAnyLayout = -1;
 template <typename T, typename = void>
 struct ArgumentTraits {
   static constexpr bool kIsArgument = false;
+  static constexpr int kLayout = kAnyLayout;
 };
 
 template <typename T>
@@ -44,13 +47,14 @@ struct TensorArgument {
   static constexpr bool kIsArgument = true;
   static constexpr int kRank = static_cast<int>(T::NumDimensions);
   static_assert(kRank >= 1 && kRank <= Shape::kMaxRank, "evenkeel: a tensor must have rank 1 to 8");
+  static constexpr int kLayout = kRank == 1 ? kAnyLayout : static_cast<int>(T::Layout);
 
   static int rank(const T&) { return kRank; }
   static Index extent(const T& tensor, int axis) {
     return tensor.dimension(static_cast<unsigned char>(axis));
   }
   static Layout layout(const T&) {
-    return static_cast<int>(T::Layout) == static_cast<int>(Eigen::RowMajor) ? row_major : col_major;
+    return static_cast<int>(T::Layout) == int{Eigen::RowMajor} ? row_major : col_major;
   }
   static bool is_contiguous(const T&) { return true; }
   static void check(const Caller&, const char*, const T&) {}
@@ -93,6 +97,7 @@ struct ArgumentTraits<TensorView<Scalar_>> {
   using Scalar = std::remove_const_t<Scalar_>;
   using Owning = void;  // its rank is not known when compiling
   static constexpr bool kIsArgument = true;
+  static constexpr int kLayout = kAnyLayout;
 
   static int rank(const TensorView<Scalar_>& v) { return v.shape.rank(); }
   static Index extent(const TensorView<Scalar_>& v, int axis) { return v.shape[axis]; }
@@ -124,6 +129,8 @@ struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
   static constexpr bool kIsArgument = true;
   static constexpr bool kIsVector = T::IsVectorAtCompileTime;
   static constexpr bool kOwns = std::is_base_of_v<Eigen::PlainObjectBase<T>, T>;
+  static constexpr int kLayout =
+      kIsVector ? kAnyLayout : int{T::IsRowMajor ? Eigen::RowMajor : Eigen::ColMajor};
   static_assert(T::InnerStrideAtCompileTime == 1 || T::InnerStrideAtCompileTime == Eigen::Dynamic ||
                     T::InnerSizeAtCompileTime == 1,
                 "evenkeel: an argument must be contiguous, and this one has an inner stride; copy it first");
@@ -171,6 +178,12 @@ struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
 
 template <typename T>
 using ArgumentOf = ArgumentTraits<std::remove_cv_t<std::remove_reference_t<T>>>;
+
+/// Not if two arguments are known to have different layouts.
+template <typename A, typename B>
+inline constexpr bool kMayShareLayout =
+    ArgumentOf<A>::kLayout == kAnyLayout || ArgumentOf<B>::kLayout == kAnyLayout ||
+    ArgumentOf<A>::kLayout == ArgumentOf<B>::kLayout;
 
 template <typename T>
 constexpr bool require_argument() {

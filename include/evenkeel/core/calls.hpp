@@ -15,7 +15,8 @@ EVENKEEL_BEGIN_SMALL
 EVENKEEL_OUTLINE int resolve_axis(const Caller& caller, const char* name, Index axis, const Shape& shape) {
   const Index rank = shape.rank();
   if (axis < -rank || axis >= rank) {
-    fail(caller, {name, " is ", axis, ", must lie in [", -rank, ", ", rank - 1, "] for x ", shown(shape)});
+    fail(caller, {name, " is ", axis, ", must lie in [", -rank, ", ", rank - 1, "] for x ", shown(shape),
+                  rank == 1 ? "; for a vector set axis = -1" : ""});
   }
   return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
@@ -138,8 +139,12 @@ EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loop
     if (moments != nullptr) moments->clear();
     return;
   }
-  if (moments != nullptr) pass.moments = moments->places();
+  if (moments != nullptr) {
+    pass.moments = moments->places();
+    if (pass.fused.skip == nullptr) moments->seen.take(pass.x, a.x.size);
+  }
   run(p, pass, loops);
+  if (moments != nullptr && pass.fused.skip != nullptr) moments->seen.take(pass.x, a.x.size);
 }
 
 /// Normalizes with each set's own statistics. moments may be null.
@@ -264,6 +269,24 @@ EVENKEEL_OUTLINE void check_moments(const Caller& caller, const Moments<T>& mome
   if (moments.mean_low.size() > 0) check("moments.mean_low", moments.mean_low);
 }
 
+/// Checks that x is the one that forward took, as far as the fingerprint tells.
+template <typename S>
+EVENKEEL_OUTLINE void check_seen(const Caller& caller, const Argument& x, const Fingerprint& seen) {
+  if constexpr (kHasFingerprint<S>) {
+    if (seen.size() == 0) return;
+    if (x.size != seen.size())
+      fail(caller, {"x has ", counted(x.size, "value"), ", forward's x had ", seen.size()});
+    const auto* values = static_cast<const S*>(x.data);
+    const int k = seen.first_other(values);
+    if (k == Fingerprint::kPlaces) return;
+    const Index i = Fingerprint::place(k, x.size);
+    fail(caller,
+         {"x is not the last forward's x: value ", i, " is ", shown(static_cast<double>(values[i]), 9),
+          ", was ", shown(seen.value<S>(k), 9),
+          "; keep a copy where y is x, call backward before the next forward, or switch checks_x off"});
+  }
+}
+
 template <typename S>
 EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loops,
                                     const BackwardArguments& a, const Partition& p, const Formula& formula,
@@ -273,6 +296,7 @@ EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loo
   using C = ComputeOf<S>;
   check_moments(caller, moments, p.sets(), formula.rms);
   check_backward_arguments(caller, a, p.params());
+  if (moments.checks_x) check_seen<S>(caller, a.x, moments.seen);
   const bool is_empty = a.x.size == 0;
   const Index needed = is_empty ? 0 : workspace_size(p);
   if (workspace.size() < needed) workspace = vector_of<StatisticOf<S>>(needed);
@@ -317,6 +341,8 @@ ForwardArguments forward_arguments(const Caller& caller, const X& x, const Gamma
                                    Y& y) {
   using S = ScalarOf<X>;
   static_assert(std::is_same_v<ScalarOf<Y>, S>, "evenkeel: y must have x's scalar type");
+  static_assert(kMayShareLayout<X, Y>,
+                "evenkeel: x and y must have one layout, and here one is row-major and one column-major");
   return {input_argument(caller, "x", x), output_argument(caller, "y", y),
           param_argument<ParamOf<S>>(caller, "gamma", gamma),
           param_argument<ParamOf<S>>(caller, "beta", beta), nullptr};
@@ -327,6 +353,10 @@ BackwardArguments backward_arguments(const Caller& caller, const X& x, const Dy&
   using S = ScalarOf<X>;
   static_assert(std::is_same_v<ScalarOf<Dy>, S>, "evenkeel: dy must have x's scalar type");
   static_assert(std::is_same_v<ScalarOf<Dx>, S>, "evenkeel: dx must have x's scalar type");
+  static_assert(kMayShareLayout<X, Dy>,
+                "evenkeel: x and dy must have one layout, and here one is row-major and one column-major");
+  static_assert(kMayShareLayout<X, Dx>,
+                "evenkeel: x and dx must have one layout, and here one is row-major and one column-major");
   return {input_argument(caller, "x", x),
           input_argument(caller, "dy", dy),
           output_argument(caller, "dx", dx),
@@ -339,7 +369,7 @@ BackwardArguments backward_arguments(const Caller& caller, const X& x, const Dy&
 
 EVENKEEL_OUTLINE void check_same_as_forwards(const Caller& caller, const Argument& x, const Shape& shape,
                                              Layout layout) {
-  if (shape.rank() == 0) fail(caller, {"called before forward"});
+  if (shape.rank() == 0) fail(caller, {"called before forward; infer saves nothing for it"});
   if (x.shape != shape) fail(caller, {"x is ", shown(x.shape), ", forward's x was ", shown(shape)});
   if (x.layout != layout && shape.rank() > 1) {
     fail(caller, {"x is ", text_of(x.layout), ", forward's x was ", text_of(layout)});

@@ -161,12 +161,12 @@ class FeatureLayer : public Layer<Derived, Scalar> {
     if (normalized_shape_.size() != 1) return false;
     const detail::FewRows<Scalar> rows =
         detail::few_rows<Scalar>(x, y, options_.axis.value_or(-1), normalized_shape_[0]);
-    if (rows.rows == 0 || !this->params_fit(rows) || (moments != nullptr && !moments->fits(rows.rows))) {
+    if (rows.rows == 0 || !this->params_fit(rows) || (moments != nullptr && moments->used != rows.rows)) {
       return false;
     }
     detail::StatisticsOfSets<typename Base::Statistic> places;
     if (moments != nullptr) {
-      moments->used = rows.rows;
+      moments->seen.take(rows.x, x.size());
       places = moments->places();
     }
     normalize_few(rows, features(), places);

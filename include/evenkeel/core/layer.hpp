@@ -1,36 +1,57 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "evenkeel/core/fuse.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+/// A view of values, or of const ones.
+template <typename T>
+using MapOf =
+    Eigen::Map<std::conditional_t<std::is_const_v<T>, const Vector<std::remove_const_t<T>>, Vector<T>>>;
+
+EVENKEEL_END
+}  // namespace evenkeel::detail
 
 /// Normalization layers, and the functions that they call.
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// A parameter as an optimizer sees it: for (auto p : layer.parameters()) p.value -= rate * p.grad;
+/// A parameter as an optimizer sees it: for (auto p : layer.parameters()) p.value -= rate * p.grad; of a const layer,
+/// Param is const.
 template <typename Param>
 struct Parameter {
-  const char* name;                 // "gamma" or "beta"
-  Eigen::Map<Vector<Param>> value;  // the layer's own, to be stepped
-  Eigen::Map<Vector<Param>> grad;   // what the last backward wrote
+  const char* name;            // "gamma" or "beta"
+  detail::MapOf<Param> value;  // the layer's own, to be stepped
+  detail::MapOf<Param> grad;   // what the last backward wrote
 };
 
-/// The parameters that a layer has: gamma, beta, both or none.
+/// What a layer has beside its parameters, and is saved with them.
 template <typename Param>
-class ParameterRange {
+struct Buffer {
+  const char* name;            // "running_mean" or "running_var"
+  detail::MapOf<Param> value;  // the layer's own
+};
+
+/// The parameters or buffers that a layer has: at most two.
+template <typename Item>
+class NamedRange {
  public:
-  /// Adds a parameter, for the layer; there are at most two.
-  void add(const Parameter<Param>& p) { items_[count_++].emplace(p); }
+  /// Adds one, for the layer.
+  void add(const Item& item) { items_[count_++].emplace(item); }
 
   /// A place in the range.
   class Iterator {
    public:
-    /// At one of the range's parameters, or behind the last.
-    explicit Iterator(std::optional<Parameter<Param>>* at) : at_(at) {}
+    /// At one of the range's items, or behind the last.
+    explicit Iterator(std::optional<Item>* at) : at_(at) {}
     /// What a range-based for calls.
-    Parameter<Param>& operator*() const { return **at_; }
-    Parameter<Param>* operator->() const { return &**at_; }
+    Item& operator*() const { return **at_; }
+    Item* operator->() const { return &**at_; }
     Iterator& operator++() {
       ++at_;
       return *this;
@@ -39,23 +60,46 @@ class ParameterRange {
     bool operator!=(const Iterator& other) const { return at_ != other.at_; }
 
    private:
-    std::optional<Parameter<Param>>* at_;
+    std::optional<Item>* at_;
   };
 
-  /// The parameters, gamma first; good as long as the range.
+  /// The items in order, gamma before beta; good as long as the range.
   Iterator begin() { return Iterator(items_); }
   Iterator end() { return Iterator(items_ + count_); }
-  /// How many parameters there are: 0 to 2.
+  /// How many there are: 0 to 2.
   std::size_t size() const { return count_; }
 
+  /// The item at a place, or of a name: layer.parameters()["gamma"].value. std::invalid_argument if there is none.
+  Item operator[](std::size_t i) const {
+    if (i >= count_) detail::fail({"", "operator[]"}, {"index is ", i, ", must be less than ", count_});
+    return *items_[i];
+  }
+  Item operator[](std::string_view name) const {
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (items_[i]->name == name) return *items_[i];
+    }
+    const char* const first = count_ > 0 ? items_[0]->name : "none";
+    const char* const second = count_ > 1 ? items_[1]->name : "";
+    detail::fail({"", "operator[]"}, {"no item is named ", std::string(name).c_str(), "; the names are ",
+                                      first, count_ > 1 ? ", " : "", second});
+  }
+
  private:
-  std::optional<Parameter<Param>> items_[2];
+  std::optional<Item> items_[2];
   std::size_t count_ = 0;
 };
 
+/// The parameters that a layer has: gamma, beta, both or none.
+template <typename Param>
+using ParameterRange = NamedRange<Parameter<Param>>;
+/// The buffers that it has: running_mean and running_var, or none.
+template <typename Param>
+using BufferRange = NamedRange<Buffer<Param>>;
+
 /// What all layers share: parameters, their gradients, what forward saves for backward, and the forms of each call.
 ///
-/// backward needs the x that forward had: where y was x itself, the caller keeps a copy.
+/// backward needs the x that forward had, unchanged: where y was x itself, the caller keeps a copy. It compares a few of
+/// x's values with those that forward saw, and refuses another x; see checks_x.
 ///
 /// Derived has kScope, kSets and, for arguments of any type, forward_call, backward_call and infer_call. It may have
 /// forward_few and infer_few.
@@ -169,18 +213,13 @@ class Layer {
   }
 
   /// {name, value, grad} of gamma and beta, if the layer has them.
-  ParameterRange<Param> parameters() {
-    ParameterRange<Param> range;
-    const detail::Caller caller{Derived::kScope, "parameters"};
-    check_params(caller);
-    const auto add = [&](const char* name, Vector<Param>& value, Vector<Param>& grad) {
-      if (grad.size() != value.size()) detail::fail(caller, {"the layer was moved from"});
-      if (value.size() > 0) range.add({name, {value.data(), value.size()}, {grad.data(), grad.size()}});
-    };
-    add("gamma", gamma_, grad_gamma_);
-    add("beta", beta_, grad_beta_);
-    return range;
-  }
+  ParameterRange<Param> parameters() { return parameters_of<Param>(*this); }
+  ParameterRange<const Param> parameters() const { return parameters_of<const Param>(*this); }
+
+  /// Whether backward refuses an x that differs from forward's in one of a few places: true at first. Switch it off to
+  /// hand it an x that is nearly the same, such as one that was stored with fewer digits or computed again.
+  bool checks_x() const { return moments_.checks_x; }
+  void checks_x(bool checks) { moments_.checks_x = checks; }
 
  protected:
   Layer(const detail::Caller& caller, double epsilon, Index params, bool has_gamma, bool has_beta)
@@ -234,6 +273,20 @@ class Layer {
   Vector<Statistic> workspace_;
 
  private:
+  template <typename P, typename Self>
+  static ParameterRange<P> parameters_of(Self& layer) {
+    ParameterRange<P> range;
+    const detail::Caller caller{Derived::kScope, "parameters"};
+    layer.check_params(caller);
+    const auto add = [&](const char* name, auto& value, auto& grad) {
+      if (grad.size() != value.size()) detail::fail(caller, {"the layer was moved from"});
+      if (value.size() > 0) range.add({name, {value.data(), value.size()}, {grad.data(), grad.size()}});
+    };
+    add("gamma", layer.gamma_, layer.grad_gamma_);
+    add("beta", layer.beta_, layer.grad_beta_);
+    return range;
+  }
+
   template <typename X>
   struct Owning {
     using type = typename detail::ArgumentOf<X>::Owning;
@@ -309,6 +362,13 @@ class Layer {
   Shape shape_;
   Layout layout_ = row_major;
 };
+
+/// Writes a layer's text(): BatchNorm(64, epsilon=1e-05, ...). Any stream will do, so that this needs no header of one.
+template <typename Stream, typename Derived, typename Scalar>
+Stream& operator<<(Stream& stream, const Layer<Derived, Scalar>& layer) {
+  stream << static_cast<const Derived&>(layer).text();
+  return stream;
+}
 
 EVENKEEL_END
 }  // namespace evenkeel

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "evenkeel/base/scratch.hpp"
+#include "evenkeel/core/fingerprint.hpp"
 #include "evenkeel/kernels/kernels.hpp"
 
 namespace evenkeel::detail {
@@ -51,7 +52,9 @@ struct Moments {
   bool keeps_mean_low = true;
   bool keeps_variance = true;  // running statistics need it
   bool keeps_room = false;     // for more sets than the last forward had; the first `used` count then
+  bool checks_x = true;        // backward refuses an x that differs from forward's in one of a few places
   detail::Count used;          // the sets of the last forward
+  detail::Fingerprint seen;    // of the last forward's x
 
   /// Moments of no set, or with room for so many.
   Moments() = default;
@@ -64,6 +67,7 @@ struct Moments {
     if (keeps_mean_low) mean_low = detail::vector_of<Statistic>(sets);
     if (keeps_variance) variance = detail::vector_of<Statistic>(sets);
     used = sets;
+    seen.forget();
   }
   /// Gives `fresh` the same arrays as this has, for so many sets.
   EVENKEEL_OUTLINE_MEMBER void make_room(Index sets, Moments& fresh) const {
@@ -108,6 +112,7 @@ struct Moments {
   Index size() const { return keeps_room ? Index(used) : inv_std.size(); }
   /// Sets to 0 what is kept.
   void clear() {
+    seen.forget();
     for (Vector<Statistic>* v : {&mean, &mean_low, &variance, &inv_std}) v->setConstant(Statistic(0));
   }
 };
