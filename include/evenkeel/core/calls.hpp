@@ -132,20 +132,26 @@ EVENKEEL_COLD void refuse_no_variances(const Caller& caller, const Memory& varia
   }
 }
 
+/// Given statistics, one a set, in which all variances are finite and >= 0.
+template <typename S>
+GivenStatistics<ComputeOf<S>> checked_statistics(const Caller& caller, const InferenceArguments& given,
+                                                 Index sets) {
+  using C = ComputeOf<S>;
+  const GivenStatistics<C> statistics{static_cast<const C*>(given.mean.data),
+                                      static_cast<const C*>(given.variance.data),
+                                      static_cast<const C*>(given.high), static_cast<const C*>(given.low)};
+  if (!Core<S>::are_variances(statistics.variance, sets)) refuse_no_variances<C>(caller, given.variance);
+  return statistics;
+}
+
 /// Normalizes with given statistics, one a set.
 template <typename S>
 EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                                  const InferenceArguments& given, const Partition& p, double epsilon) {
-  using C = ComputeOf<S>;
   check_forward(caller, a, p.params());
   check_apart(caller, a.y, given.mean);
   check_apart(caller, a.y, given.variance);
-  const GivenStatistics<C> statistics{static_cast<const C*>(given.mean.data),
-                                      static_cast<const C*>(given.variance.data),
-                                      static_cast<const C*>(given.high), static_cast<const C*>(given.low)};
-  if (!Core<S>::are_variances(statistics.variance, p.params())) {
-    refuse_no_variances<C>(caller, given.variance);
-  }
+  const auto statistics = checked_statistics<S>(caller, given, p.params());
   const Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), epsilon);
   if (a.x.size == 0) return;
   Core<S>::normalize_by(p, pass, statistics, loops);
@@ -206,36 +212,43 @@ EVENKEEL_OUTLINE void check_moments(const Caller& caller, const Moments<T>& mome
   if (moments.mean_low.size() > 0) check("moments.mean_low", moments.mean_low);
 }
 
+/// Gives the outputs their shapes, and the workspace its size; gradients of an empty batch are 0.
+template <typename S>
+Pass<S> backward_pass(const BackwardArguments& a, Index params, Index needed,
+                      Vector<StatisticOf<S>>& workspace) {
+  using C = ComputeOf<S>;
+  if (workspace.size() < needed) workspace = vector_of<StatisticOf<S>>(needed);
+  const auto prepare_gradient = [&](const Argument& gradient) {
+    return gradient.output == nullptr ? nullptr : static_cast<C*>(prepare(gradient, Shape{params}));
+  };
+  Pass<S> pass;
+  pass.grad_gamma = prepare_gradient(a.grad_gamma);
+  pass.grad_beta = prepare_gradient(a.grad_beta);
+  pass.out = static_cast<S*>(prepare(a.dx, a.x.shape));
+  if (a.x.size == 0) {
+    for (C* gradient : {pass.grad_gamma, pass.grad_beta}) {
+      if (gradient != nullptr) std::fill_n(gradient, params, C(0));
+    }
+  }
+  pass.x = static_cast<const S*>(a.x.data);
+  pass.dy = static_cast<const S*>(a.dy.data);
+  pass.gamma = data_of<C>(a.gamma);
+  pass.sums = workspace.data();
+  return pass;
+}
+
 template <typename S>
 EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loops,
                                     const BackwardArguments& a, const Partition& p,
                                     const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace,
                                     Index (*workspace_size)(const Partition&),
                                     void (*run)(const Partition&, const Pass<S>&, const ParallelFor&)) {
-  using C = ComputeOf<S>;
   check_moments(caller, moments, p.sets());
   check_backward_arguments(caller, a, p.params());
   const bool is_empty = a.x.size == 0;
-  const Index needed = is_empty ? 0 : workspace_size(p);
-  if (workspace.size() < needed) workspace = vector_of<StatisticOf<S>>(needed);
-  const auto prepare_gradient = [&](const Argument& gradient) {
-    return gradient.output == nullptr ? nullptr : static_cast<C*>(prepare(gradient, Shape{p.params()}));
-  };
-  Pass<S> pass;
-  pass.grad_gamma = prepare_gradient(a.grad_gamma);
-  pass.grad_beta = prepare_gradient(a.grad_beta);
-  pass.out = static_cast<S*>(prepare(a.dx, a.x.shape));
-  if (is_empty) {
-    for (C* gradient : {pass.grad_gamma, pass.grad_beta}) {
-      if (gradient != nullptr) std::fill_n(gradient, p.params(), C(0));
-    }
-    return;
-  }
-  pass.x = static_cast<const S*>(a.x.data);
-  pass.dy = static_cast<const S*>(a.dy.data);
-  pass.gamma = data_of<C>(a.gamma);
+  Pass<S> pass = backward_pass<S>(a, p.params(), is_empty ? 0 : workspace_size(p), workspace);
+  if (is_empty) return;
   pass.saved = moments.places();
-  pass.sums = workspace.data();
   run(p, pass, loops);
 }
 

@@ -223,6 +223,7 @@ class CellColumnPasses : public ColumnPasses<S> {
   /// coefficients of dy.
   void map_cells(Map map, const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
                  const T* set_dy_xhat, C* of_dy, const ParallelFor& loops) const {
+    if (pass_.out == nullptr) return;
     const bool has_sums = set_dy != nullptr;
     const int kinds = has_sums ? 4 : 3;
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {

@@ -212,12 +212,6 @@ class Layer {
     return rows.fit(gamma_, gamma_size_) && rows.fit(beta_, beta_size_);
   }
 
-  Vector<Param> gamma_, beta_, grad_gamma_, grad_beta_;
-  Index gamma_size_, beta_size_;  // how many there are
-  Moments<Statistic> moments_;
-  Vector<Statistic> workspace_;
-
- private:
   template <typename X>
   struct Owning {
     using type = typename detail::ArgumentOf<X>::Owning;
@@ -239,6 +233,19 @@ class Layer {
                   "evenkeel: x must have the layer's scalar type");
   }
 
+  template <typename X, typename Dy, typename Dx>
+  detail::BackwardArguments backward_arguments(const detail::Caller& caller, const X& x, const Dy& dy,
+                                               Dx& dx) {
+    return detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_size_ > 0 ? &grad_gamma_ : nullptr,
+                                      beta_size_ > 0 ? &grad_beta_ : nullptr);
+  }
+
+  Vector<Param> gamma_, beta_, grad_gamma_, grad_beta_;
+  Index gamma_size_, beta_size_;  // how many there are
+  Moments<Statistic> moments_;
+  Vector<Statistic> workspace_;
+
+ private:
   /// Whether x is like the one that forward last took.
   template <typename X>
   bool remembers(const X& x) const {
@@ -265,9 +272,7 @@ class Layer {
     require_scalar<X>();
     const detail::Caller caller{Derived::kScope, "backward"};
     check_params(caller);
-    const auto a =
-        detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_size_ > 0 ? &grad_gamma_ : nullptr,
-                                   beta_size_ > 0 ? &grad_beta_ : nullptr);
+    const auto a = backward_arguments(caller, x, dy, dx);
     static_cast<Derived&>(*this).backward_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
   template <typename Device, typename X, typename Y>

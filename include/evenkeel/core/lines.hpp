@@ -246,6 +246,7 @@ class LinePasses {
   /// y of sets from `first_set` on, by their statistics, which begin at `from`.
   void normalize(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s, const ParallelFor& loops,
                  Index from = 0) const {
+    if (pass_.out == nullptr) return;
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch + kPadding> c[3];
@@ -343,6 +344,7 @@ class LinePasses {
   /// dx of sets from `first_set` on, by their statistics and weighted sums, which begin at `from`.
   void differentiate(Index first_set, Index sets, Index from, const StatisticArrays<T, kBatch>& s,
                      const T* set_dy, const T* set_dy_xhat, const ParallelFor& loops) const {
+    if (pass_.out == nullptr) return;
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
       Scratch<C, kBatch + kPadding> c[4];

@@ -115,7 +115,7 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
                       }
                       passes.backward(begin, end, its_loops, sums);
                     });
-    if (p.set_size() == 1) clear_finite(pass.out, p.size());
+    if (p.set_size() == 1 && pass.out != nullptr) clear_finite(pass.out, p.size());
     if (!pass.wants_params()) return;
     constexpr Index kBundle = 256;
     const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;
