@@ -20,7 +20,7 @@ struct InstanceNormOptions {
   Index batch_axis = 0;                  // of the samples; no_axis: there is one sample
   bool affine = false;                   // has gamma and beta
   bool track_running_stats = false;      // true: infer takes running statistics, as batch norm does
-  bool unbiased_running_var = true;      // the running variance takes each sample's with divisor n - 1, else n
+  bool unbiased_running_var = true;  // the running variance takes each sample's with divisor n - 1, else n
 };
 
 EVENKEEL_END
@@ -53,8 +53,7 @@ template <typename S>
 void instance_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
                             const InstanceNormOptions& options, const Moments<StatisticOf<S>>& moments,
                             Vector<StatisticOf<S>>& workspace) {
-  const bool has_params =
-      a.gamma.size > 0 || a.grad_gamma.output != nullptr || a.grad_beta.output != nullptr;
+  const bool has_params = a.gamma.size > 0 || a.grad_gamma.output != nullptr || a.grad_beta.output != nullptr;
   const Partition p = instance_norm_partition(caller, a.x, -1, options, has_params);
   call_backward<Sets::groups, S>(caller, loops, a, p, moments, workspace);
 }

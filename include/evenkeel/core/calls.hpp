@@ -12,10 +12,12 @@ EVENKEEL_BEGIN_SMALL
 // What the calls of all norms share, after the norm has made its Partition. Checks do not depend on types.
 
 /// An axis as the caller counts, made non-negative.
-EVENKEEL_OUTLINE int resolve_axis(const Caller& caller, const char* name, Index axis, const Shape& shape) {
+EVENKEEL_OUTLINE int resolve_axis(const Caller& caller, const char* name, Index axis, const Shape& shape,
+                                  const char* of = "x") {
   const Index rank = shape.rank();
   if (axis < -rank || axis >= rank) {
-    fail(caller, {name, " is ", axis, ", must lie in [", -rank, ", ", rank - 1, "] for x ", shown(shape)});
+    fail(caller,
+         {name, " is ", axis, ", must lie in [", -rank, ", ", rank - 1, "] for ", of, " ", shown(shape)});
   }
   return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
@@ -40,11 +42,11 @@ EVENKEEL_OUTLINE void check_size(const Caller& caller, const char* name, Index s
   if (size != expected) fail(caller, {name, " has ", counted(size, "value"), ", expected ", expected});
 }
 
-/// x has `expected` of what `noun` names on the axis.
+/// There are `expected` of what `noun` names on the axis.
 EVENKEEL_OUTLINE void check_extent(const Caller& caller, const Shape& shape, int axis, const char* noun,
-                                   Index expected) {
+                                   Index expected, const char* of = "x") {
   if (shape[axis] != expected) {
-    fail(caller, {"x has ", counted(shape[axis], noun), " on axis ", axis, " of ", shown(shape),
+    fail(caller, {of, " has ", counted(shape[axis], noun), " on axis ", axis, " of ", shown(shape),
                   ", expected ", expected});
   }
 }

@@ -203,8 +203,7 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     const detail::Caller caller{Derived::kScope, "infer_backward"};
     this->check_params(caller);
     if (!options_.track_running_stats) {
-      detail::fail(caller,
-                   {"the layer tracks no running statistics; call recompute, then backward"});
+      detail::fail(caller, {"the layer tracks no running statistics; call recompute, then backward"});
     }
     const auto a = this->backward_arguments(caller, x, dy, dx);
     detail::differentiate_inference<Scalar>(caller, detail::ParallelFor(device, a.x.size), a,
