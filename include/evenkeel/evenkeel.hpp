@@ -6,6 +6,7 @@
 #include "evenkeel/batch_norm.hpp"
 #include "evenkeel/epilogue.hpp"
 #include "evenkeel/group_norm.hpp"
+#include "evenkeel/instance_norm.hpp"
 #include "evenkeel/layer_norm.hpp"
 #include "evenkeel/rms_norm.hpp"
 #include "evenkeel/tensor_view.hpp"

@@ -12,11 +12,12 @@ EVENKEEL_BEGIN_SMALL
 // What the calls of all norms share, after the norm has made its Partition. Checks do not depend on types.
 
 /// An axis as the caller counts, made non-negative.
-EVENKEEL_OUTLINE int resolve_axis(const Caller& caller, const char* name, Index axis, const Shape& shape) {
+EVENKEEL_OUTLINE int resolve_axis(const Caller& caller, const char* name, Index axis, const Shape& shape,
+                                  const char* of = "x") {
   const Index rank = shape.rank();
   if (axis < -rank || axis >= rank) {
-    fail(caller, {name, " is ", axis, ", must lie in [", -rank, ", ", rank - 1, "] for x ", shown(shape),
-                  rank == 1 ? "; for a vector set axis = -1" : ""});
+    fail(caller, {name, " is ", axis, ", must lie in [", -rank, ", ", rank - 1, "] for ", of, " ",
+                  shown(shape), rank == 1 ? "; for a vector set axis = -1" : ""});
   }
   return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
@@ -41,11 +42,11 @@ EVENKEEL_OUTLINE void check_size(const Caller& caller, const char* name, Index s
   if (size != expected) fail(caller, {name, " has ", counted(size, "value"), ", expected ", expected});
 }
 
-/// x has `expected` of what `noun` names on the axis.
+/// There are `expected` of what `noun` names on the axis.
 EVENKEEL_OUTLINE void check_extent(const Caller& caller, const Shape& shape, int axis, const char* noun,
-                                   Index expected) {
+                                   Index expected, const char* of = "x") {
   if (shape[axis] != expected) {
-    fail(caller, {"x has ", counted(shape[axis], noun), " on axis ", axis, " of ", shown(shape),
+    fail(caller, {of, " has ", counted(shape[axis], noun), " on axis ", axis, " of ", shown(shape),
                   ", expected ", expected});
   }
 }
@@ -175,21 +176,27 @@ EVENKEEL_COLD void refuse_no_variances(const Caller& caller, const Memory& varia
   }
 }
 
+/// Given statistics, one a set, in which all variances are finite and >= 0.
+template <typename S>
+GivenStatistics<ComputeOf<S>> checked_statistics(const Caller& caller, const InferenceArguments& given,
+                                                 Index sets) {
+  using C = ComputeOf<S>;
+  const GivenStatistics<C> statistics{static_cast<const C*>(given.mean.data),
+                                      static_cast<const C*>(given.variance.data),
+                                      static_cast<const C*>(given.high), static_cast<const C*>(given.low)};
+  if (!Core<S>::are_variances(statistics.variance, sets)) refuse_no_variances<C>(caller, given.variance);
+  return statistics;
+}
+
 /// Normalizes with given statistics, one a set.
 template <typename S>
 EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                                  const InferenceArguments& given, const Partition& p,
                                  const Formula& formula) {
-  using C = ComputeOf<S>;
   check_forward(caller, a, p.params());
   check_apart(caller, a.y, given.mean);
   check_apart(caller, a.y, given.variance);
-  const GivenStatistics<C> statistics{static_cast<const C*>(given.mean.data),
-                                      static_cast<const C*>(given.variance.data),
-                                      static_cast<const C*>(given.high), static_cast<const C*>(given.low)};
-  if (!Core<S>::are_variances(statistics.variance, p.params())) {
-    refuse_no_variances<C>(caller, given.variance);
-  }
+  const auto statistics = checked_statistics<S>(caller, given, p.params());
   const Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), formula);
   if (a.x.size == 0) return;
   Core<S>::normalize_by(p, pass, statistics, loops);
@@ -287,41 +294,48 @@ EVENKEEL_OUTLINE void check_seen(const Caller& caller, const Argument& x, const 
   }
 }
 
+/// Gives the outputs their shapes, and the workspace its size; gradients of an empty batch are 0.
+template <typename S>
+Pass<S> backward_pass(const BackwardArguments& a, Index params, Index needed,
+                      Vector<StatisticOf<S>>& workspace) {
+  using C = ComputeOf<S>;
+  if (workspace.size() < needed) workspace = vector_of<StatisticOf<S>>(needed);
+  const auto prepare_gradient = [&](const Argument& gradient) {
+    return gradient.output == nullptr ? nullptr : static_cast<C*>(prepare(gradient, Shape{params}));
+  };
+  Pass<S> pass;
+  pass.grad_gamma = prepare_gradient(a.grad_gamma);
+  pass.grad_beta = prepare_gradient(a.grad_beta);
+  pass.out = static_cast<S*>(prepare(a.dx, a.x.shape));
+  if (a.x.size == 0) {
+    if (a.fused != nullptr && is_there(a.fused->d_residual)) prepare(a.fused->d_residual, a.x.shape);
+    for (C* gradient : {pass.grad_gamma, pass.grad_beta}) {
+      if (gradient != nullptr) std::fill_n(gradient, params, C(0));
+    }
+  }
+  pass.x = static_cast<const S*>(a.x.data);
+  pass.dy = static_cast<const S*>(a.dy.data);
+  pass.gamma = data_of<C>(a.gamma);
+  pass.beta = data_of<C>(a.beta);
+  pass.sums = workspace.data();
+  return pass;
+}
+
 template <typename S>
 EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loops,
                                     const BackwardArguments& a, const Partition& p, const Formula& formula,
                                     const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace,
                                     Index (*workspace_size)(const Partition&),
                                     void (*run)(const Partition&, const Pass<S>&, const ParallelFor&)) {
-  using C = ComputeOf<S>;
   check_moments(caller, moments, p.sets(), formula.rms);
   check_backward_arguments(caller, a, p.params());
   if (moments.checks_x) check_seen<S>(caller, a.x, moments.seen);
   const bool is_empty = a.x.size == 0;
-  const Index needed = is_empty ? 0 : workspace_size(p);
-  if (workspace.size() < needed) workspace = vector_of<StatisticOf<S>>(needed);
-  const auto prepare_gradient = [&](const Argument& gradient) {
-    return gradient.output == nullptr ? nullptr : static_cast<C*>(prepare(gradient, Shape{p.params()}));
-  };
-  Pass<S> pass;
-  pass.grad_gamma = prepare_gradient(a.grad_gamma);
-  pass.grad_beta = prepare_gradient(a.grad_beta);
-  pass.out = static_cast<S*>(prepare(a.dx, a.x.shape));
-  if (is_empty) {
-    if (a.fused != nullptr && is_there(a.fused->d_residual)) prepare(a.fused->d_residual, a.x.shape);
-    for (C* gradient : {pass.grad_gamma, pass.grad_beta}) {
-      if (gradient != nullptr) std::fill_n(gradient, p.params(), C(0));
-    }
-    return;
-  }
-  pass.x = static_cast<const S*>(a.x.data);
-  pass.dy = static_cast<const S*>(a.dy.data);
-  pass.gamma = data_of<C>(a.gamma);
-  pass.beta = data_of<C>(a.beta);
+  Pass<S> pass = backward_pass<S>(a, p.params(), is_empty ? 0 : workspace_size(p), workspace);
+  if (is_empty) return;
   pass.formula = formula;
   pass.saved = moments.places();
   if (formula.rms) pass.saved.mean = pass.saved.mean_low = nullptr;
-  pass.sums = workspace.data();
   if (a.fused != nullptr) a.fused->fuse(*a.fused, &pass);
   run(p, pass, loops);
 }

@@ -282,6 +282,7 @@ class CellColumnPasses : public ColumnPasses<S> {
   /// for the coefficients of dy; of dz, if it is made here.
   void map_cells(Map map, const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
                  const T* set_dy_xhat, C* of_dy, const ParallelFor& loops, bool makes_dz = false) const {
+    if (pass_.out == nullptr) return;
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
       const Cells all = cells_of(item, channel, lane, lanes);
       const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);

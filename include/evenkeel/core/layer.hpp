@@ -267,26 +267,6 @@ class Layer {
     return rows.fit(gamma_, gamma_size_) && rows.fit(beta_, beta_size_);
   }
 
-  Vector<Param> gamma_, beta_, grad_gamma_, grad_beta_;
-  Index gamma_size_, beta_size_;  // how many there are
-  Moments<Statistic> moments_;
-  Vector<Statistic> workspace_;
-
- private:
-  template <typename P, typename Self>
-  static ParameterRange<P> parameters_of(Self& layer) {
-    ParameterRange<P> range;
-    const detail::Caller caller{Derived::kScope, "parameters"};
-    layer.check_params(caller);
-    const auto add = [&](const char* name, auto& value, auto& grad) {
-      if (grad.size() != value.size()) detail::fail(caller, {"the layer was moved from"});
-      if (value.size() > 0) range.add({name, {value.data(), value.size()}, {grad.data(), grad.size()}});
-    };
-    add("gamma", layer.gamma_, layer.grad_gamma_);
-    add("beta", layer.beta_, layer.grad_beta_);
-    return range;
-  }
-
   template <typename X>
   struct Owning {
     using type = typename detail::ArgumentOf<X>::Owning;
@@ -306,6 +286,33 @@ class Layer {
   static constexpr void require_scalar() {
     static_assert(!detail::require_argument<X>() || std::is_same_v<detail::ScalarOf<X>, Scalar>,
                   "evenkeel: x must have the layer's scalar type");
+  }
+
+  template <typename X, typename Dy, typename Dx>
+  detail::BackwardArguments backward_arguments(const detail::Caller& caller, const X& x, const Dy& dy,
+                                               Dx& dx) {
+    return detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_size_ > 0 ? &grad_gamma_ : nullptr,
+                                      beta_size_ > 0 ? &grad_beta_ : nullptr);
+  }
+
+  Vector<Param> gamma_, beta_, grad_gamma_, grad_beta_;
+  Index gamma_size_, beta_size_;  // how many there are
+  Moments<Statistic> moments_;
+  Vector<Statistic> workspace_;
+
+ private:
+  template <typename P, typename Self>
+  static ParameterRange<P> parameters_of(Self& layer) {
+    ParameterRange<P> range;
+    const detail::Caller caller{Derived::kScope, "parameters"};
+    layer.check_params(caller);
+    const auto add = [&](const char* name, auto& value, auto& grad) {
+      if (grad.size() != value.size()) detail::fail(caller, {"the layer was moved from"});
+      if (value.size() > 0) range.add({name, {value.data(), value.size()}, {grad.data(), grad.size()}});
+    };
+    add("gamma", layer.gamma_, layer.grad_gamma_);
+    add("beta", layer.beta_, layer.grad_beta_);
+    return range;
   }
 
   /// Whether x is like the one that forward last took.
@@ -338,8 +345,7 @@ class Layer {
     require_scalar<X>();
     const detail::Caller caller{Derived::kScope, "backward"};
     check_params(caller);
-    auto a = detail::backward_arguments(caller, x, dy, gamma_, dx, gamma_size_ > 0 ? &grad_gamma_ : nullptr,
-                                        beta_size_ > 0 ? &grad_beta_ : nullptr);
+    auto a = backward_arguments(caller, x, dy, dx);
     a.beta = detail::param_argument<Param>(caller, "beta", beta_);
     const auto what_is_fused = detail::fused_arguments<Derived::kSets, Scalar, true>(caller, fused...);
     detail::attach(what_is_fused, a);

@@ -288,6 +288,7 @@ class LinePasses {
   /// y, or dz, of sets from `first_set` on, by their statistics, which begin at `from`.
   void normalize(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s, const ParallelFor& loops,
                  Index from = 0) const {
+    if (pass_.out == nullptr) return;
     const auto map = pass_.chosen(map_lines<S>, &FusedKernels<S>::map_lines);
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
@@ -387,6 +388,7 @@ class LinePasses {
   /// here.
   void differentiate(Index first_set, Index sets, Index from, const StatisticArrays<T, kBatch>& s,
                      const T* set_dy, const T* set_dy_xhat, bool makes_dz, const ParallelFor& loops) const {
+    if (pass_.out == nullptr) return;
     const auto map = makes_dz ? pass_.fused.kernels->map_gradients_of_lines : map_gradients_of_lines<S>;
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;

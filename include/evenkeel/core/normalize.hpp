@@ -178,7 +178,8 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
                       }
                       passes.backward(begin, end, its_loops, sums);
                     });
-    if (p.set_size() == 1 && !pass.formula.rms) clear_finite(pass.out, pass.fused.plus, p.size());
+    if (p.set_size() == 1 && !pass.formula.rms && pass.out != nullptr)
+      clear_finite(pass.out, pass.fused.plus, p.size());
     if (!pass.wants_params()) return;
     constexpr Index kBundle = 256;
     const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;

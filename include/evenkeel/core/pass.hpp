@@ -61,7 +61,7 @@ struct Pass {
 
   const S* x = nullptr;
   const S* dy = nullptr;  // backward
-  S* out = nullptr;       // y, or dx
+  S* out = nullptr;       // y, or dx; null if only statistics, or sums of cells, are wanted
   const C* gamma = nullptr;
   const C* beta = nullptr;
   Formula formula;

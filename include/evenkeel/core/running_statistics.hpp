@@ -61,7 +61,8 @@ inline void count_up(Index& count) {
 ///   running = (1 - momentum) running + momentum batch
 ///
 /// Without a momentum, momentum is 1 / number of batches that moved the channel: their average. The batch variance is
-/// the unbiased one, n / (n - 1) of the biased. A batch does not move a channel of which a statistic is not finite.
+/// the unbiased one, n / (n - 1) of the biased, unless the biased one is asked for. Where each sample has statistics of
+/// its own, batch is their average. A batch does not move a channel of which a statistic is not finite.
 template <typename Param, typename T>
 struct RunningStatistics {
   RunningStatistic<Param, T> mean, variance;
@@ -77,18 +78,24 @@ struct RunningStatistics {
         rejected_of(vector_of(channels, Index(0))),
         skipped_of(vector_of(channels, Index(0))) {}
 
-  /// n is the number of values in each statistics set.
-  EVENKEEL_OUTLINE_MEMBER void update(const Moments<T>& batch, Index n,
-                                      const std::optional<double>& momentum) {
-    const Index channels = rejected_of.size();
+  /// n is the number of values in each statistics set; sets are numbered by sample, then by channel.
+  EVENKEEL_OUTLINE_MEMBER void update(const Moments<T>& batch, Index n, const std::optional<double>& momentum,
+                                      bool unbiased = true) {
+    const Index channels = rejected_of.size(), sets = batch.size();
     const T *means = batch.mean.data(), *variances = batch.variance.data();
     Index *rejected_batches = rejected_of.data(), *skipped_batches = skipped_of.data();
-    const T unbias = from_count<T>(n) / from_count<T>(n - 1);
+    const T unbias = unbiased ? T(from_count<T>(n) / from_count<T>(n - 1)) : T(1);
+    const T share = T(T(1) / from_count<T>(sets / channels));
+    const auto average = [&](const T* of_sets, Index c) {
+      T sum(0);
+      for (Index set = c; set < sets; set += channels) sum = T(sum + T(of_sets[set] * share));
+      return sum;
+    };
     T weight = from_double<T>(momentum.value_or(0));
     Index moved = 0, batches = tracked;
     count_up(batches);
     for (Index c = 0; c < channels; ++c) {
-      const T its_mean = means[c], its_variance = T(variances[c] * unbias);
+      const T its_mean = average(means, c), its_variance = T(average(variances, c) * unbias);
       if (!is_finite(Param(its_mean)) || !is_finite(Param(its_variance))) {
         count_up(rejected_batches[c]);
         count_up(skipped_batches[c]);

@@ -86,7 +86,7 @@ class WideSets {
       pass_.save(run_.set(k), {s.mean[k] / scale[k], s.mean_low[k] / scale[k],
                                s.variance[k] / scale[k] / scale[k], inv_std});
     }
-    write_normalized(s, scale);
+    if (pass_.out != nullptr) write_normalized(s, scale);
   }
 
   /// y from given statistics of each channel.
@@ -113,6 +113,7 @@ class WideSets {
       dy_scale[k] = T(1);
     }
     sum_gradients(s, scale, dy_scale, true, g);
+    if (pass_.out == nullptr) return;
     int dy_exponent[kMost] = {};
     if constexpr (!kHasRoom<C>) scale_gradients(s, scale, dy_exponent, dy_scale, g);
     Values slope, level, xhat_level;
@@ -284,7 +285,8 @@ class WideSets {
     return power_of_two(-kFar);
   }
   static int exponent_of_x(const SetStatistics<T>& s) {
-    if (kHasRoom<C> || !is_outside(s.inv_std) || !is_finite(s.inv_std) || is_zero(s.inv_std)) return 0;
+    if (kHasRoom<C> || !is_finite(s.inv_std) || is_zero(s.inv_std)) return 0;
+    if (!is_outside(s.inv_std)) return std::fabs(s.mean) < Range<C>::kFarMean ? 0 : -2;  // room for x - mean
     const int room = is_zero(s.mean) ? 1000 : 1020 - std::ilogb(s.mean);
     return std::clamp(std::min(std::ilogb(s.inv_std), room), -1000, 1000) / 2 * 2;
   }

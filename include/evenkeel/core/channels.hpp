@@ -1,0 +1,90 @@
+#pragma once
+
+#include "evenkeel/core/calls.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
+
+// Calls that have one set a channel: those of batch norm, and inference by the running statistics of any norm.
+
+/// The partition of x by channels. expected < 0 allows any number of them.
+EVENKEEL_OUTLINE Partition channel_partition(const Caller& caller, const Argument& x, Index expected,
+                                             double epsilon, Index its_axis) {
+  check_epsilon(caller, epsilon);
+  const int axis = resolve_axis(caller, "axis", its_axis, x.shape);
+  if (expected >= 0) check_extent(caller, x.shape, axis, "channel", expected);
+  const MemoryShape shape(x.shape, x.layout);
+  return partition_channels(shape, shape.axis(axis));
+}
+
+/// A set of x's own needs two values.
+EVENKEEL_OUTLINE void check_two_values(const Caller& caller, const Argument& x, const Partition& p,
+                                       const char* set) {
+  if (x.size > 0 && p.set_size() == 1)
+    fail(caller, {"x has 1 value per ", set, " in ", shown(x.shape), ", its own statistics need at least 2"});
+}
+
+EVENKEEL_OUTLINE void check_given(const Caller& caller, const InferenceArguments& given, Index channels) {
+  check_param(caller, given.mean, channels);
+  check_param(caller, given.variance, channels);
+  if (channels > 0 && (given.mean.size == 0 || given.variance.size == 0)) {
+    fail(caller, {"running_mean and running_var have 0 values, expected ", channels});
+  }
+}
+
+/// Normalizes each channel with given statistics.
+template <typename S>
+void infer_channels(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
+                    const InferenceArguments& given, Index expected, double epsilon, Index axis) {
+  const Partition p = channel_partition(caller, a.x, expected, epsilon, axis);
+  check_given(caller, given, p.params());
+  call_infer<S>(caller, loops, a, given, p, {epsilon});
+}
+
+/// The gradients of infer_channels. dx is dy, inferred about 0: it does not depend on x. So an element has the same bits
+/// in any batch, and only the sums of gamma and beta read x.
+template <typename S>
+EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const ParallelFor& loops,
+                                              const BackwardArguments& a, const InferenceArguments& given,
+                                              Index expected, double epsilon, Index axis,
+                                              Vector<StatisticOf<S>>& workspace) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  const Partition p = channel_partition(caller, a.x, expected, epsilon, axis);
+  const Index channels = p.params();
+  check_given(caller, given, channels);
+  check_backward_arguments(caller, a, channels);
+  for (const Argument* output : {&a.dx, &a.grad_gamma, &a.grad_beta}) {
+    check_apart(caller, *output, given.mean);
+    check_apart(caller, *output, given.variance);
+  }
+  const auto statistics = checked_statistics<S>(caller, given, channels);
+  const bool is_empty = a.x.size == 0;
+  const bool has_sums = !is_empty && (a.grad_gamma.output != nullptr || a.grad_beta.output != nullptr);
+  const Index sums = has_sums ? Core<S>::template workspace_size<Sets::channels>(p) : 0;
+  Pass<S> pass = backward_pass<S>(a, channels, sums + 3 * channels, workspace);
+  if (is_empty) return;
+  T *mean = workspace.data() + sums, *inv_std = mean + channels;
+  C* zeros = reinterpret_cast<C*>(inv_std + channels);
+  if (has_sums) {
+    for (Index c = 0; c < channels; ++c) {
+      const SetStatistics<T> its = statistics_of(statistics, c, epsilon);
+      mean[c] = T(its.mean + its.mean_low);
+      inv_std[c] = its.inv_std;
+    }
+    Pass<S> only_sums = pass;
+    only_sums.out = nullptr;
+    only_sums.saved = {mean, nullptr, nullptr, inv_std};
+    Core<S>::template differentiate<Sets::channels>(p, only_sums, loops);
+  }
+  std::fill_n(zeros, channels, C(0));
+  pass.x = pass.dy;
+  pass.dy = nullptr;
+  pass.formula.epsilon = epsilon;
+  Core<S>::normalize_by(p, pass, {zeros, statistics.variance, nullptr, nullptr}, loops);
+}
+
+EVENKEEL_END_SMALL
+EVENKEEL_END
+}  // namespace evenkeel::detail

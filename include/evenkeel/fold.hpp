@@ -1,0 +1,148 @@
+#pragma once
+
+#include "evenkeel/base/config.hpp"
+#if EVENKEEL_IS_SUPPORTED
+
+#include "evenkeel/core/tracking_layer.hpp"
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+/// What inference makes of each channel: y = (x - mean) scale + beta.
+template <typename T>
+struct ChannelMap {
+  Vector<T> mean, scale, beta;
+};
+
+template <typename Derived, typename Scalar, typename Options>
+ChannelMap<StatisticOf<Scalar>> channel_map(const Caller& caller,
+                                            const TrackingLayer<Derived, Scalar, Options>& layer) {
+  using Param = ParamOf<Scalar>;
+  using T = StatisticOf<Scalar>;
+  const Options& options = layer.options();
+  if (!options.track_running_stats) fail(caller, {"the layer tracks no running statistics"});
+  const Index channels = layer.channels(), params = options.affine ? channels : 0;
+  check_size(caller, "gamma", layer.gamma().size(), params);
+  check_size(caller, "beta", layer.beta().size(), params);
+  check_size(caller, "running_mean", layer.running_mean().size(), channels);
+  check_size(caller, "running_var", layer.running_var().size(), channels);
+  refuse_no_variances<Param>(caller, param_argument<Param>(caller, "running_var", layer.running_var()));
+  ChannelMap<T> map{layer.exact_running_mean(), vector_of<T>(channels), vector_of(channels, T(0))};
+  for (Index c = 0; c < channels; ++c) {
+    const T gamma = params > 0 ? T(layer.gamma()[c]) : T(1);
+    map.scale[c] = one_by_one::over_std<T>(gamma, T(layer.running_var()[c]), from_double<T>(options.epsilon));
+    if (params > 0) map.beta[c] = T(layer.beta()[c]);
+  }
+  return map;
+}
+
+/// The map that takes y back to x.
+template <typename T>
+void invert(const Caller& caller, ChannelMap<T>& map) {
+  for (Index c = 0; c < map.scale.size(); ++c) {
+    if (map.scale[c] == T(0)) {
+      fail(caller, {"gamma / sqrt(running_var + epsilon) of channel ", c, " is 0, which cannot be unfolded"});
+    }
+    map.scale[c] = T(T(1) / map.scale[c]);
+  }
+  map.mean.swap(map.beta);
+}
+
+template <typename S, typename T>
+S narrowed(const T& value) {
+  return static_cast<S>(static_cast<ComputeOf<S>>(value));
+}
+
+/// Puts a map behind a linear layer: its weights of type S and its bias of type B, which may be empty.
+template <typename S, typename B, typename T>
+EVENKEEL_OUTLINE void map_outputs(const Caller& caller, const Argument& weight, const Argument& bias,
+                                  Index output_axis, const ChannelMap<T>& map) {
+  const Index channels = map.scale.size();
+  const int axis = resolve_axis(caller, "output_axis", output_axis, weight.shape, weight.name);
+  check_extent(caller, weight.shape, axis, "channel", channels, weight.name);
+  const bool has_bias = bias.size > 0 || !bias.type->resizable_to(Shape{channels});
+  if (has_bias) check_size(caller, bias.name, bias.size, channels);
+  for (const Argument* a : {&weight, &bias}) check_not_null(caller, *a);
+  check_apart(caller, bias, weight);
+
+  const MemoryShape shape(weight.shape, weight.layout);
+  const Index inner = shape.product(shape.axis(axis) + 1, shape.rank);
+  S* const weights = static_cast<S*>(const_cast<void*>(weight.data));
+  const auto new_weight = [&](Index i) {
+    return narrowed<S>(T(T(static_cast<ComputeOf<S>>(weights[i])) * map.scale[i / inner % channels]));
+  };
+  const B* old_bias = static_cast<const B*>(bias.data);
+  const auto new_bias = [&](Index c) {
+    const T before = has_bias ? T(static_cast<ComputeOf<B>>(old_bias[c])) : T(0);
+    return narrowed<B>(T(T(T(before - map.mean[c]) * map.scale[c]) + map.beta[c]));
+  };
+  const auto check = [&](const char* name, Index channel, const auto& before, const auto& after) {
+    if (is_finite(before) && !is_finite(after))
+      fail(caller, {name, " of channel ", channel, " would no longer be finite"});
+  };
+  for (Index i = 0; i < weight.size; ++i) {
+    check(weight.name, i / inner % channels, static_cast<ComputeOf<S>>(weights[i]),
+          static_cast<ComputeOf<S>>(new_weight(i)));
+  }
+  for (Index c = 0; c < channels; ++c)
+    check(bias.name, c, map.mean[c], static_cast<ComputeOf<B>>(new_bias(c)));
+
+  B* const biases = static_cast<B*>(prepare(bias, has_bias ? bias.shape : Shape{channels}));
+  for (Index i = 0; i < weight.size; ++i) weights[i] = new_weight(i);
+  for (Index c = 0; c < channels; ++c) biases[c] = new_bias(c);
+}
+
+template <typename Scalar, typename Weight, typename Bias, typename T>
+void map_outputs(const Caller& caller, Weight& weight, Bias& bias, Index output_axis,
+                 const ChannelMap<T>& map) {
+  using S = ScalarOf<Weight>;
+  using B = ScalarOf<Bias>;
+  static_assert((std::is_same_v<S, Scalar> || std::is_same_v<S, ParamOf<Scalar>>)&&(
+                    std::is_same_v<B, Scalar> || std::is_same_v<B, ParamOf<Scalar>>),
+                "evenkeel: weight and bias must be of the layer's Scalar or ParamOf<Scalar>");
+  map_outputs<S, B>(caller, output_argument(caller, "weight", weight), output_argument(caller, "bias", bias),
+                    output_axis, map);
+}
+
+EVENKEEL_END
+}  // namespace evenkeel::detail
+
+namespace evenkeel {
+EVENKEEL_BEGIN
+
+/// Folds the inference of a batch norm into the linear or convolution layer before it, in place: that layer alone then
+/// gives what layer.infer would make of its output.
+///
+///   weight[o] *= gamma[o] inv_std[o],  bias[o] = (bias[o] - running_mean[o]) gamma[o] inv_std[o] + beta[o]
+///
+/// Shapes       weight: of rank 1 to 8 with the output channels, as many as the layer's, on output_axis; negative counts
+///              from the last. bias: [channels]; an empty array counts as 0 and is resized.
+/// Types        of weight and of bias the layer's Scalar or Param, computed in the statistic type and rounded once.
+/// Aliasing     weight and bias do not overlap.
+/// Errors       std::invalid_argument, before anything is written: when sizes differ, when a variance is negative or not
+///              finite, when the layer tracks no running statistics, or when a folded number would not be finite.
+/// Source       Jacob et al. 2018, section 3.2, equation 14.
+template <typename Derived, typename Scalar, typename Options, typename Weight, typename Bias>
+void fold(const TrackingLayer<Derived, Scalar, Options>& layer, Weight&& weight, Bias&& bias,
+          Index output_axis = 0) {
+  const detail::Caller caller{"", "fold"};
+  detail::map_outputs<Scalar>(caller, weight, bias, output_axis, detail::channel_map(caller, layer));
+}
+
+/// Takes fold back: weight and bias are what they were, but for rounding. The layer is as it was then.
+///
+/// Shapes       as fold; bias: [channels].
+/// Errors       as fold, and when gamma / sqrt(running_var + epsilon) of a channel is 0.
+template <typename Derived, typename Scalar, typename Options, typename Weight, typename Bias>
+void unfold(const TrackingLayer<Derived, Scalar, Options>& layer, Weight&& weight, Bias&& bias,
+            Index output_axis = 0) {
+  const detail::Caller caller{"", "unfold"};
+  auto map = detail::channel_map(caller, layer);
+  detail::invert(caller, map);
+  detail::map_outputs<Scalar>(caller, weight, bias, output_axis, map);
+}
+
+EVENKEEL_END
+}  // namespace evenkeel
+
+#endif  // EVENKEEL_IS_SUPPORTED

@@ -1,0 +1,211 @@
+#pragma once
+
+#include "evenkeel/base/config.hpp"
+#if EVENKEEL_IS_SUPPORTED
+
+#include <algorithm>
+#include <optional>
+
+#include "evenkeel/core/tracking_layer.hpp"
+#include "evenkeel/group_norm.hpp"
+
+namespace evenkeel {
+EVENKEEL_BEGIN
+
+/// Options of InstanceNorm. The functions below it read epsilon, axis and batch_axis alone.
+struct InstanceNormOptions {
+  double epsilon = 1e-5;                 // added to the variance, under the root
+  std::optional<double> momentum = 0.1;  // the weight of the new batch; nullopt: the average of all batches
+  Index axis = 1;                        // of the channels; negative counts from the last
+  Index batch_axis = 0;                  // of the samples; no_axis: there is one sample
+  bool affine = false;                   // has gamma and beta
+  bool track_running_stats = false;      // true: infer takes running statistics, as batch norm does
+  bool unbiased_running_var = true;  // the running variance takes each sample's with divisor n - 1, else n
+};
+
+EVENKEEL_END
+}  // namespace evenkeel
+
+namespace evenkeel::detail {
+EVENKEEL_BEGIN
+
+/// Group norm's partition with one channel a group.
+EVENKEEL_OUTLINE Partition instance_norm_partition(const Caller& caller, const Argument& x, Index expected,
+                                                   const InstanceNormOptions& options, bool has_params) {
+  const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
+  const Index channels = expected < 0 ? x.shape[axis] : expected;
+  const Partition p = group_norm_partition(caller, x, std::max<Index>(channels, 1), expected,
+                                           {options.epsilon, options.axis, options.batch_axis});
+  return has_params ? p : with_rows(p);
+}
+
+template <typename S>
+void instance_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
+                           Index channels, const InstanceNormOptions& options,
+                           Moments<StatisticOf<S>>* moments) {
+  const Partition p =
+      instance_norm_partition(caller, a.x, channels, options, a.gamma.size > 0 || a.beta.size > 0);
+  check_two_values(caller, a.x, p, "channel and sample");
+  call_forward<Sets::groups, S>(caller, loops, a, p, {options.epsilon}, moments);
+}
+
+template <typename S>
+void instance_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
+                            const InstanceNormOptions& options, const Moments<StatisticOf<S>>& moments,
+                            Vector<StatisticOf<S>>& workspace) {
+  const bool has_params = a.gamma.size > 0 || a.grad_gamma.output != nullptr || a.grad_beta.output != nullptr;
+  const Partition p = instance_norm_partition(caller, a.x, -1, options, has_params);
+  call_backward<Sets::groups, S>(caller, loops, a, p, {}, moments, workspace);
+}
+
+EVENKEEL_END
+}  // namespace evenkeel::detail
+
+namespace evenkeel {
+EVENKEEL_BEGIN
+
+/// Normalizes each channel of each sample of x.
+///
+///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
+///
+/// Shapes       x, y: any of rank 1 to 8 with samples on options.batch_axis, if that is not no_axis, and channels
+///              on options.axis; gamma, beta: [channels] or empty for none; moments: entry sample * channels + channel.
+/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
+///              or wider.
+/// Aliasing     y may be x.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument when sizes differ, when a channel of a sample has one value, or when y overlaps x
+///              otherwise.
+/// Source       Ulyanov, Vedaldi, Lempitsky 2016, equation 3.
+template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
+void instance_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
+                           const InstanceNormOptions& options, Y&& y,
+                           Moments<StatisticOf<detail::ScalarOf<X>>>& moments) {
+  const detail::Caller caller{"", "instance_norm_forward"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::instance_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a, -1,
+                                                     options, &moments);
+}
+
+/// The gradients of instance_norm_forward, from the moments that it left.
+///
+///   dx = gamma inv_std (dy - mean(dy) - xhat mean(dy xhat)),  grad_gamma = sum(dy xhat),  grad_beta = sum(dy), both
+///   over the samples and places of a channel
+///
+/// Shapes       dy, dx: x's; gamma: [channels] or empty; grad_gamma, grad_beta: [channels], resized where
+///              they can be.
+/// Types        as instance_norm_forward.
+/// Aliasing     dx may be dy.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or dy otherwise.
+/// Source       Ulyanov, Vedaldi, Lempitsky 2016, differentiated.
+template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
+          typename GradBeta>
+void instance_norm_backward(const Device& device, const X& x, const Dy& dy, const Gamma& gamma,
+                            const Moments<StatisticOf<detail::ScalarOf<X>>>& moments,
+                            const InstanceNormOptions& options, Dx&& dx, GradGamma&& grad_gamma,
+                            GradBeta&& grad_beta) {
+  const detail::Caller caller{"", "instance_norm_backward"};
+  const auto a = detail::backward_arguments(caller, x, dy, gamma, dx, &grad_gamma, &grad_beta);
+  Vector<StatisticOf<detail::ScalarOf<X>>> workspace;
+  detail::instance_norm_backward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a,
+                                                      options, moments, workspace);
+}
+
+/// instance_norm_forward without moments.
+template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
+void instance_norm_infer(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
+                         const InstanceNormOptions& options, Y&& y) {
+  const detail::Caller caller{"", "instance_norm_infer"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::instance_norm_forward<detail::ScalarOf<X>>(caller, detail::ParallelFor(device, a.x.size), a, -1,
+                                                     options, nullptr);
+}
+
+/// Normalizes each channel of x with given statistics: batch_norm_infer.
+template <typename Device, typename X, typename Gamma, typename Beta, typename Mean, typename Variance,
+          typename Y>
+void instance_norm_infer(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
+                         const Mean& running_mean, const Variance& running_var,
+                         const InstanceNormOptions& options, Y&& y) {
+  using Param = ParamOf<detail::ScalarOf<X>>;
+  const detail::Caller caller{"", "instance_norm_infer"};
+  const auto a = detail::forward_arguments(caller, x, gamma, beta, y);
+  detail::infer_channels<detail::ScalarOf<X>>(
+      caller, detail::ParallelFor(device, a.x.size), a,
+      {detail::param_argument<Param>(caller, "running_mean", running_mean),
+       detail::param_argument<Param>(caller, "running_var", running_var)},
+      -1, options.epsilon, options.axis);
+}
+
+/// Instance normalization with its parameters and running statistics, of which it has neither unless the options say so.
+///
+///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
+///
+/// forward takes mean and variance from each channel of each sample, and so does infer. A layer that tracks running
+/// statistics moves them in forward, by the average over the samples, and infer takes them. A sample's own statistics
+/// need at least two values per channel.
+///
+/// Shapes       x: any of rank 1 to 8 with `channels` on options.axis and samples on options.batch_axis, if that is
+///              not no_axis. Empty batches are legal and leave the running statistics as they are.
+/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
+///              or wider.
+/// Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an error.
+/// Determinism  the same bits on every device and thread count.
+/// Errors       std::invalid_argument, with both numbers, before anything is written.
+/// Source       Ulyanov, Vedaldi, Lempitsky 2016.
+template <typename Scalar = float>
+class InstanceNorm : public TrackingLayer<InstanceNorm<Scalar>, Scalar, InstanceNormOptions> {
+  using Base = TrackingLayer<InstanceNorm, Scalar, InstanceNormOptions>;
+  friend Base;
+  friend Layer<InstanceNorm, Scalar>;
+
+ public:
+  using typename Base::Statistic;
+
+  /// For so many channels: gamma 1, beta 0, running mean 0 and variance 1, where the layer has them.
+  explicit InstanceNorm(Index channels, InstanceNormOptions options = {})
+      : Base({"InstanceNorm::", "InstanceNorm"}, channels, options) {
+    if (options.track_running_stats) infer_by_running_ = &InstanceNorm::infer_by_running_stats;
+  }
+
+  /// "InstanceNorm(64, epsilon=1e-05, ...)", with all options, as << writes it.
+  EVENKEEL_COLD std::string text() const {
+    using detail::shown;
+    const InstanceNormOptions& o = this->options();
+    return detail::joined(
+        "InstanceNorm(",
+        {this->channels(), ", epsilon=", shown(o.epsilon),
+         ", momentum=", o.momentum ? shown(*o.momentum) : "nullopt", ", axis=", o.axis,
+         ", batch_axis=", o.batch_axis == no_axis ? "no_axis" : detail::Piece(o.batch_axis),
+         ", affine=", shown(o.affine), ", track_running_stats=", shown(o.track_running_stats),
+         ", unbiased_running_var=", shown(o.unbiased_running_var), ")"});
+  }
+
+ private:
+  static constexpr const char* kScope = "InstanceNorm::";
+  static constexpr auto kSets = detail::Sets::groups;
+  static constexpr auto kForward = detail::instance_norm_forward<Scalar>;
+
+  void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                     const detail::BackwardArguments& a) {
+    this->check_x(caller, a.x);
+    detail::instance_norm_backward<Scalar>(caller, loops, a, this->options_, this->moments_,
+                                           this->workspace_);
+  }
+
+  void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
+                  const detail::ForwardArguments& a) const {
+    if (infer_by_running_ != nullptr) return (this->*infer_by_running_)(caller, loops, a);
+    kForward(caller, loops, a, this->channels_, this->options_, nullptr);
+  }
+
+  // Where running statistics are tracked; a pointer, so that layers without them do not compile it.
+  void (Base::*infer_by_running_)(const detail::Caller&, const detail::ParallelFor&,
+                                  const detail::ForwardArguments&) const = nullptr;
+};
+
+EVENKEEL_END
+}  // namespace evenkeel
+
+#endif  // EVENKEEL_IS_SUPPORTED
