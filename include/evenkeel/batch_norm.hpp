@@ -10,7 +10,7 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Options of BatchNorm. The functions below it read epsilon and axis alone.
+/// Options of BatchNorm. The functions below it read epsilon, axis and gamma_offset alone.
 struct BatchNormOptions {
   double epsilon = 1e-5;                 // added to the variance, under the root
   std::optional<double> momentum = 0.1;  // the weight of the new batch; nullopt: the average of all batches
@@ -18,6 +18,7 @@ struct BatchNormOptions {
   bool affine = true;                    // has gamma and beta
   bool track_running_stats = true;       // false: infer takes the batch's own statistics, as forward does
   bool unbiased_running_var = true;      // the running variance takes the batch's with divisor n - 1, else n
+  double gamma_offset = 0;               // added to gamma: 1 where gamma is stored as gamma - 1
 };
 
 EVENKEEL_END
@@ -26,20 +27,24 @@ EVENKEEL_END
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
+inline Formula formula_of(const BatchNormOptions& options) {
+  return {options.epsilon, false, options.gamma_offset};
+}
+
 template <typename S>
 void batch_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                         Index channels, const BatchNormOptions& options, Moments<StatisticOf<S>>* moments) {
-  const Partition p = channel_partition(caller, a.x, channels, options.epsilon, options.axis);
+  const Partition p = channel_partition(caller, a.x, channels, formula_of(options), options.axis);
   check_two_values(caller, a.x, p, "channel");
-  call_forward<Sets::channels, S>(caller, loops, a, p, {options.epsilon}, moments);
+  call_forward<Sets::channels, S>(caller, loops, a, p, formula_of(options), moments);
 }
 
 template <typename S>
 void batch_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
                          const BatchNormOptions& options, const Moments<StatisticOf<S>>& moments,
                          Vector<StatisticOf<S>>& workspace) {
-  const Partition p = channel_partition(caller, a.x, -1, options.epsilon, options.axis);
-  call_backward<Sets::channels, S>(caller, loops, a, p, {}, moments, workspace);
+  const Partition p = channel_partition(caller, a.x, -1, formula_of(options), options.axis);
+  call_backward<Sets::channels, S>(caller, loops, a, p, formula_of(options), moments, workspace);
 }
 
 EVENKEEL_END
@@ -119,7 +124,7 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
       caller, detail::ParallelFor(device, a.x.size), a,
       {detail::param_argument<Param>(caller, "running_mean", running_mean),
        detail::param_argument<Param>(caller, "running_var", running_var)},
-      -1, options.epsilon, options.axis);
+      -1, detail::formula_of(options), options.axis);
 }
 
 /// The gradients of batch_norm_infer, whose statistics are constants.
@@ -219,8 +224,9 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
   template <typename X, typename Y>
   bool infer_few(const X& x, Y& y) const {
     const detail::FewRows<Scalar> rows = detail::few_rows<Scalar>(x, y, this->options_.axis, this->channels_);
-    return infer_by_batch_ == nullptr && rows.fit(this->running_mean(), rows.n) &&
-           rows.fit(this->running_var(), rows.n) && this->params_fit(rows) &&
+    return infer_by_batch_ == nullptr && this->options_.gamma_offset == 0 &&
+           rows.fit(this->running_mean(), rows.n) && rows.fit(this->running_var(), rows.n) &&
+           this->params_fit(rows) &&
            detail::Core<Scalar>::infer_few_rows(rows, this->options_.epsilon, this->given_statistics(),
                                                 detail::data_of(this->gamma_), detail::data_of(this->beta_));
   }

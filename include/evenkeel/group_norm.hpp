@@ -15,10 +15,11 @@ inline constexpr Index no_axis = (std::numeric_limits<Index>::min)();
 
 /// Options of GroupNorm. group_norm_forward, _backward and _infer read all but affine.
 struct GroupNormOptions {
-  double epsilon = 1e-5;  // added to the variance, under the root
-  Index axis = 1;         // of the channels; negative counts from the last
-  Index batch_axis = 0;   // of the samples; no_axis: there is one sample
-  bool affine = true;     // has gamma and beta
+  double epsilon = 1e-5;    // added to the variance, under the root
+  Index axis = 1;           // of the channels; negative counts from the last
+  Index batch_axis = 0;     // of the samples; no_axis: there is one sample
+  bool affine = true;       // has gamma and beta
+  double gamma_offset = 0;  // added to gamma: 1 where gamma is stored as gamma - 1
 };
 
 EVENKEEL_END
@@ -40,6 +41,7 @@ EVENKEEL_OUTLINE void check_groups(const Caller& caller, Index groups, Index cha
 EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argument& x, Index groups,
                                                 Index expected, const GroupNormOptions& options) {
   check_epsilon(caller, options.epsilon);
+  check_gamma_offset(caller, options.gamma_offset);
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   const bool has_batch = options.batch_axis != no_axis;
   const int batch_axis = has_batch ? resolve_axis(caller, "batch_axis", options.batch_axis, x.shape) : -1;
@@ -53,12 +55,16 @@ EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argu
   return partition_groups(shape, has_batch ? shape.axis(batch_axis) : -1, shape.axis(axis), groups);
 }
 
+inline Formula formula_of(const GroupNormOptions& options) {
+  return {options.epsilon, false, options.gamma_offset};
+}
+
 template <typename S>
 void group_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                         Index groups, Index channels, const GroupNormOptions& options,
                         Moments<StatisticOf<S>>* moments) {
   const Partition p = group_norm_partition(caller, a.x, groups, channels, options);
-  call_forward<Sets::groups, S>(caller, loops, a, p, {options.epsilon}, moments);
+  call_forward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments);
 }
 
 template <typename S>
@@ -66,7 +72,7 @@ void group_norm_backward(const Caller& caller, const ParallelFor& loops, const B
                          Index groups, const GroupNormOptions& options,
                          const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace) {
   const Partition p = group_norm_partition(caller, a.x, groups, -1, options);
-  call_backward<Sets::groups, S>(caller, loops, a, p, {}, moments, workspace);
+  call_backward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments, workspace);
 }
 
 EVENKEEL_END
@@ -156,8 +162,8 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
  public:
   /// For so many channels in groups of channels / groups neighbours.
   GroupNorm(Index groups, Index channels, GroupNormOptions options = {})
-      : Base(constructor(), options.epsilon, detail::check_positive(constructor(), "channels", channels),
-             options.affine, options.affine),
+      : Base(constructor(), options.epsilon, options.gamma_offset,
+             detail::check_positive(constructor(), "channels", channels), options.affine, options.affine),
         groups_(groups),
         channels_(channels),
         options_(options) {

@@ -12,7 +12,7 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Options of InstanceNorm. The functions below it read epsilon, axis and batch_axis alone.
+/// Options of InstanceNorm. The functions below it read epsilon, axis, batch_axis and gamma_offset alone.
 struct InstanceNormOptions {
   double epsilon = 1e-5;                 // added to the variance, under the root
   std::optional<double> momentum = 0.1;  // the weight of the new batch; nullopt: the average of all batches
@@ -21,6 +21,7 @@ struct InstanceNormOptions {
   bool affine = false;                   // has gamma and beta
   bool track_running_stats = false;      // true: infer takes running statistics, as batch norm does
   bool unbiased_running_var = true;  // the running variance takes each sample's with divisor n - 1, else n
+  double gamma_offset = 0;           // added to gamma: 1 where gamma is stored as gamma - 1
 };
 
 EVENKEEL_END
@@ -34,9 +35,14 @@ EVENKEEL_OUTLINE Partition instance_norm_partition(const Caller& caller, const A
                                                    const InstanceNormOptions& options, bool has_params) {
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   const Index channels = expected < 0 ? x.shape[axis] : expected;
-  const Partition p = group_norm_partition(caller, x, std::max<Index>(channels, 1), expected,
-                                           {options.epsilon, options.axis, options.batch_axis});
+  const Partition p =
+      group_norm_partition(caller, x, std::max<Index>(channels, 1), expected,
+                           {options.epsilon, options.axis, options.batch_axis, true, options.gamma_offset});
   return has_params ? p : with_rows(p);
+}
+
+inline Formula formula_of(const InstanceNormOptions& options) {
+  return {options.epsilon, false, options.gamma_offset};
 }
 
 template <typename S>
@@ -46,7 +52,7 @@ void instance_norm_forward(const Caller& caller, const ParallelFor& loops, const
   const Partition p =
       instance_norm_partition(caller, a.x, channels, options, a.gamma.size > 0 || a.beta.size > 0);
   check_two_values(caller, a.x, p, "channel and sample");
-  call_forward<Sets::groups, S>(caller, loops, a, p, {options.epsilon}, moments);
+  call_forward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments);
 }
 
 template <typename S>
@@ -55,7 +61,7 @@ void instance_norm_backward(const Caller& caller, const ParallelFor& loops, cons
                             Vector<StatisticOf<S>>& workspace) {
   const bool has_params = a.gamma.size > 0 || a.grad_gamma.output != nullptr || a.grad_beta.output != nullptr;
   const Partition p = instance_norm_partition(caller, a.x, -1, options, has_params);
-  call_backward<Sets::groups, S>(caller, loops, a, p, {}, moments, workspace);
+  call_backward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments, workspace);
 }
 
 EVENKEEL_END
@@ -135,7 +141,7 @@ void instance_norm_infer(const Device& device, const X& x, const Gamma& gamma, c
       caller, detail::ParallelFor(device, a.x.size), a,
       {detail::param_argument<Param>(caller, "running_mean", running_mean),
        detail::param_argument<Param>(caller, "running_var", running_var)},
-      -1, options.epsilon, options.axis);
+      -1, detail::formula_of(options), options.axis);
 }
 
 /// Instance normalization with its parameters and running statistics, of which it has neither unless the options say so.

@@ -12,12 +12,13 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Options of LayerNorm. layer_norm_forward, _backward and _infer read epsilon and axis alone.
+/// Options of LayerNorm. layer_norm_forward, _backward and _infer read epsilon, axis and gamma_offset alone.
 struct LayerNormOptions {
   double epsilon = 1e-5;                     // added to the variance, under the root
   std::optional<Index> axis = std::nullopt;  // the first one; negative from the last; nullopt: the last ones
   bool affine = true;                        // has gamma
   bool bias = true;                          // and beta
+  double gamma_offset = 0;                   // added to gamma: 1 where gamma is stored as gamma - 1
 };
 
 EVENKEEL_END
@@ -28,7 +29,7 @@ EVENKEEL_BEGIN
 
 inline Features<Sets::features> layer_norm_features(const Shape& normalized_shape,
                                                     const LayerNormOptions& options) {
-  return {normalized_shape, options.axis, options.epsilon};
+  return {normalized_shape, options.axis, options.epsilon, options.gamma_offset};
 }
 
 EVENKEEL_END

@@ -12,11 +12,12 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Options of RMSNorm. rms_norm_forward, _backward and _infer read epsilon and axis alone.
+/// Options of RMSNorm. rms_norm_forward, _backward and _infer read epsilon, axis and gamma_offset alone.
 struct RMSNormOptions {
   double epsilon = 1e-6;                     // added to the mean of squares, under the root
   std::optional<Index> axis = std::nullopt;  // the first one; negative from the last; nullopt: the last ones
   bool affine = true;                        // has gamma; there is no beta
+  double gamma_offset = 0;                   // added to gamma: 1 where gamma is stored as gamma - 1
 };
 
 EVENKEEL_END
@@ -26,7 +27,7 @@ namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 inline Features<Sets::rms> rms_norm_features(const Shape& normalized_shape, const RMSNormOptions& options) {
-  return {normalized_shape, options.axis, options.epsilon};
+  return {normalized_shape, options.axis, options.epsilon, options.gamma_offset};
 }
 
 EVENKEEL_END

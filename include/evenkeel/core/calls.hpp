@@ -27,6 +27,10 @@ EVENKEEL_OUTLINE void check_epsilon(const Caller& caller, double epsilon) {
     fail(caller, {"epsilon is ", shown(epsilon), ", must be finite and >= 0"});
 }
 
+EVENKEEL_OUTLINE void check_gamma_offset(const Caller& caller, double offset) {
+  if (!is_finite(offset)) fail(caller, {"gamma_offset is ", shown(offset), ", must be finite"});
+}
+
 EVENKEEL_OUTLINE void check_momentum(const Caller& caller, const std::optional<double>& momentum) {
   if (momentum && !(is_finite(*momentum) && *momentum >= 0 && *momentum <= 1)) {
     fail(caller, {"momentum is ", shown(*momentum), ", must lie in [0, 1]"});

@@ -30,7 +30,7 @@ class CellColumnPasses : public ColumnPasses<S> {
           item,
           [&](Index k) {
             const Index set = item.set(k);
-            const C gamma = pass_.gamma == nullptr ? C(1) : pass_.gamma[set];
+            const C gamma = pass_.gamma == nullptr ? C(1) : C(pass_.gamma[set] + pass_.gamma_offset());
             return is_inference_in_range(given.mean[set], given.variance[set], gamma, pass_.formula.epsilon);
           },
           [&](const Columns& some, Index) { infer_part(some, given, loops); },
@@ -114,7 +114,8 @@ class CellColumnPasses : public ColumnPasses<S> {
                                                         given.from(some.first_set),
                                                         pass_.gamma_from(param),
                                                         pass_.beta_from(param),
-                                                        {to[0], to[1], to[2]}}) != 0) {
+                                                        {to[0], to[1], to[2]},
+                                                        pass_.gamma_offset()}) != 0) {
       return false;
     }
     const WideRows rows = Base::wide_rows(some.lanes, kMapped);
@@ -227,7 +228,7 @@ class CellColumnPasses : public ColumnPasses<S> {
         seen |= finish_gradients(
             FinishGradients<S>{cells.count, from_count<T>(p_.cell_size()), s.of.mean, s.of.mean_low,
                                s.of.inv_std, pass_.gamma_from(cells.param), dy, dy_xhat, weighted_dy.data(),
-                               weighted_dy_xhat.data(), !items_.by_channel()});
+                               weighted_dy_xhat.data(), !items_.by_channel(), pass_.gamma_offset()});
         add_to_sets(cells, weighted_dy.data(), set_dy);
         add_to_sets(cells, weighted_dy_xhat.data(), set_dy_xhat);
         const Index step = items_.by_channel() ? 1 : item.set_step * channels;
@@ -271,7 +272,8 @@ class CellColumnPasses : public ColumnPasses<S> {
                                    has_sums ? spread_over_cells(cells, set_dy, room[0].data()) : nullptr,
                                    has_sums ? spread_over_cells(cells, set_dy_xhat, room[1].data()) : nullptr,
                                    {to[0], to[1], to[2], to[3]},
-                                   !items_.by_channel()});
+                                   !items_.by_channel(),
+                                   pass_.gamma_offset()});
       for (int j = 0; p_.inner > 1 && j < kinds; ++j)
         spread(Spread<S>{of_cells[j].data(), cells.count, p_.inner, c[j] + first * p_.inner});
     });

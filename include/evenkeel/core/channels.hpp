@@ -10,8 +10,9 @@ EVENKEEL_BEGIN_SMALL
 
 /// The partition of x by channels. expected < 0 allows any number of them.
 EVENKEEL_OUTLINE Partition channel_partition(const Caller& caller, const Argument& x, Index expected,
-                                             double epsilon, Index its_axis) {
-  check_epsilon(caller, epsilon);
+                                             const Formula& formula, Index its_axis) {
+  check_epsilon(caller, formula.epsilon);
+  check_gamma_offset(caller, formula.gamma_offset);
   const int axis = resolve_axis(caller, "axis", its_axis, x.shape);
   if (expected >= 0) check_extent(caller, x.shape, axis, "channel", expected);
   const MemoryShape shape(x.shape, x.layout);
@@ -36,10 +37,10 @@ EVENKEEL_OUTLINE void check_given(const Caller& caller, const InferenceArguments
 /// Normalizes each channel with given statistics.
 template <typename S>
 void infer_channels(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
-                    const InferenceArguments& given, Index expected, double epsilon, Index axis) {
-  const Partition p = channel_partition(caller, a.x, expected, epsilon, axis);
+                    const InferenceArguments& given, Index expected, const Formula& formula, Index axis) {
+  const Partition p = channel_partition(caller, a.x, expected, formula, axis);
   check_given(caller, given, p.params());
-  call_infer<S>(caller, loops, a, given, p, {epsilon});
+  call_infer<S>(caller, loops, a, given, p, formula);
 }
 
 /// The gradients of infer_channels. dx is dy, inferred about 0: it does not depend on x. So an element has the same bits
@@ -47,11 +48,11 @@ void infer_channels(const Caller& caller, const ParallelFor& loops, const Forwar
 template <typename S>
 EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const ParallelFor& loops,
                                               const BackwardArguments& a, const InferenceArguments& given,
-                                              Index expected, double epsilon, Index axis,
+                                              Index expected, const Formula& formula, Index axis,
                                               Vector<StatisticOf<S>>& workspace) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
-  const Partition p = channel_partition(caller, a.x, expected, epsilon, axis);
+  const Partition p = channel_partition(caller, a.x, expected, formula, axis);
   const Index channels = p.params();
   check_given(caller, given, channels);
   check_backward_arguments(caller, a, channels);
@@ -69,7 +70,7 @@ EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const Parall
   C* zeros = reinterpret_cast<C*>(inv_std + channels);
   if (has_sums) {
     for (Index c = 0; c < channels; ++c) {
-      const SetStatistics<T> its = statistics_of(statistics, c, epsilon);
+      const SetStatistics<T> its = statistics_of(statistics, c, formula.epsilon);
       mean[c] = T(its.mean + its.mean_low);
       inv_std[c] = its.inv_std;
     }
@@ -81,7 +82,7 @@ EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const Parall
   std::fill_n(zeros, channels, C(0));
   pass.x = pass.dy;
   pass.dy = nullptr;
-  pass.formula.epsilon = epsilon;
+  pass.formula = formula;
   Core<S>::normalize_by(p, pass, {zeros, statistics.variance, nullptr, nullptr}, loops);
 }
 

@@ -211,7 +211,8 @@ class ColumnPasses {
               sum(SumColumns<S>{x + at, dy == nullptr ? nullptr : dy + at, nullptr, its_weights, lines,
                                 rows.copies * rows.stride, std::min(lanes, end) - begin, centers + begin,
                                 first + part, second + part,
-                                fused == nullptr ? FusedDy<S>{} : fused->from(at, begin)});
+                                fused == nullptr ? FusedDy<S>{} : fused->from(at, begin),
+                                pass_.gamma_offset()});
               if (++spans % kFewSpans == 0) join_part();
             });
       }
@@ -366,7 +367,8 @@ class ColumnPasses {
                               stream,
                               pass_.fused.epilogue.from(at),
                               gradients && pass_.fused.plus != nullptr ? pass_.fused.plus + at : nullptr,
-                              fused == nullptr ? FusedDy<S>{} : fused->from(at, 0)});
+                              fused == nullptr ? FusedDy<S>{} : fused->from(at, 0),
+                              pass_.gamma_offset()});
           });
         }
       }

@@ -93,7 +93,7 @@ class ElementColumnPasses : public ColumnPasses<S> {
       const StatisticsOfSets<const T> s = Base::saved(item, k, count, few);
       T *dy = &sums.first[k], *dy_xhat = &sums.second[k];
       finish_gradients(FinishGradients<S>{count, from_count<T>(p_.set_size()), s.mean, s.mean_low, s.inv_std,
-                                          nullptr, dy, dy_xhat, dy, dy_xhat, false});
+                                          nullptr, dy, dy_xhat, dy, dy_xhat, false, C(0)});
     });
   }
 
@@ -115,7 +115,8 @@ class ElementColumnPasses : public ColumnPasses<S> {
                                    set_dy == nullptr ? nullptr : set_dy + k,
                                    set_dy == nullptr ? nullptr : set_dy_xhat + k,
                                    {c[0] + k, c[1] + k, c[2] + k, c[3] == nullptr ? nullptr : c[3] + k},
-                                   false});
+                                   false,
+                                   C(0)});
     });
   }
 

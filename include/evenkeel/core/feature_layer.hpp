@@ -20,13 +20,14 @@ struct FeatureAxes {
 /// The same of layer norm, Sets::features, or of RMS norm, Sets::rms.
 template <Sets kSets>
 struct Features : FeatureAxes {
-  Features(const Shape& extents, std::optional<Index> first_axis, double epsilon)
-      : FeatureAxes{extents, first_axis, {epsilon, kSets == Sets::rms}} {}
+  Features(const Shape& extents, std::optional<Index> first_axis, double epsilon, double gamma_offset)
+      : FeatureAxes{extents, first_axis, {epsilon, kSets == Sets::rms, gamma_offset}} {}
 };
 
 /// The partition of x into samples and features, after a check that x has the normalized axes.
 EVENKEEL_OUTLINE Partition feature_partition(const Caller& caller, const Argument& x, const FeatureAxes& f) {
   check_epsilon(caller, f.formula.epsilon);
+  check_gamma_offset(caller, f.formula.gamma_offset);
   const Shape& normalized = f.normalized_shape;
   const int axes = normalized.rank();
   if (axes == 0) fail(caller, {"normalized_shape has rank 0, must have 1 to 8"});
@@ -122,7 +123,7 @@ class FeatureLayer : public Layer<Derived, Scalar> {
  protected:
   FeatureLayer(const detail::Caller& caller, std::vector<Index>&& normalized_shape, const Options& options,
                bool has_beta)
-      : Base(caller, options.epsilon,
+      : Base(caller, options.epsilon, options.gamma_offset,
              detail::check_normalized_shape(caller, normalized_shape, sizeof(ParamOf<Scalar>)),
              options.affine, has_beta),
         normalized_shape_(std::move(normalized_shape)),

@@ -138,7 +138,7 @@ void normalize_few_rows(const FewRows<S>& few, const Formula& formula, const Com
                      moments.inv_std,
                      outside,
                      false,
-                     ComputeOf<S>(0),
+                     from_double<ComputeOf<S>>(formula.gamma_offset),
                      nullptr,
                      nullptr,
                      Epilogue<S>{}};

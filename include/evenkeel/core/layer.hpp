@@ -194,7 +194,7 @@ class Layer {
     return y;
   }
 
-  /// Scale and shift, one entry a parameter; empty where the layer has none. They begin at 1 and 0. Any call refuses
+  /// Scale and shift, one entry a parameter; empty where the layer has none. They begin at 1 - gamma_offset and 0. Any call refuses
   /// another size.
   Vector<Param>& gamma() { return gamma_; }
   Vector<Param>& beta() { return beta_; }
@@ -222,14 +222,16 @@ class Layer {
   void checks_x(bool checks) { moments_.checks_x = checks; }
 
  protected:
-  Layer(const detail::Caller& caller, double epsilon, Index params, bool has_gamma, bool has_beta)
+  Layer(const detail::Caller& caller, double epsilon, double gamma_offset, Index params, bool has_gamma,
+        bool has_beta)
       : gamma_size_(has_gamma ? params : 0), beta_size_(has_beta ? params : 0) {
     detail::check_epsilon(caller, epsilon);
+    detail::check_gamma_offset(caller, gamma_offset);
     const auto create = [](Vector<Param>& value, Vector<Param>& grad, Index size, const Param& start) {
       value = detail::vector_of(size, start);
       grad = detail::vector_of(size, Param(0));
     };
-    create(gamma_, grad_gamma_, gamma_size_, Param(1));
+    create(gamma_, grad_gamma_, gamma_size_, detail::from_double<Param>(1 - gamma_offset));
     create(beta_, grad_beta_, beta_size_, Param(0));
     moments_.keeps_mean_low = std::is_same_v<Statistic, ComputeOf<Scalar>>;  // else mean has the digits
     moments_.keeps_variance = false;

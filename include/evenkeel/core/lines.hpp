@@ -64,7 +64,8 @@ class LinePasses {
                                                           given.from(first),
                                                           pass_.gamma_from(first),
                                                           pass_.beta_from(first),
-                                                          {c[0].data(), c[1].data(), c[2].data()}});
+                                                          {c[0].data(), c[1].data(), c[2].data()},
+                                                          pass_.gamma_offset()});
       if (seen != 0) {
         if (most > 1) {  // one by one from here on
           most = 1;
@@ -281,7 +282,8 @@ class LinePasses {
                                    nullptr,
                                    nullptr,
                                    {&c[0][k], &c[1][k], &c[2][k], nullptr},
-                                   false});
+                                   false,
+                                   pass_.gamma_offset()});
     });
   }
 
@@ -371,12 +373,13 @@ class LinePasses {
       for_each_run(first, std::min(bundle, end - first), first_set, [&](const Cells& cells) {
         Scratch<T, kBatch + kPadding> room[3], weighted_dy, weighted_dy_xhat;
         const Index at = before + first + cells.first;
-        seen |= finish_gradients(FinishGradients<S>{
-            cells.count, from_count<T>(p_.cell_size()),
-            spread_over_cells(cells, s.mean.data(), room[0].data()),
-            spread_over_cells(cells, s.mean_low.data(), room[1].data()),
-            spread_over_cells(cells, s.inv_std.data(), room[2].data()), pass_.gamma_from(cells.param),
-            sums.dy + at, sums.dy_xhat + at, weighted_dy.data(), weighted_dy_xhat.data(), false});
+        seen |= finish_gradients(
+            FinishGradients<S>{cells.count, from_count<T>(p_.cell_size()),
+                               spread_over_cells(cells, s.mean.data(), room[0].data()),
+                               spread_over_cells(cells, s.mean_low.data(), room[1].data()),
+                               spread_over_cells(cells, s.inv_std.data(), room[2].data()),
+                               pass_.gamma_from(cells.param), sums.dy + at, sums.dy_xhat + at,
+                               weighted_dy.data(), weighted_dy_xhat.data(), false, pass_.gamma_offset()});
         add_to_sets(cells, weighted_dy.data(), set_dy);
         add_to_sets(cells, weighted_dy_xhat.data(), set_dy_xhat);
       });
@@ -409,7 +412,8 @@ class LinePasses {
                                      spread_over_cells(cells, set_dy + from, room[3].data()),
                                      spread_over_cells(cells, set_dy_xhat + from, room[4].data()),
                                      {&c[0][k], &c[1][k], &c[2][k], &c[3][k]},
-                                     false});
+                                     false,
+                                     pass_.gamma_offset()});
       });
       map(MapLines<S>{pass_.x,
                       makes_dz ? pass_.fused.epilogue.dy : pass_.dy,

@@ -17,7 +17,8 @@ EVENKEEL_BEGIN
 /// What the formulas of norms differ in.
 struct Formula {
   double epsilon = 0;
-  bool rms = false;  // the mean is 0, and the variance the mean of squares
+  bool rms = false;         // the mean is 0, and the variance the mean of squares
+  double gamma_offset = 0;  // what is added to gamma
 };
 
 /// The kernels of a call that fuses something. Calls that do not have none, so that they do not compile them.
@@ -87,6 +88,7 @@ struct Pass {
     return fused.kernels == nullptr ? plain : fused.kernels->*fusing;
   }
 
+  C gamma_offset() const { return from_double<C>(formula.gamma_offset); }
   const C* gamma_from(Index param) const { return gamma == nullptr ? nullptr : gamma + param; }
   const C* beta_from(Index param) const { return beta == nullptr ? nullptr : beta + param; }
   bool wants_params() const { return grad_gamma != nullptr || grad_beta != nullptr; }

@@ -37,6 +37,7 @@ class RowPasses {
       a.gamma = pass_.gamma_from(param);
       a.beta = pass_.beta_from(param);
       a.epsilon = from_double<T>(pass_.formula.epsilon);
+      a.gamma_offset = pass_.gamma_offset();
       a.outside = outside;
       a.stream = pass_.stream;
       if (pass_.fused.kernels != nullptr) fuse(a, at);
@@ -65,8 +66,10 @@ class RowPasses {
   }
 
   void backward(Index begin, Index end, const ParallelFor&, const BlockSums<S>& sums) const {
-    C* const ones = sums.short_sums + 4 * p_.set_size();
-    if (pass_.gamma == nullptr) std::fill_n(ones, p_.set_size(), C(1));
+    C* const weights = sums.short_sums + 4 * p_.set_size();
+    if (pass_.gamma == nullptr) std::fill_n(weights, p_.set_size(), C(1));
+    const C offset = pass_.gamma_offset();
+    const bool has_offset = pass_.gamma != nullptr && !is_zero(offset);
     for_each_batch(begin, end, [&](Index first_set, Index rows) {
       if (pass_.makes_dz()) write_dz(first_set, rows);
       const Index at = p_.offset(first_set), param = p_.first_param(first_set);
@@ -80,7 +83,8 @@ class RowPasses {
       a.rows = rows;
       a.n = p_.set_size();
       a.stride = p_.batch.stride;
-      a.weights = pass_.gamma == nullptr ? ones : pass_.gamma + param;
+      for (Index i = 0; has_offset && i < a.n; ++i) weights[i] = C(pass_.gamma[param + i] + offset);
+      a.weights = pass_.gamma == nullptr || has_offset ? weights : pass_.gamma + param;
       a.mean = saved.of.mean;
       a.mean_low = saved.of.mean_low;
       a.inv_std = saved.of.inv_std;
@@ -146,7 +150,7 @@ class RowPasses {
     const Index outside_count = pass_.fused.kernels->epilogue_of_rows(
         EpilogueOfRows<S>{pass_.x + at, pass_.fused.dz + at, rows, p_.set_size(), p_.batch.stride,
                           pass_.gamma_from(param), pass_.beta_from(param), saved.of.mean, saved.of.mean_low,
-                          saved.of.inv_std, outside, C(0), pass_.fused.epilogue.from(at)});
+                          saved.of.inv_std, outside, pass_.gamma_offset(), pass_.fused.epilogue.from(at)});
     if (outside_count == 0) return;
     for_each_run(first_set, rows, outside,
                  [&](const SetRun& run, unsigned char) { forward_wide(p_, pass_, run); });

@@ -150,8 +150,8 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
 
  protected:
   TrackingLayer(const detail::Caller& caller, Index channels, const Options& options)
-      : Base(caller, options.epsilon, detail::check_positive(caller, "channels", channels), options.affine,
-             options.affine),
+      : Base(caller, options.epsilon, options.gamma_offset,
+             detail::check_positive(caller, "channels", channels), options.affine, options.affine),
         channels_(channels),
         options_(options),
         running_(options.track_running_stats ? channels : 0) {
@@ -170,8 +170,8 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
 
   void infer_by_running_stats(const detail::Caller& caller, const detail::ParallelFor& loops,
                               const detail::ForwardArguments& a) const {
-    detail::infer_channels<Scalar>(caller, loops, a, inference_arguments(caller), channels_, options_.epsilon,
-                                   options_.axis);
+    detail::infer_channels<Scalar>(caller, loops, a, inference_arguments(caller), channels_,
+                                   {options_.epsilon, false, options_.gamma_offset}, options_.axis);
   }
 
   /// What inference is given. A layer that was moved from may have lost the digits that it kept.
@@ -221,9 +221,9 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
       detail::fail(caller, {"the layer tracks no running statistics; call recompute, then backward"});
     }
     const auto a = this->backward_arguments(caller, x, dy, dx);
-    detail::differentiate_inference<Scalar>(caller, detail::ParallelFor(device, a.x.size), a,
-                                            inference_arguments(caller), channels_, options_.epsilon,
-                                            options_.axis, this->workspace_);
+    detail::differentiate_inference<Scalar>(
+        caller, detail::ParallelFor(device, a.x.size), a, inference_arguments(caller), channels_,
+        {options_.epsilon, false, options_.gamma_offset}, options_.axis, this->workspace_);
   }
 
   detail::InferenceArguments inference_arguments(const detail::Caller& caller) const {

@@ -129,6 +129,7 @@ class WideSets {
       for (Index j = 0; j < part.lanes; ++j) of_dy[j] = T(s.inv_std[set_of(part, j)] * T(gamma(part, j)));
       MapWide<S> a{};
       a.share = part.share;
+      a.gamma_offset = pass_.gamma_offset();
       a.lane_gamma = part.lane_gamma;
       a.c[0] = of_lanes(part, s.mean, room[0]);
       a.c[1] = of_lanes(part, slope, room[1]);
@@ -223,7 +224,7 @@ class WideSets {
   }
   C gamma(const Part& part, Index lane) const {
     if (pass_.gamma == nullptr || p_.elements_are_cells()) return C(1);
-    return pass_.gamma[p_.first_param(run_.first) + channel_of(part, lane)];
+    return C(pass_.gamma[p_.first_param(run_.first) + channel_of(part, lane)] + pass_.gamma_offset());
   }
   C beta(const Part& part, Index lane) const {
     if (pass_.beta == nullptr || p_.elements_are_cells()) return C(0);
@@ -317,7 +318,8 @@ class WideSets {
     for_each_block(part, [&](const Part& block) {
       sum_wide(SumWide<S>{pass_.x + block.offset, has_dy ? pass_.dy + block.offset : nullptr, nullptr,
                           has_dy ? block.line_gamma : nullptr, has_dy ? block.lane_gamma : nullptr,
-                          block.lines, block.share, center, x_scale, dy_scale, first.data(), second.data()});
+                          block.lines, pass_.gamma_offset(), block.share, center, x_scale, dy_scale,
+                          first.data(), second.data()});
       for (Index j = 0; j < part.lanes; ++j) {
         totals[0][j].add(first[j]);
         totals[1][j].add(second[j]);
@@ -376,6 +378,7 @@ class WideSets {
       }
       MapWide<S> a{};
       a.share = part.share;
+      a.gamma_offset = pass_.gamma_offset();
       a.lane_gamma = part.lane_gamma;
       a.lane_beta = part.lane_beta;
       a.c[0] = of_lanes(part, s.mean, room[0]);

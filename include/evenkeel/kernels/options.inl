@@ -67,7 +67,7 @@ EVENKEEL_CALL void sum_tile_with_options(const SumColumns<S>& a, Index row, Inde
     const Index at = r * a.stride + l;
     V d = V(load(a.x + at, lanes) - center), dy = zero;
     if (a.dy != nullptr) dy = load(a.dy + at, lanes);
-    if (a.weights != nullptr) dy = V(dy * all(C(a.weights[r])));
+    if (a.weights != nullptr) dy = V(dy * all(C(a.weights[r] + a.gamma_offset)));
     if (a.mask != nullptr) {
       const V counts = load(a.mask + at, lanes);
       d = where_positive(counts, d, zero);
@@ -113,7 +113,7 @@ EVENKEEL_CALL void map_row_with_params(const MapColumns<S>& a, Index row, const 
   using C = ComputeOf<S>;
   using V = Vec<C>;
   const Index at = row * a.stride;
-  const V gamma = all(a.gamma == nullptr ? C(1) : C(a.gamma[row])),
+  const V gamma = all(a.gamma == nullptr ? C(1) : C(a.gamma[row] + a.gamma_offset)),
           beta = all(a.beta == nullptr ? C(0) : C(a.beta[row]));
   const S *x = a.x + at, *dy = a.dy == nullptr ? nullptr : a.dy + at,
           *plus = a.plus == nullptr ? nullptr : a.plus + at;

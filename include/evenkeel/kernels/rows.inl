@@ -230,7 +230,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     V g[kVectors], b[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
-      g[j] = gamma == nullptr ? one : load(gamma + j * L);
+      g[j] = gamma == nullptr ? one : V(load(gamma + j * L) + all(C(a.gamma_offset)));
       b[j] = beta == nullptr ? zero : load(beta + j * L);
     }
     for (Index r = begin; r < end; ++r) {
@@ -251,7 +251,11 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     }
     return;
   }
-  const bool has_both = gamma != nullptr && (kRms || beta != nullptr);
+  const C offset = C(a.gamma_offset);
+  const bool has_both = gamma != nullptr && (kRms || beta != nullptr) && offset == C(0);
+  const auto gamma_at = [&](Index k, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+    return gamma == nullptr ? one : V(load(gamma + k, lanes...) + all(offset));
+  };
   const auto beta_at = [&](Index k, const auto&... lanes)
                            EVENKEEL_WORD_LAMBDA { return kRms ? zero : load(beta + k, lanes...); };
   const auto write = [&](auto count, Index r) EVENKEEL_WORD_LAMBDA {
@@ -277,8 +281,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
         for (Index j = i; j < i + kLine; j += L)
           stream(q + j, term[0](load(p + j), load_gamma(j), load_beta(j)));
       };
-      const auto of_gamma = [&](Index k)
-                                EVENKEEL_WORD_LAMBDA { return gamma == nullptr ? one : load(gamma + k); };
+      const auto of_gamma = [&](Index k) EVENKEEL_WORD_LAMBDA { return gamma_at(k); };
       const auto of_beta = [&](Index k)
                                EVENKEEL_WORD_LAMBDA { return beta == nullptr ? zero : load(beta + k); };
       for (; has_both && i < whole; i += kLine) {
@@ -288,12 +291,10 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
       for (; i < whole; i += kLine) stream_line(of_gamma, of_beta);
     }
     for (; has_both && i < whole; i += L) step(i, load(gamma + i), beta_at(i));
-    for (; i < whole; i += L)
-      step(i, gamma == nullptr ? one : load(gamma + i), beta == nullptr ? zero : load(beta + i));
+    for (; i < whole; i += L) step(i, gamma_at(i), beta == nullptr ? zero : load(beta + i));
     if (whole < n) {
       const auto rest = first_lanes<C>(n - whole);
-      step(whole, gamma == nullptr ? one : load(gamma + whole, rest),
-           beta == nullptr ? zero : load(beta + whole, rest), rest);
+      step(whole, gamma_at(whole, rest), beta == nullptr ? zero : load(beta + whole, rest), rest);
     }
   };
   Index r = begin;
@@ -311,11 +312,14 @@ EVENKEEL_CALL void stream_row(const NormalizeRows<S>& a, const S* x, Index row, 
   const RowTerm<kRms, V> term = terms.of(r);
   const V one = all(C(1)), zero = all(C(0));
   const S* p = x + r * a.stride;
+  const V offset = all(C(a.gamma_offset));
   const C *gamma = a.gamma, *beta = kRms ? nullptr : a.beta;
   write_line(
       a.y + row * a.stride, a.n, true,
       [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        const V g = kHasBoth || gamma != nullptr ? load(gamma + i, lanes...) : one,
+        const V g = kHasBoth           ? load(gamma + i, lanes...)
+                    : gamma == nullptr ? one
+                                       : V(load(gamma + i, lanes...) + offset),
                 b = !kRms && (kHasBoth || beta != nullptr) ? load(beta + i, lanes...) : zero;
         return term(load(p + i, lanes...), g, b);
       },
@@ -404,7 +408,7 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
                                        behind);
         });
       } else if (row_by_row) {
-        const bool has_both = a.gamma != nullptr && (kRms || a.beta != nullptr);
+        const bool has_both = a.gamma != nullptr && (kRms || a.beta != nullptr) && a.gamma_offset == C(0);
         const auto stream = has_both ? stream_row<kRms, true, S> : stream_row<kRms, false, S>;
         stream(a, x, row + r, r, at_once * a.stride, terms);
       } else if (is_line) {
@@ -426,7 +430,7 @@ template <typename S>
 Index normalize_rms_rows(const NormalizeRows<S>& a) {
   return normalize_rows_of<true, false>(a);
 }
-/// The same with a skip, an offset of gamma, a residual and an activation.
+/// The same with a skip, a residual and an activation.
 template <typename S>
 Index normalize_rows_with_options(const NormalizeRows<S>& a) {
   return normalize_rows_of<false, true>(a);

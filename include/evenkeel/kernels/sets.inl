@@ -32,12 +32,12 @@ unsigned finish_sums(const FinishSums<S>& a) {
   return (poor != 0 ? unsigned{kPoorPivot} : 0u) | (out != 0 ? unsigned{kOutOfRange} : 0u);
 }
 
-/// gamma or beta of the cells from k on, or the one of all; `fill` if there are none.
+/// gamma or beta of the cells from k on, or the one of all, with an offset added; `fill` if there are none.
 template <typename C>
-EVENKEEL_WORD Wide<C> params(const C* values, bool is_one, Index k, Index cells, const C& fill) {
+EVENKEEL_WORD Wide<C> params(const C* values, bool is_one, Index k, Index cells, const C& fill,
+                             const C& offset = C(0)) {
   if (values == nullptr) return widen(all(fill));
-  if (is_one) return widen(all(C(*values)));
-  return widen(load_some_of(values + k, cells - k));
+  return widen(Vec<C>((is_one ? all(C(*values)) : load_some_of(values + k, cells - k)) + all(offset)));
 }
 
 /// Returns kOutOfRange where a cell's gradients are.
@@ -56,7 +56,7 @@ unsigned finish_gradients(const FinishGradients<S>& a) {
     const W dy = load_wide<C>(a.sum_dy + k, n);
     const W dy_xhat = W(inv_std * fma(W(wide_all<C>(0) - low), dy, load_wide<C>(a.sum_dy_x + k, n)));
     store_wide<C>(a.sum_dy_x + k, dy_xhat, n);
-    const W gamma = params<C>(a.gamma, a.has_one_param, k, a.cells, C(1));
+    const W gamma = params<C>(a.gamma, a.has_one_param, k, a.cells, C(1), a.gamma_offset);
     store_wide<C>(a.weighted_dy + k, W(gamma * dy));
     store_wide<C>(a.weighted_dy_xhat + k, W(gamma * dy_xhat));
     if constexpr (Range<C>::kBounded) {
@@ -79,7 +79,7 @@ void coefficients(const Coefficients<S>& a) {
     const Vec<C> center = narrow<C>(mean);
     const W mean_low = a.mean_low == nullptr ? wide_all<C>(0) : load_wide<C>(a.mean_low + k, n);
     const W low = rest_of_mean<C>(mean, mean_low, center);
-    const W scale = W(inv_std * params<C>(a.gamma, a.has_one_param, k, a.cells, C(1)));
+    const W scale = W(inv_std * params<C>(a.gamma, a.has_one_param, k, a.cells, C(1), a.gamma_offset));
     store(a.c[0] + k, center);
     if (a.sum_dy == nullptr) {
       store(a.c[1] + k, narrow<C>(scale));
@@ -119,7 +119,9 @@ unsigned inference_coefficients(const InferenceCoefficients<S>& a) {
   for (Index k = 0; k < a.cells; k += kLanes<C>) {
     const auto lanes = first_lanes<C>(a.cells - k < kLanes<C> ? a.cells - k : kLanes<C>);
     const Vec<C> c0 = load(a.given.mean + k, lanes);
-    const W gamma = a.gamma == nullptr ? widen(keep(all(C(1)), lanes)) : load_widened(a.gamma + k, lanes);
+    Vec<C> factor = keep(all(C(1)), lanes);
+    if (a.gamma != nullptr) factor = keep(Vec<C>(load(a.gamma + k, lanes) + all(C(a.gamma_offset))), lanes);
+    const W gamma = widen(factor);
     const W scale = over_std(gamma, load_widened(a.given.variance + k, lanes), epsilon);
     const Vec<C> c1 = narrow<C>(scale);
     store(a.c[0] + k, c0);

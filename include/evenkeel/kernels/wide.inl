@@ -118,11 +118,12 @@ void sum_wide(const SumWide<S>& args) {
         W term = d;
         if (a.dy != nullptr) {
           term = load_widened(a.dy + at, lanes...);
-          if (a.mask != nullptr)
-            term = widen(where_positive(counts, load(a.dy + at, lanes...), all(C(0))));
+          if (a.mask != nullptr) term = widen(where_positive(counts, load(a.dy + at, lanes...), all(C(0))));
           term = scaled<C>(term, dy_scale);
-          if (a.line_weights != nullptr) term = W(term * widen(all(C(a.line_weights[line]))));
-          if (a.lane_weights != nullptr) term = W(term * load_widened(a.lane_weights + l, lanes...));
+          const V offset = all(C(a.gamma_offset));
+          if (a.line_weights != nullptr) term = W(term * widen(V(all(C(a.line_weights[line])) + offset)));
+          if (a.lane_weights != nullptr)
+            term = W(term * widen(V(load(a.lane_weights + l, lanes...) + offset)));
         }
         first = W(first + term);
         second = fma(term, d, second);
@@ -145,8 +146,9 @@ void sum_wide(const SumWide<S>& args) {
 template <typename S, typename... Lanes>
 EVENKEEL_WORD Wide<ComputeOf<S>> gamma_of(const MapWide<S>& a, Index line, Index l, const Lanes&... lanes) {
   using C = ComputeOf<S>;
-  if (a.lane_gamma != nullptr) return load_widened(a.lane_gamma + l, lanes...);
-  return a.line_gamma != nullptr ? widen(all(C(a.line_gamma[line]))) : wide_all<C>(1);
+  const Vec<C> offset = all(C(a.gamma_offset));
+  if (a.lane_gamma != nullptr) return widen(Vec<C>(load(a.lane_gamma + l, lanes...) + offset));
+  return a.line_gamma != nullptr ? widen(Vec<C>(all(C(a.line_gamma[line])) + offset)) : wide_all<C>(1);
 }
 
 template <typename S>
@@ -157,8 +159,8 @@ void map_wide(const MapWide<S>& args) {
   const MapWide<S> a = args;  // which no store changes
   const W zero = wide_all<C>(0);
   const bool has_both = a.lane_gamma != nullptr && a.lane_beta != nullptr;
-  const bool has_params = a.lane_gamma != nullptr || a.line_gamma != nullptr || a.lane_beta != nullptr ||
-                          a.line_beta != nullptr;
+  const bool has_params =
+      a.lane_gamma != nullptr || a.line_gamma != nullptr || a.lane_beta != nullptr || a.line_beta != nullptr;
   W c0 = zero, c1 = zero, c2 = zero, x_scale = zero;
   for_each_wide<C>(
       a.lines, a.share,
@@ -171,7 +173,7 @@ void map_wide(const MapWide<S>& args) {
       [&](Index line, Index l, Index at, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         W v = fma(centred<C>(load_widened(a.x + at, lanes...), x_scale, c0), c1, c2);
         if (has_both) {
-          v = fma(v, load_widened(a.lane_gamma + l, lanes...), load_widened(a.lane_beta + l, lanes...));
+          v = fma(v, gamma_of(a, line, l, lanes...), load_widened(a.lane_beta + l, lanes...));
         } else if (has_params) {
           W beta = zero;
           if (a.line_beta != nullptr) beta = widen(all(C(a.line_beta[line])));
@@ -204,8 +206,7 @@ void map_gradients_wide(const MapWide<S>& args) {
   for_each_wide<C>(
       a.lines, a.share,
       [&](Index k) EVENKEEL_WORD_LAMBDA {
-        const auto of = [&](const T* values)
-                            EVENKEEL_WORD_LAMBDA { return shared<C>(values, a.share, k); };
+        const auto of = [&](const T* values) EVENKEEL_WORD_LAMBDA { return shared<C>(values, a.share, k); };
         c0 = of(a.c[0]);
         c1 = of(a.c[1]);
         c2 = of(a.c[2]);
