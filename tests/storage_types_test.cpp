@@ -72,6 +72,18 @@ TYPED_TEST(StorageTypes, RowsOfLayerNorm) {
   }
 }
 
+TYPED_TEST(StorageTypes, RowsOfRMSNorm) {
+  ek::RMSNormOptions options;
+  options.epsilon = 1e-5;
+  for (const Shape& shape : {Shape{4, 3, 5}, Shape{9, 33}, Shape{6, 256}}) {
+    ek::RMSNorm<TypeParam> layer(shape.back(), options);
+    const IndexMap map = rms_norm_map(shape, Eigen::RowMajor, rank_of(shape) - 1);
+    expect_rounded_once<TypeParam>(layer, map, shape);
+    // The squares have no room in half: implementations that square before they convert give 0.
+    expect_rounded_once<TypeParam>(layer, map, shape, 0, 1e4);
+  }
+}
+
 TYPED_TEST(StorageTypes, LargeValues) {
   const double size = std::is_same_v<TypeParam, Eigen::half> ? 1e4 : 1e30;
   const Shape rows = {9, 33}, planes = {4, 3, 50};
