@@ -22,6 +22,7 @@ bool eigen_may_allocate = true;
 
 #include <evenkeel/evenkeel.hpp>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -241,6 +242,41 @@ TEST(Allocations, OfLayerNorm) {
   for (const ek_test::Shape& shape : {ek_test::Shape{30, 6, 500}, {90, 6, 500}})
     expect_few_allocations(ek::LayerNorm<float>(6, second), shape);
   expect_few_allocations(ek::LayerNorm<float>(33, plain), {100, 33});
+}
+
+TEST(Allocations, OfRMSNorm) {
+  for (const ek_test::Shape& shape : {ek_test::Shape{8, 6}, {3, 100003}, {3000, 33}})
+    expect_few_allocations(ek::RMSNorm<float>(shape[1]), shape);
+}
+
+/// Calls that fuse something, on a shape that was seen before.
+template <typename Layer>
+void expect_no_allocations_of_fused(Layer layer, const ek_test::Shape& shape) {
+  SCOPED_TRACE(ek_test::to_string(shape));
+  Batch<float> batch(shape);
+  std::vector<float> residual = batch.x, d_residual = batch.x;
+  const auto x = batch.view(std::as_const(batch.x)), dy = batch.view(std::as_const(batch.dy));
+  const auto y = batch.view(batch.y), dx = batch.view(batch.dx), r = batch.view(residual),
+             d = batch.view(d_residual);
+  layer.forward(x, y);
+  layer.backward(x, dy, dx);
+  EXPECT_EQ(allocations_of([&] { layer.forward(x, y, ek::add_relu(r)); }), 0) << "forward";
+  EXPECT_EQ(allocations_of([&] { layer.infer(x, y, ek::add_relu(r)); }), 0) << "infer";
+  EXPECT_EQ(allocations_of([&] { layer.backward(x, dy, dx, ek::add_relu(r, d)); }), 0) << "backward";
+  EXPECT_EQ(allocations_of([&] { layer.backward(x, dy, dx, ek::leaky_relu()); }), 0) << "without a residual";
+  if constexpr (!std::is_same_v<Layer, ek::BatchNorm<float>> &&
+                !std::is_same_v<Layer, ek::GroupNorm<float>>) {
+    EXPECT_EQ(allocations_of([&] { layer.forward(x, y, ek::residual_in(r, d)); }), 0) << "residual_in";
+    EXPECT_EQ(allocations_of([&] { layer.backward(d, dy, dx, ek::plus(r)); }), 0) << "plus";
+  }
+}
+TEST(Allocations, OfWhatIsFused) {
+  for (const ek_test::Shape& shape : {ek_test::Shape{8, 6, 7, 7}, {300, 6}, {3, 6, 30000}}) {
+    expect_no_allocations_of_fused(ek::BatchNorm<float>(6), shape);
+    expect_no_allocations_of_fused(ek::GroupNorm<float>(2, 6), shape);
+    expect_no_allocations_of_fused(ek::LayerNorm<float>(shape.back()), shape);
+    expect_no_allocations_of_fused(ek::RMSNorm<float>(shape.back()), shape);
+  }
 }
 
 TEST(Allocations, OfGroupNorm) {

@@ -100,6 +100,11 @@ TYPED_TEST(AutoDiff, ThroughLayerNorm) {
                           ek::LayerNorm<double>(std::vector<Index>{2, 3}));
 }
 
+TYPED_TEST(AutoDiff, ThroughRMSNorm) {
+  using Scalar = Eigen::AutoDiffScalar<TypeParam>;
+  expect_same_derivatives(ek::RMSNorm<Scalar>(3), ek::RMSNorm<double>(3));
+}
+
 TYPED_TEST(AutoDiff, ThroughGroupNorm) {
   using Scalar = Eigen::AutoDiffScalar<TypeParam>;
   expect_same_derivatives(ek::GroupNorm<Scalar>(1, 2), ek::GroupNorm<double>(1, 2));

@@ -1,4 +1,4 @@
-// A row of layer norm, a sample of group norm and an element of batch norm's inference have the same bits alone as in
+// A row of layer norm or RMS norm, a sample of group norm and an element of batch norm's inference have the same bits alone as in
 // any batch, on any device, beside whatever neighbours.
 #define EIGEN_USE_THREADS
 
@@ -150,11 +150,14 @@ class BatchInvariance : public ::testing::Test {
 };
 TYPED_TEST_SUITE(BatchInvariance, VectorCases, CaseName);
 
-/// Over the last axis in memory, or the one before.
-ek::LayerNormOptions layer_options(Index axis) {
+/// Calls f(layer) with a layer norm and an RMS norm over n features, on the last axis in memory or the one before.
+template <typename Scalar, typename F>
+void for_both_norms(Index n, Index axis, const F& f) {
   ek::LayerNormOptions options;
-  options.axis = axis;
-  return options;
+  ek::RMSNormOptions rms;
+  options.axis = rms.axis = axis;
+  f(ek::LayerNorm<Scalar>(n, options));
+  f(ek::RMSNorm<Scalar>(n, rms));
 }
 template <typename Values>
 ek::GroupNormOptions group_options(Index axis) {
@@ -164,45 +167,53 @@ ek::GroupNormOptions group_options(Index axis) {
   return options;
 }
 
-TYPED_TEST(BatchInvariance, OfLayerNormRows) {
+TYPED_TEST(BatchInvariance, OfRows) {
   using Scalar = typename TypeParam::Scalar;
-  const auto options = layer_options(Batch<Scalar, TypeParam::kOrder, Samples::apart>::b_axis());
+  const Index axis = Batch<Scalar, TypeParam::kOrder, Samples::apart>::b_axis();
+  const auto expect_rows = [&](Index rows, Index n) {
+    for_both_norms<Scalar>(n, axis, [&](const auto& layer) {
+      this->expect_invariant(Eigen::DefaultDevice(), layer, rows, 1, n);
+    });
+  };
   for (const Index n : this->features())
     for (const Index rows : {2, 5, 37}) {
       if (n > 200 && rows > 5) continue;
-      this->expect_invariant(Eigen::DefaultDevice(), ek::LayerNorm<Scalar>(n, options), rows, 1, n);
+      expect_rows(rows, n);
       if (::testing::Test::HasFailure()) return;
     }
-  this->expect_invariant(Eigen::DefaultDevice(), ek::LayerNorm<Scalar>(4096, options), 5, 1, 4096);
+  expect_rows(5, 4096);
 }
 
 // Of a large batch the output is streamed past the caches, and threads share the work.
-TYPED_TEST(BatchInvariance, OfLayerNormRowsOnThreads) {
+TYPED_TEST(BatchInvariance, OfRowsOnThreads) {
   using Scalar = typename TypeParam::Scalar;
-  const auto options = layer_options(Batch<Scalar, TypeParam::kOrder, Samples::apart>::b_axis());
+  const Index axis = Batch<Scalar, TypeParam::kOrder, Samples::apart>::b_axis();
   Eigen::ThreadPool pool(3);
   const Eigen::ThreadPoolDevice device(&pool, 3);
   for (const Index n : {64, 100, 768, 4096}) {
     const Index rows = 500000 / n;
-    this->expect_invariant(Eigen::DefaultDevice(), ek::LayerNorm<Scalar>(n, options), rows, 1, n);
-    this->expect_invariant(device, ek::LayerNorm<Scalar>(n, options), rows, 1, n);
+    for_both_norms<Scalar>(n, axis, [&](const auto& layer) {
+      this->expect_invariant(Eigen::DefaultDevice(), layer, rows, 1, n);
+      this->expect_invariant(device, layer, rows, 1, n);
+    });
     if (::testing::Test::HasFailure()) return;
   }
 }
 
 // Over the slower axis of a sample, as ConvNeXt has it.
-TYPED_TEST(BatchInvariance, OfLayerNormAlongAnotherAxis) {
+TYPED_TEST(BatchInvariance, OfFeaturesAlongAnotherAxis) {
   using Scalar = typename TypeParam::Scalar;
-  const auto options = layer_options(1);
   Eigen::ThreadPool pool(3);
   const Eigen::ThreadPoolDevice device(&pool, 3);
   for (const Index n : this->features())
     for (const Index b : {2, 7, 33}) {
       if (n > 130 && b != 7) continue;
-      this->expect_invariant(Eigen::DefaultDevice(), ek::LayerNorm<Scalar>(n, options), 3, n, b);
+      for_both_norms<Scalar>(
+          n, 1, [&](const auto& layer) { this->expect_invariant(Eigen::DefaultDevice(), layer, 3, n, b); });
       if (::testing::Test::HasFailure()) return;
     }
-  this->expect_invariant(device, ek::LayerNorm<Scalar>(768, options), 5, 768, 131);
+  for_both_norms<Scalar>(768, 1,
+                         [&](const auto& layer) { this->expect_invariant(device, layer, 5, 768, 131); });
 }
 
 TYPED_TEST(BatchInvariance, OfGroupNormSamples) {

@@ -127,6 +127,39 @@ TYPED_TEST(FreeFunctions, OfLayerNormOnSeveralAxes) {
   }
 }
 
+TYPED_TEST(FreeFunctions, OfRMSNorm) {
+  using Scalar = typename TypeParam::Scalar;
+  for (const bool one_axis : {true, false}) {
+    ek::RMSNormOptions options;
+    options.axis = 1;
+    const std::vector<Index> shape = one_axis ? std::vector<Index>{6} : std::vector<Index>{6, 35};
+    ek::RMSNorm<Scalar> layer(shape, options);
+    randomize_parameters(layer);
+    this->run(layer);
+    if (one_axis) {
+      rms_norm_forward(this->device, this->x_view(), layer.gamma(), options, this->view_of(this->y),
+                       this->moments);
+      rms_norm_backward(this->device, this->x_view(), this->dy_view(), layer.gamma(), this->moments, options,
+                        this->view_of(this->dx), this->grad_gamma);
+    } else {
+      rms_norm_forward(this->device, this->x_view(), shape, layer.gamma(), options, this->view_of(this->y),
+                       this->moments);
+      rms_norm_backward(this->device, this->x_view(), this->dy_view(), shape, layer.gamma(), this->moments,
+                        options, this->view_of(this->dx), this->grad_gamma);
+    }
+    EXPECT_TRUE(same_bits(this->y.values(), this->layer_y.values()));
+    EXPECT_TRUE(same_bits(this->dx.values(), this->layer_dx.values()));
+    EXPECT_TRUE(same_bits(this->moments.inv_std, layer.saved_inv_std()));
+    EXPECT_TRUE(same_bits(this->grad_gamma, layer.grad_gamma()));
+    for (Index set = 0; set < this->moments.mean.size(); ++set) EXPECT_EQ(this->moments.mean[set], 0);
+    if (one_axis)
+      rms_norm_infer(this->device, this->x_view(), layer.gamma(), options, this->view_of(this->y));
+    else
+      rms_norm_infer(this->device, this->x_view(), shape, layer.gamma(), options, this->view_of(this->y));
+    this->expect_inferred(layer);
+  }
+}
+
 TYPED_TEST(FreeFunctions, OfGroupNorm) {
   using Scalar = typename TypeParam::Scalar;
   ek::GroupNormOptions options;

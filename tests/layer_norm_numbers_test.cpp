@@ -1,7 +1,10 @@
-// Layer norm's numbers against the oracle: every run of adjacent axes, layout, width and kind of data.
+// The numbers of layer norm and RMS norm against the oracle: every run of adjacent axes, layout, width and kind of data.
 #include <gtest/gtest.h>
 
 #include <evenkeel/layer_norm.hpp>
+#include <evenkeel/rms_norm.hpp>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 #include "support/contract.hpp"
@@ -11,52 +14,86 @@
 namespace ek_test {
 namespace {
 
+struct Layer {
+  template <typename Scalar>
+  using Of = ek::LayerNorm<Scalar>;
+  using Options = ek::LayerNormOptions;
+  static constexpr const char* kName = "LayerNorm_";
+  static constexpr auto map = layer_norm_map;
+};
+struct RootMeanSquare {
+  template <typename Scalar>
+  using Of = ek::RMSNorm<Scalar>;
+  using Options = ek::RMSNormOptions;
+  static constexpr const char* kName = "RMSNorm_";
+  static constexpr auto map = rms_norm_map;
+};
+
+/// A norm with a scalar type and an order.
+template <typename N, typename C>
+struct NormCase : C {
+  using Norm = N;
+};
+struct NormCaseName {
+  template <typename C>
+  static std::string GetName(int i) {
+    return C::Norm::kName + CaseName::GetName<C>(i);
+  }
+};
+template <typename Cases>
+struct BothNorms;
+template <typename... C>
+struct BothNorms<::testing::Types<C...>> {
+  using type = ::testing::Types<NormCase<Layer, C>..., NormCase<RootMeanSquare, C>...>;
+};
+
 /// The layer that normalizes `count` axes of `shape` from `axis` on.
-template <typename Scalar>
-ek::LayerNorm<Scalar> layer_of(const Shape& shape, Index axis, Index count, double epsilon = 1e-5) {
+template <typename Norm, typename Scalar>
+auto layer_of(const Shape& shape, Index axis, Index count, double epsilon = 1e-5) {
   const auto first = shape.begin() + wrapped(axis, shape);
-  ek::LayerNormOptions options;
+  typename Norm::Options options;
   options.axis = axis;
   options.epsilon = epsilon;
-  return ek::LayerNorm<Scalar>(std::vector<Index>(first, first + count), options);
+  return typename Norm::template Of<Scalar>(std::vector<Index>(first, first + count), options);
 }
 
 template <typename C>
-class LayerNormNumbers : public ::testing::Test {
+class FeatureNumbers : public ::testing::Test {
  protected:
   using S = typename C::Scalar;
+  using N = typename C::Norm;
 
   static void expect_hard_data(const Shape& shape, Index axis, Index count = 1) {
     SCOPED_TRACE("axis " + std::to_string(axis) + ", " + std::to_string(count) + " axes");
-    ek::LayerNorm<S> layer = layer_of<S>(shape, axis, count);
-    expect_contract_on_hard_data<C::kOrder, S>(layer, layer_norm_map(shape, C::kOrder, axis, count), shape);
+    auto layer = layer_of<N, S>(shape, axis, count);
+    expect_contract_on_hard_data<C::kOrder, S>(layer, N::map(shape, C::kOrder, axis, count), shape);
   }
 
   static void expect_uneven_data(const Shape& shape, Index axis, Index count = 1) {
     SCOPED_TRACE("axis " + std::to_string(axis) + ", " + std::to_string(count) + " axes");
-    ek::LayerNorm<S> layer = layer_of<S>(shape, axis, count);
-    expect_contract_on_uneven_data<C::kOrder, S>(layer, layer_norm_map(shape, C::kOrder, axis, count), shape);
+    auto layer = layer_of<N, S>(shape, axis, count);
+    expect_contract_on_uneven_data<C::kOrder, S>(layer, N::map(shape, C::kOrder, axis, count), shape);
   }
 
   static void expect_mean(const Shape& shape, Index axis, double mean) {
     SCOPED_TRACE("axis " + std::to_string(axis) + ", mean " + std::to_string(mean));
-    const IndexMap map = layer_norm_map(shape, C::kOrder, axis);
-    ek::LayerNorm<S> layer = layer_of<S>(shape, axis, 1);
+    const IndexMap map = N::map(shape, C::kOrder, axis, 1);
+    auto layer = layer_of<N, S>(shape, axis, 1);
     expect_contract<C::kOrder>(layer, map, shape, random_values<S>(map.size(), mean, 1, 1),
                                random_values<S>(map.size(), 0.5, 1, 2));
   }
 };
 
-TYPED_TEST_SUITE(LayerNormNumbers, NumericCases, CaseName);
+TYPED_TEST_SUITE(FeatureNumbers, BothNorms<NumericCases>::type, NormCaseName);
 
-TYPED_TEST(LayerNormNumbers, EveryRunOfAxesOfEveryShape) {
+TYPED_TEST(FeatureNumbers, EveryRunOfAxesOfEveryShape) {
   for (const Shape& shape : small_shapes())
     for (Index axis = 0; axis < rank_of(shape); ++axis)
       for (Index count = 1; axis + count <= rank_of(shape); ++count)
         if (rank_of(shape) <= 5 || count <= 2) this->expect_hard_data(shape, axis, count);
 }
 
-TYPED_TEST(LayerNormNumbers, EveryWidth) {
+TYPED_TEST(FeatureNumbers, EveryWidth) {
   for (Index width : widths()) {
     this->expect_mean({9, width}, 1, 1e2);     // rows when row-major, columns when column-major
     this->expect_mean({width, 9}, 0, 1e2);     // the other way round
@@ -65,7 +102,7 @@ TYPED_TEST(LayerNormNumbers, EveryWidth) {
   }
 }
 
-TYPED_TEST(LayerNormNumbers, LargeSetsAndManySets) {
+TYPED_TEST(FeatureNumbers, LargeSetsAndManySets) {
   using Scalar = typename TypeParam::Scalar;
   struct Large {
     Shape shape;
@@ -80,7 +117,7 @@ TYPED_TEST(LayerNormNumbers, LargeSetsAndManySets) {
     }
 }
 
-TYPED_TEST(LayerNormNumbers, LargeSetWithDriftAndOutlier) {
+TYPED_TEST(FeatureNumbers, LargeSetWithDriftAndOutlier) {
   using Scalar = typename TypeParam::Scalar;
   if constexpr (!std::is_same_v<Scalar, long double>) {
     this->expect_uneven_data({2, 100003}, 1);
@@ -91,14 +128,15 @@ TYPED_TEST(LayerNormNumbers, LargeSetWithDriftAndOutlier) {
 
 /// Rows of whole vectors, each written while a later one is summed, and some summed twice: those whose first values
 /// are no likeness of the rest.
-TYPED_TEST(LayerNormNumbers, ManyRowsOfWholeVectors) {
+TYPED_TEST(FeatureNumbers, ManyRowsOfWholeVectors) {
   using Scalar = typename TypeParam::Scalar;
+  using Norm = typename TypeParam::Norm;
   constexpr int kOrder = TypeParam::kOrder;
   if constexpr (!std::is_same_v<Scalar, long double>) {
     for (const Shape& shape : {Shape{300, 256}, Shape{139, 768}, Shape{1030, 768}, Shape{21, 4096}}) {
       SCOPED_TRACE("rows of " + std::to_string(shape[1]));
-      ek::LayerNorm<Scalar> layer = layer_of<Scalar>(shape, 1, 1);
-      const IndexMap map = layer_norm_map(shape, kOrder, 1);
+      auto layer = layer_of<Norm, Scalar>(shape, 1, 1);
+      const IndexMap map = Norm::map(shape, kOrder, 1, 1);
       std::vector<Scalar> x = random_values<Scalar>(map.size(), 100, 1, 1);
       for (Index row = 5; row < shape[0]; row += 7) {
         for (Index i = 0; i < 16; ++i) {
@@ -111,71 +149,89 @@ TYPED_TEST(LayerNormNumbers, ManyRowsOfWholeVectors) {
   }
 }
 
-TYPED_TEST(LayerNormNumbers, TheLastAxesAreTheDefault) {
+TYPED_TEST(FeatureNumbers, TheLastAxesAreTheDefault) {
   using Scalar = typename TypeParam::Scalar;
+  using Norm = typename TypeParam::Norm;
   constexpr int kOrder = TypeParam::kOrder;
   const Shape shape = {3, 4, 5};
-  ek::LayerNorm<Scalar> one(5), two(std::vector<Index>{4, 5});
-  expect_contract_on_hard_data<kOrder, Scalar>(one, layer_norm_map(shape, kOrder, 2), shape);
-  expect_contract_on_hard_data<kOrder, Scalar>(two, layer_norm_map(shape, kOrder, 1, 2), shape);
+  typename Norm::Options options;
+  options.epsilon = 1e-5;
+  typename Norm::template Of<Scalar> one(5, options), two(std::vector<Index>{4, 5}, options);
+  expect_contract_on_hard_data<kOrder, Scalar>(one, Norm::map(shape, kOrder, 2, 1), shape);
+  expect_contract_on_hard_data<kOrder, Scalar>(two, Norm::map(shape, kOrder, 1, 2), shape);
 }
 
-TYPED_TEST(LayerNormNumbers, WithoutParametersOrWithoutBias) {
+TYPED_TEST(FeatureNumbers, WithoutParametersOrWithoutBias) {
   using Scalar = typename TypeParam::Scalar;
+  using Norm = typename TypeParam::Norm;
   constexpr int kOrder = TypeParam::kOrder;
-  ek::LayerNormOptions plain, no_bias;
-  plain.affine = false;
-  no_bias.bias = false;
-  plain.axis = no_bias.axis = 1;
+  typename Norm::Options options;
+  options.epsilon = 1e-5;
+  options.axis = 1;
   for (const Shape& shape : {Shape{6, 5}, Shape{3, 4, 17}, Shape{2, 33, 3}}) {
-    const IndexMap map = layer_norm_map(shape, kOrder, 1);
-    ek::LayerNorm<Scalar> without(shape[1], plain), scaled(shape[1], no_bias);
-    EXPECT_EQ(without.gamma().size(), 0);
-    EXPECT_EQ(without.beta().size(), 0);
-    EXPECT_EQ(scaled.gamma().size(), shape[1]);
-    EXPECT_EQ(scaled.beta().size(), 0);
-    expect_contract_on_hard_data<kOrder, Scalar>(without, map, shape);
-    expect_contract_on_hard_data<kOrder, Scalar>(scaled, map, shape);
-    EXPECT_EQ(without.grad_gamma().size(), 0);
-    EXPECT_EQ(without.grad_beta().size(), 0);
-    EXPECT_EQ(scaled.grad_beta().size(), 0);
+    const IndexMap map = Norm::map(shape, kOrder, 1, 1);
+    const auto expect_parameters = [&](Index gammas, Index betas) {
+      typename Norm::template Of<Scalar> layer(shape[1], options);
+      expect_contract_on_hard_data<kOrder, Scalar>(layer, map, shape);
+      EXPECT_EQ(layer.gamma().size(), gammas);
+      EXPECT_EQ(layer.grad_gamma().size(), gammas);
+      EXPECT_EQ(layer.beta().size(), betas);
+      EXPECT_EQ(layer.grad_beta().size(), betas);
+    };
+    options.affine = false;
+    expect_parameters(0, 0);
+    options.affine = true;
+    if constexpr (std::is_same_v<Norm, Layer>) {
+      options.bias = false;
+      expect_parameters(shape[1], 0);
+      options.bias = true;
+    }
   }
 }
 
-TYPED_TEST(LayerNormNumbers, ConstantRowsGiveBeta) {
+TYPED_TEST(FeatureNumbers, ConstantRowsGiveBeta) {
   using Scalar = typename TypeParam::Scalar;
+  using Norm = typename TypeParam::Norm;
   constexpr int kOrder = TypeParam::kOrder;
+  if (std::is_same_v<Norm, RootMeanSquare>) return;  // its rows have no mean to be equal to
   for (const Shape& shape : {Shape{7, 5}, Shape{3, 5, 33}, Shape{2, 10007}, Shape{1, 7}, Shape{7, 1}})
     for (Index axis = 0; axis < rank_of(shape); ++axis) {
-      ek::LayerNorm<Scalar> layer = layer_of<Scalar>(shape, axis, 1);
-      expect_beta_of_constant_sets<kOrder, Scalar>(layer, layer_norm_map(shape, kOrder, axis), shape);
+      auto layer = layer_of<Norm, Scalar>(shape, axis, 1);
+      expect_beta_of_constant_sets<kOrder, Scalar>(layer, Norm::map(shape, kOrder, axis, 1), shape);
     }
 }
 
-TYPED_TEST(LayerNormNumbers, Identities) {
+TYPED_TEST(FeatureNumbers, Identities) {
   using Scalar = typename TypeParam::Scalar;
+  using Norm = typename TypeParam::Norm;
   constexpr int kOrder = TypeParam::kOrder;
   for (const Shape& shape : {Shape{8, 9}, Shape{33, 17}, Shape{5, 6, 31}})
     for (Index axis = 0; axis < rank_of(shape); ++axis) {
-      ek::LayerNorm<Scalar> layer = layer_of<Scalar>(shape, axis, 1, 0);
-      expect_identities<kOrder, Scalar>(layer, layer_norm_map(shape, kOrder, axis), shape);
+      auto layer = layer_of<Norm, Scalar>(shape, axis, 1, 0);
+      expect_identities<kOrder, Scalar>(layer, Norm::map(shape, kOrder, axis, 1), shape);
     }
 }
 
-template <int kOrder>
+template <typename Norm, int kOrder>
 void expect_gradients_on_all_axes() {
   for (const Shape& shape : tiny_shapes())
     for (Index axis = -rank_of(shape); axis < rank_of(shape); ++axis)
       for (Index count = 1; wrapped(axis, shape) + count <= rank_of(shape); ++count) {
         SCOPED_TRACE("axis " + std::to_string(axis) + ", " + std::to_string(count) + " axes");
-        ek::LayerNorm<double> layer = layer_of<double>(shape, axis, count, kSmoothEpsilon);
-        if (layer.gamma().size() > 1)
-          expect_gradients<kOrder>(layer, shape);  // of one value, all of x's are 0
+        auto layer = layer_of<Norm, double>(shape, axis, count, kSmoothEpsilon);
+        if (std::is_same_v<Norm, Layer> && layer.gamma().size() == 1) continue;  // all of x's are 0
+        expect_gradients<kOrder>(layer, shape);
       }
 }
 
-TEST(LayerNormGradients, RowMajor) { expect_gradients_on_all_axes<Eigen::RowMajor>(); }
-TEST(LayerNormGradients, ColumnMajor) { expect_gradients_on_all_axes<Eigen::ColMajor>(); }
+TEST(FeatureGradients, OfLayerNorm) {
+  expect_gradients_on_all_axes<Layer, Eigen::RowMajor>();
+  expect_gradients_on_all_axes<Layer, Eigen::ColMajor>();
+}
+TEST(FeatureGradients, OfRMSNorm) {
+  expect_gradients_on_all_axes<RootMeanSquare, Eigen::RowMajor>();
+  expect_gradients_on_all_axes<RootMeanSquare, Eigen::ColMajor>();
+}
 
 }  // namespace
 }  // namespace ek_test

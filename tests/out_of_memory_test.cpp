@@ -161,6 +161,9 @@ void expect_all_unchanged_without_memory(const Device& device) {
     expect_unchanged_without_memory(ek::BatchNorm<float>(6), device, before, after);
     expect_unchanged_without_memory(ek::BatchNorm<float>(6, without_statistics), device, before, after);
     expect_unchanged_without_memory(ek::LayerNorm<float>(6, on_channels), device, before, after);
+    ek::RMSNormOptions rms_on_channels;
+    rms_on_channels.axis = 1;
+    expect_unchanged_without_memory(ek::RMSNorm<float>(6, rms_on_channels), device, before, after);
     expect_unchanged_without_memory(ek::GroupNorm<float>(2, 6), device, before, after);
   }
   expect_unchanged_without_memory(ek::LayerNorm<float>(33), device, Dimensions(3, 2, 33),

@@ -110,6 +110,7 @@ class Range : public ::testing::Test {
 
   static void expect_batch_norm(const Shape& shape, Index axis);
   static void expect_layer_norm(const Shape& shape, Index axis);
+  static void expect_rms_norm(const Shape& shape, Index axis);
   static void expect_group_norm(const Shape& shape, Index axis);  // 3 groups of 2 channels
 
   /// make(kind) is the layer.
@@ -168,6 +169,16 @@ void Range<C>::expect_layer_norm(const Shape& shape, Index axis) {
 }
 
 template <typename C>
+void Range<C>::expect_rms_norm(const Shape& shape, Index axis) {
+  expect_right(shape, rms_norm_map(shape, kOrder, axis), [&](const Kind& kind) {
+    ek::RMSNormOptions options;
+    options.axis = axis;
+    options.epsilon = kind.epsilon;
+    return ek::RMSNorm<S>(shape[at(axis)], options);
+  });
+}
+
+template <typename C>
 void Range<C>::expect_group_norm(const Shape& shape, Index axis) {
   expect_right(shape, group_norm_map(shape, kOrder, 3, axis), [&](const Kind& kind) {
     ek::GroupNormOptions options;
@@ -192,6 +203,13 @@ TYPED_TEST(Range, LayerNorm) {
   this->expect_layer_norm({2, 20, 7}, 1);
 }
 
+TYPED_TEST(Range, RMSNorm) {
+  this->expect_rms_norm({139, 256}, 1);
+  this->expect_rms_norm({9, 33}, 1);
+  this->expect_rms_norm({9, 33}, 0);
+  this->expect_rms_norm({2, 20, 7}, 1);
+}
+
 TYPED_TEST(Range, GroupNorm) {
   this->expect_group_norm({4, 6, 40}, 1);
   this->expect_group_norm({4, 6, 5, 5}, 1);
@@ -204,6 +222,8 @@ TYPED_TEST(Range, LargeSets) {
   this->expect_batch_norm({9001, 3}, 1);
   this->expect_layer_norm({4, 9001}, 1);
   this->expect_layer_norm({9001, 4}, 0);
+  this->expect_rms_norm({4, 9001}, 1);
+  this->expect_rms_norm({9001, 4}, 0);
   this->expect_group_norm({2, 6, 9001}, 1);
 }
 

@@ -106,6 +106,15 @@ TYPED_TEST(Threads, LayerNorm) {
                                     {4, 48, 28, 29});
 }
 
+TYPED_TEST(Threads, RMSNorm) {
+  using Scalar = typename TypeParam::Scalar;
+  for (const Shape& shape : {Shape{4, 6}, Shape{513, 769}, Shape{3, 100003}, Shape{100003, 3}})
+    this->expect_same_on_every_device(ek::RMSNorm<Scalar>(shape[1]), shape);
+  ek::RMSNormOptions second;
+  second.axis = 1;
+  this->expect_same_on_every_device(ek::RMSNorm<Scalar>(48, second), {4, 48, 28, 29});
+}
+
 TYPED_TEST(Threads, GroupNorm) {
   using Scalar = typename TypeParam::Scalar;
   const Shape shapes[] = {{4, 6, 5}, {8, 64, 28, 28}, {2, 4, 50021}, {301, 64, 7}, {60013, 4}};

@@ -190,7 +190,7 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
   }
 
   /// "BatchNorm(64, epsilon=1e-05, momentum=0.1, axis=1, affine=true, track_running_stats=true,
-  /// unbiased_running_var=true)", as << writes it.
+  /// unbiased_running_var=true, gamma_offset=0)", as << writes it.
   EVENKEEL_COLD std::string text() const {
     using detail::shown;
     const BatchNormOptions& o = this->options();
@@ -198,7 +198,8 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
         "BatchNorm(", {this->channels(), ", epsilon=", shown(o.epsilon),
                        ", momentum=", o.momentum ? shown(*o.momentum) : "nullopt", ", axis=", o.axis,
                        ", affine=", shown(o.affine), ", track_running_stats=", shown(o.track_running_stats),
-                       ", unbiased_running_var=", shown(o.unbiased_running_var), ")"});
+                       ", unbiased_running_var=", shown(o.unbiased_running_var),
+                       ", gamma_offset=", shown(o.gamma_offset), ")"});
   }
 
  private:

@@ -175,14 +175,14 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   Index channels() const { return channels_; }
   const GroupNormOptions& options() const { return options_; }
 
-  /// "GroupNorm(2, 64, epsilon=1e-05, axis=1, batch_axis=0, affine=true)", as << writes it.
+  /// "GroupNorm(2, 64, epsilon=1e-05, axis=1, batch_axis=0, affine=true, gamma_offset=0)", as << writes it.
   EVENKEEL_COLD std::string text() const {
     using detail::shown;
     const auto& o = options_;
     return detail::joined("GroupNorm(",
                           {groups_, ", ", channels_, ", epsilon=", shown(o.epsilon), ", axis=", o.axis,
                            ", batch_axis=", o.batch_axis == no_axis ? "no_axis" : detail::Piece(o.batch_axis),
-                           ", affine=", shown(o.affine), ")"});
+                           ", affine=", shown(o.affine), ", gamma_offset=", shown(o.gamma_offset), ")"});
   }
 
  private:

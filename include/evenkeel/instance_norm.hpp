@@ -179,13 +179,13 @@ class InstanceNorm : public TrackingLayer<InstanceNorm<Scalar>, Scalar, Instance
   EVENKEEL_COLD std::string text() const {
     using detail::shown;
     const InstanceNormOptions& o = this->options();
-    return detail::joined(
-        "InstanceNorm(",
-        {this->channels(), ", epsilon=", shown(o.epsilon),
-         ", momentum=", o.momentum ? shown(*o.momentum) : "nullopt", ", axis=", o.axis,
-         ", batch_axis=", o.batch_axis == no_axis ? "no_axis" : detail::Piece(o.batch_axis),
-         ", affine=", shown(o.affine), ", track_running_stats=", shown(o.track_running_stats),
-         ", unbiased_running_var=", shown(o.unbiased_running_var), ")"});
+    return detail::joined("InstanceNorm(",
+                          {this->channels(), ", epsilon=", shown(o.epsilon),
+                           ", momentum=", o.momentum ? shown(*o.momentum) : "nullopt", ", axis=", o.axis,
+                           ", batch_axis=", o.batch_axis == no_axis ? "no_axis" : detail::Piece(o.batch_axis),
+                           ", affine=", shown(o.affine),
+                           ", track_running_stats=", shown(o.track_running_stats), ", unbiased_running_var=",
+                           shown(o.unbiased_running_var), ", gamma_offset=", shown(o.gamma_offset), ")"});
   }
 
  private:

@@ -154,14 +154,14 @@ class LayerNorm : public FeatureLayer<LayerNorm<Scalar>, Scalar, LayerNormOption
   explicit LayerNorm(std::vector<Index> normalized_shape, LayerNormOptions options = {})
       : Base({kScope, "LayerNorm"}, std::move(normalized_shape), options, options.affine && options.bias) {}
 
-  /// "LayerNorm([64], epsilon=1e-05, axis=nullopt, affine=true, bias=true)", as << writes it.
+  /// "LayerNorm([64], epsilon=1e-05, axis=nullopt, affine=true, bias=true, gamma_offset=0)", as << writes it.
   EVENKEEL_COLD std::string text() const {
     using detail::shown;
     const LayerNormOptions& o = this->options();
     return detail::joined(
         "LayerNorm(", {shown(Shape(this->normalized_shape())), ", epsilon=", shown(o.epsilon),
                        ", axis=", o.axis ? detail::Piece(*o.axis) : "nullopt", ", affine=", shown(o.affine),
-                       ", bias=", shown(o.bias), ")"});
+                       ", bias=", shown(o.bias), ", gamma_offset=", shown(o.gamma_offset), ")"});
   }
 
  private:

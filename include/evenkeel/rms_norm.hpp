@@ -149,13 +149,13 @@ class RMSNorm : public FeatureLayer<RMSNorm<Scalar>, Scalar, RMSNormOptions> {
     this->moments_.keeps_mean = this->moments_.keeps_mean_low = false;
   }
 
-  /// "RMSNorm([64], epsilon=1e-06, axis=nullopt, affine=true)", as << writes it.
+  /// "RMSNorm([64], epsilon=1e-06, axis=nullopt, affine=true, gamma_offset=0)", as << writes it.
   EVENKEEL_COLD std::string text() const {
     using detail::shown;
     const RMSNormOptions& o = this->options();
     return detail::joined("RMSNorm(", {shown(Shape(this->normalized_shape())), ", epsilon=", shown(o.epsilon),
-                                       ", axis=", o.axis ? detail::Piece(*o.axis) : "nullopt",
-                                       ", affine=", shown(o.affine), ")"});
+                                       ", axis=", o.axis ? detail::Piece(*o.axis) : "nullopt", ", affine=",
+                                       shown(o.affine), ", gamma_offset=", shown(o.gamma_offset), ")"});
   }
 
  private:

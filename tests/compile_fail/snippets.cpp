@@ -14,6 +14,7 @@ namespace ek = evenkeel;
 struct Given {
   ek::BatchNorm<float> bn{4};
   const ek::BatchNorm<float> trained{4};
+  ek::LayerNorm<float> ln{4};
   Eigen::MatrixXf a{8, 4}, b{8, 4}, y{8, 4};
   const Eigen::MatrixXf constant = Eigen::MatrixXf(8, 4);
   Eigen::MatrixXd doubles{8, 4};
@@ -191,4 +192,42 @@ void row_major_dx_of_a_column_major_x(Given& g) {
 
 #if SNIPPET_IS(31)  // IT_IS_READ_ONLY
 void stepping_a_const_layer(Given& g) { g.WRONG_OR_RIGHT(trained, bn).parameters()[0].value += g.four; }
+#endif
+
+#if SNIPPET_IS(32)  // evenkeel: residual_in and plus are for LayerNorm and RMSNorm
+void skip_into_a_batch_norm(Given& g) {
+  g.WRONG_OR_RIGHT(bn, ln).forward(g.a, g.y, ek::residual_in(g.b, g.a));
+}
+#endif
+
+#if SNIPPET_IS(33)  // evenkeel: residual_in is for forward and infer, plus is for backward
+void plus_in_forward(Given& g) { g.ln.forward(g.a, g.y, ek::WRONG_OR_RIGHT(plus, add)(g.b)); }
+#endif
+
+#if SNIPPET_IS(34)  // evenkeel: residual_in is for forward and infer, plus is for backward
+void skip_in_backward(Given& g) {
+  g.ln.backward(g.a, g.b, g.y, WRONG_OR_RIGHT(ek::residual_in(g.b, g.a), ek::plus(g.b)));
+}
+#endif
+
+#if SNIPPET_IS(35)  // evenkeel: what is fused must have x's scalar type
+void doubles_as_residual(Given& g) { g.bn.forward(g.a, g.y, ek::add_relu(WRONG_OR_RIGHT(g.doubles, g.b))); }
+#endif
+
+#if SNIPPET_IS(36)  // evenkeel: what is fused must have x's scalar type
+void doubles_as_sum(Given& g) { g.ln.infer(g.a, g.y, ek::residual_in(g.b, WRONG_OR_RIGHT(g.doubles, g.a))); }
+#endif
+
+#if SNIPPET_IS(37)  // an output must not be const
+void constant_matrix_as_d_residual(Given& g) {
+  Eigen::MatrixXf d_residual;
+  g.bn.backward(g.a, g.b, g.y, ek::add_relu(g.b, WRONG_OR_RIGHT(g.constant, d_residual)));
+}
+#endif
+
+#if SNIPPET_IS(38)  // evaluate a lazy expression first
+void sum_as_residual(Given& g) {
+  const auto sum = WRONG_OR_RIGHT(g.a + g.b, Eigen::MatrixXf(g.a + g.b));
+  g.bn.infer(g.a, g.y, ek::add(sum));
+}
 #endif

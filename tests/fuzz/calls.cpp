@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <cstring>
 #include <evenkeel/evenkeel.hpp>
+#include <initializer_list>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "arguments.hpp"
@@ -19,7 +22,7 @@
 namespace ek_test {
 namespace {
 
-enum class Norm { batch, layer, group };
+enum class Norm { batch, layer, group, rms };
 
 /// The arguments of a layer and of its calls.
 struct Setup {
@@ -30,14 +33,16 @@ struct Setup {
   std::optional<double> momentum;
   Index axis = 1, batch_axis = 0;
   bool has_axis = true, affine, bias, tracks;
+
+  bool normalizes_features() const { return norm == Norm::layer || norm == Norm::rms; }
 };
 
 Setup any_setup(Choices& choices) {
   Setup s;
-  s.norm = choices.one_of({Norm::batch, Norm::layer, Norm::group});
+  s.norm = choices.one_of({Norm::batch, Norm::layer, Norm::group, Norm::rms});
   const auto extent = [&] { return choices.rarely() ? choices.between(-2, 0) : choices.between(1, 6); };
   s.features.push_back(extent());
-  if (s.norm == Norm::layer) {
+  if (s.normalizes_features()) {
     if (choices.rarely()) s.features.clear();
     for (Index more = choices.flag() ? 0 : choices.between(0, 8); more > 0; --more)
       s.features.push_back(extent());
@@ -48,7 +53,7 @@ Setup any_setup(Choices& choices) {
   s.axis = choices.rarely() ? choices.between(-10, 10) : choices.between(-2, 2);
   s.batch_axis = choices.rarely() ? choices.between(-10, 10) : choices.between(-2, 1);
   if (choices.rarely()) s.batch_axis = ek::no_axis;
-  s.has_axis = s.norm != Norm::layer || choices.flag();
+  s.has_axis = !s.normalizes_features() || choices.flag();
   s.affine = choices.flag();
   s.bias = choices.flag();
   s.tracks = choices.flag();
@@ -61,7 +66,7 @@ bool can_be_made(const Setup& s) {
   if (s.features.empty() || s.features.size() > 8) return false;
   if (!std::all_of(s.features.begin(), s.features.end(), is_positive)) return false;
   if (s.norm == Norm::batch) return !s.momentum || (*s.momentum >= 0 && *s.momentum <= 1);
-  return s.norm == Norm::layer || (s.groups > 0 && s.features[0] % s.groups == 0);
+  return s.normalizes_features() || (s.groups > 0 && s.features[0] % s.groups == 0);
 }
 
 /// A shape that suits the setup, or any.
@@ -80,7 +85,7 @@ Shape any_shape(Choices& choices, const Setup& s) {
 }
 
 bool suits(const Setup& s, const Shape& shape) {
-  const Index rank = rank_of(shape), count = s.norm == Norm::layer ? rank_of(s.features) : 1;
+  const Index rank = rank_of(shape), count = s.normalizes_features() ? rank_of(s.features) : 1;
   const Index axis = s.has_axis ? wrapped(s.axis, shape) : rank - count;
   if (axis < 0 || axis + count > rank) return false;
   if (!std::equal(shape.begin() + axis, shape.begin() + axis + count, s.features.begin())) return false;
@@ -112,46 +117,139 @@ struct Seen {
 
 /// Does the call, and looks at what it did.
 template <typename Layer, typename Call>
-void expect(bool is_right, const Layer& layer, const Arena& arena, const Argument& out,
+void expect(bool is_right, const Layer& layer, const Arena& arena, std::initializer_list<Argument> outputs,
             const std::string& name, Call call) {
   const std::vector<double> state = state_of(layer);
-  const std::optional<std::string> refusal = outcome_of(is_right, name, arena, {out}, call);
+  const std::optional<std::string> refusal = outcome_of(is_right, name, arena, outputs, call);
   if (refusal && !same_bits(state_of(layer), state))
     broken(name + ": refusing changes no layer: " + *refusal);
 }
 
+/// What a call may fuse: an activation, a residual behind the norm, or a skip before it.
+enum class Kind { none, activation, residual, skip };
+
 template <typename Layer>
-void check_calls(Choices& choices, const Setup& s, Layer layer) {
-  Arena arena = filled_arena();
-  const auto shape = [&] { return any_shape(choices, s); };
-  std::optional<Seen> seen;
-  for (int calls = 0; calls < 8; ++calls) {
-    const Argument x = any_argument(choices, arena, shape(), choices.layout());
-    const Index kind = choices.between(0, 2);
-    if (kind == 1) {
-      const Argument& used = seen && !choices.rarely() ? seen->x : x;
-      const Argument dy = another(choices, arena, used, shape), dx = another(choices, arena, dy, shape);
-      const bool is_right = used.is_usable() && seen && seen->is(used) && dy.is_usable() &&
-                            dy.is_like(used) && dx.is_usable() && dx.is_like(dy) && dx.is_apart_or_same(dy) &&
-                            !dx.overlaps(used);
-      expect(is_right, layer, arena, dx, "backward",
-             [&] { layer.backward(used.view(), dy.view(), dx.view()); });
-      continue;
-    }
-    const Argument y = another(choices, arena, x, shape);
-    const bool needs_two = s.norm == Norm::batch && (kind == 0 || !s.tracks);
-    const bool is_right = x.is_usable() && suits(s, x.shape) && !(needs_two && x.size() == s.features[0]) &&
-                          y.is_usable() && y.is_like(x) && y.is_apart_or_same(x);
-    if (kind == 0) {
-      const Seen now(x);
-      expect(is_right, layer, arena, y, "forward", [&] { layer.forward(x.view(), y.view()); });
-      if (is_right) seen = now;
-    } else {
-      const Layer& trained = layer;
-      expect(is_right, layer, arena, y, "infer", [&] { trained.infer(x.view(), y.view()); });
+inline constexpr bool kHasSkip =
+    std::is_same_v<Layer, ek::LayerNorm<float>> || std::is_same_v<Layer, ek::RMSNorm<float>>;
+
+template <typename Layer>
+class Calls {
+ public:
+  Calls(Choices& choices, const Setup& s, const Layer& layer) : choices_(choices), s_(s), layer_(layer) {}
+
+  void check() {
+    for (int calls = 0; calls < 8; ++calls) {
+      const Argument x = any_argument(choices_, arena_, shape(), choices_.layout());
+      const Index function = choices_.between(0, 2);
+      if (function == 1) {
+        check_backward(seen_ && !choices_.rarely() ? seen_->x : x);
+      } else {
+        check_forward(x, function == 0);
+      }
     }
   }
-}
+
+ private:
+  Shape shape() { return any_shape(choices_, s_); }
+  Argument like(const Argument& model) {
+    return another(choices_, arena_, model, [&] { return shape(); });
+  }
+  Kind any_kind() {
+    if (choices_.flag()) return Kind::none;
+    const Kind kind = choices_.one_of({Kind::activation, Kind::residual, Kind::skip});
+    return kind == Kind::skip && !kHasSkip<Layer> ? Kind::residual : kind;
+  }
+  ek::detail::Behind<> any_activation() {
+    switch (choices_.between(0, 2)) {
+      case 0:
+        return ek::relu();
+      case 1:
+        return ek::clip(-0.5, 1);
+      default:
+        return ek::leaky_relu(0.25);
+    }
+  }
+
+  void check_forward(const Argument& x, bool trains) {
+    const Argument y = like(x);
+    const bool needs_two = s_.norm == Norm::batch && (trains || !s_.tracks);
+    const bool is_right = x.is_usable() && suits(s_, x.shape) && !(needs_two && x.size() == s_.features[0]) &&
+                          y.is_usable() && y.is_like(x) && y.is_apart_or_same(x);
+    const auto call = [&](bool is_right_too, std::initializer_list<Argument> outputs, const auto&... fused) {
+      const bool right = is_right && is_right_too;
+      if (trains) {
+        const Seen now(x);
+        expect(right, layer_, arena_, outputs, "forward",
+               [&] { layer_.forward(x.view(), y.view(), fused()...); });
+        if (right) seen_ = now;
+      } else {
+        expect(right, layer_, arena_, outputs, "infer",
+               [&] { std::as_const(layer_).infer(x.view(), y.view(), fused()...); });
+      }
+    };
+    const Kind kind = any_kind();
+    if (kind == Kind::none) return call(true, {y});
+    if (kind == Kind::activation) return call(true, {y}, [a = any_activation()] { return a; });
+    const Argument other = like(x), sum = like(x);
+    const bool other_is_right = other.is_usable() && other.is_like(x) && other.is_apart_or_same(y);
+    // Views live as long as the call.
+    ek::TensorView<float> other_view, sum_view;
+    if (kind == Kind::residual) {
+      return call(other_is_right, {y}, [&, a = any_activation()] {
+        other_view = other.view();
+        return ek::add(other_view).then(a);
+      });
+    }
+    if constexpr (kHasSkip<Layer>) {
+      const bool sum_is_right = sum.is_usable() && sum.is_like(x) && sum.is_apart_or_same(x) &&
+                                sum.is_apart_or_same(other) && !sum.overlaps(y);
+      call(other_is_right && sum_is_right, {y, sum}, [&] {
+        other_view = other.view();
+        sum_view = sum.view();
+        return ek::residual_in(other_view, sum_view);
+      });
+      if (trains && is_right && other_is_right && sum_is_right) seen_ = Seen(sum);
+    }
+  }
+
+  void check_backward(const Argument& x) {
+    const Argument dy = like(x), dx = like(dy);
+    const bool is_right = x.is_usable() && seen_ && seen_->is(x) && dy.is_usable() && dy.is_like(x) &&
+                          dx.is_usable() && dx.is_like(dy) && dx.is_apart_or_same(dy) && !dx.overlaps(x);
+    const auto call = [&](bool is_right_too, std::initializer_list<Argument> outputs, const auto&... fused) {
+      expect(is_right && is_right_too, layer_, arena_, outputs, "backward",
+             [&] { layer_.backward(x.view(), dy.view(), dx.view(), fused()...); });
+    };
+    const Kind kind = any_kind();
+    if (kind == Kind::none) return call(true, {dx});
+    if (kind == Kind::activation) return call(true, {dx}, [a = any_activation()] { return a; });
+    const Argument other = like(x), d_residual = like(x);
+    const bool other_is_right = other.is_usable() && other.is_like(x) && !other.overlaps(dx);
+    ek::TensorView<float> other_view, d_view;
+    if (kind == Kind::residual) {
+      const bool d_is_right = d_residual.is_usable() && d_residual.is_like(x) && !d_residual.overlaps(x) &&
+                              !d_residual.overlaps(dy) && !d_residual.overlaps(dx) &&
+                              !d_residual.overlaps(other);
+      return call(other_is_right && d_is_right, {dx, d_residual}, [&, a = any_activation()] {
+        other_view = other.view();
+        d_view = d_residual.view();
+        return ek::add(other_view, d_view).then(a);
+      });
+    }
+    if constexpr (kHasSkip<Layer>) {
+      call(other_is_right, {dx}, [&] {
+        other_view = other.view();
+        return ek::plus(other_view);
+      });
+    }
+  }
+
+  Choices& choices_;
+  const Setup& s_;
+  Layer layer_;
+  Arena arena_ = filled_arena();
+  std::optional<Seen> seen_;
+};
 
 /// The layer, or nothing where it cannot be made.
 template <typename Make>
@@ -164,7 +262,7 @@ auto made(const Setup& s, Make make) {
 void check(Choices& choices) {
   const Setup s = any_setup(choices);
   const auto check_layer = [&](const auto& layer) {
-    if (layer) check_calls(choices, s, *layer);
+    if (layer) Calls(choices, s, *layer).check();
   };
   if (s.norm == Norm::batch) {
     ek::BatchNormOptions options{s.epsilon, s.momentum, s.axis, s.affine, s.tracks};
@@ -176,6 +274,12 @@ void check(Choices& choices) {
     options.affine = s.affine;
     options.bias = s.bias;
     check_layer(made(s, [&] { return ek::LayerNorm<float>(s.features, options); }));
+  } else if (s.norm == Norm::rms) {
+    ek::RMSNormOptions options;
+    options.epsilon = s.epsilon;
+    if (s.has_axis) options.axis = s.axis;
+    options.affine = s.affine;
+    check_layer(made(s, [&] { return ek::RMSNorm<float>(s.features, options); }));
   } else {
     ek::GroupNormOptions options{s.epsilon, s.axis, s.batch_axis, s.affine};
     check_layer(made(s, [&] { return ek::GroupNorm<float>(s.groups, s.features[0], options); }));

@@ -44,6 +44,9 @@ struct Drawn {
     layer.axis = axis;
     f(ek::LayerNorm<Scalar>(channels(), layer),
       [&](int order) { return layer_norm_map(shape, order, axis); });
+    ek::RMSNormOptions rms;
+    rms.axis = axis;
+    f(ek::RMSNorm<Scalar>(channels(), rms), [&](int order) { return rms_norm_map(shape, order, axis); });
     ek::GroupNormOptions group;
     group.axis = axis;
     group.batch_axis = batch_axis;

@@ -56,9 +56,9 @@ struct Reference {
     for (std::size_t i = 0; i < size; ++i) ++count[at(map.set[i])];
 
     std::vector<Sum> sum(sets), rest(sets), squares(sets);
-    for (std::size_t i = 0; i < size; ++i) sum[at(map.set[i])].add(static_cast<Real>(x[i]));
+    for (std::size_t i = 0; map.has_mean && i < size; ++i) sum[at(map.set[i])].add(static_cast<Real>(x[i]));
     mean = divided(values(sum));
-    for (std::size_t i = 0; i < size; ++i)
+    for (std::size_t i = 0; map.has_mean && i < size; ++i)
       rest[at(map.set[i])].add(static_cast<Real>(x[i]) - mean[at(map.set[i])]);
     const std::vector<Real> mean_low = divided(values(rest));
 
@@ -118,7 +118,7 @@ struct ReferenceGradients {
 };
 
 /// With g = dy * gamma: dx = inv_std * (g - mean(g) - xhat * mean(g * xhat)), dgamma = sum dy * xhat, dbeta =
-/// sum dy
+/// sum dy. Without a mean of x there is no mean(g).
 template <typename Scalar>
 ReferenceGradients reference_backward(const IndexMap& map, const Reference& reference,
                                       const std::vector<Scalar>& dy, const std::vector<Real>& gamma) {
@@ -132,7 +132,7 @@ ReferenceGradients reference_backward(const IndexMap& map, const Reference& refe
     const std::size_t set = at(map.set[i]), p = at(map.parameter[i]);
     const Real d = static_cast<Real>(dy[i]), xhat = reference.normalized[i];
     const Real g = d * parameter(gamma, map.parameter[i], 1);
-    g_sum[set].add(g);
+    if (map.has_mean) g_sum[set].add(g);
     gx_sum[set].add(g * xhat);
     gamma_sum[p].add(d * xhat);
     beta_sum[p].add(d);

@@ -57,6 +57,7 @@ inline Index number_among(const Shape& where, const Shape& shape, const std::vec
 struct IndexMap {
   std::vector<Index> set, parameter;
   Index sets = 0, parameters = 0;
+  bool has_mean = true;  // RMS norm has none: its mean counts as 0
 
   Index size() const { return static_cast<Index>(set.size()); }
 };
@@ -106,6 +107,13 @@ inline IndexMap layer_norm_map(const Shape& shape, int order, Index axis, Index 
       shape, order, sets, features,
       [&](const Shape& where) { return number_among(where, shape, axes, others); },
       [&](const Shape& where) { return number_among(where, shape, axes, normalized); });
+}
+
+/// RMS norm: layer norm without a mean.
+inline IndexMap rms_norm_map(const Shape& shape, int order, Index axis, Index count = 1) {
+  IndexMap map = layer_norm_map(shape, order, axis, count);
+  map.has_mean = false;
+  return map;
 }
 
 /// Group norm: a set is one sample's group of neighbouring channels, a parameter is a channel.

@@ -231,6 +231,10 @@ EVENKEEL_OUTLINE void check_fused_backward(const Caller& caller, const BackwardA
   check_apart(caller, a.dx, a.beta);
   check_fused_input(caller, f.residual, a.x, a.dx, false);
   check_fused_input(caller, f.plus, a.x, a.dx, false);
+  for (const Argument* gradient : {&a.grad_gamma, &a.grad_beta}) {
+    check_apart(caller, *gradient, f.residual);
+    check_apart(caller, *gradient, f.plus);
+  }
   if (!is_there(f.d_residual)) return;
   check_output(caller, f.d_residual, a.x);
   for (const Memory* other :

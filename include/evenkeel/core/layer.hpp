@@ -207,7 +207,9 @@ class Layer {
 
   /// The last forward's statistics, one entry a statistics set; empty before it. Views, good until the next forward:
   /// assign them to an Eigen array to keep the numbers.
-  Eigen::Map<const Vector<Statistic>> saved_mean() const { return {moments_.mean.data(), moments_.size()}; }
+  Eigen::Map<const Vector<Statistic>> saved_mean() const {
+    return {moments_.mean.data(), moments_.keeps_mean ? moments_.size() : 0};
+  }
   Eigen::Map<const Vector<Statistic>> saved_inv_std() const {
     return {moments_.inv_std.data(), moments_.size()};
   }

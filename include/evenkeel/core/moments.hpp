@@ -49,7 +49,7 @@ struct Moments {
   Vector<Statistic> variance;  // biased: the divisor is the number of values
   Vector<Statistic> inv_std;   // 1 / sqrt(variance + epsilon)
   bool keeps_mean = true;      // what is not kept stays empty
-  bool keeps_mean_low = true;
+  bool keeps_mean_low = true;  // the same
   bool keeps_variance = true;  // running statistics need it
   bool keeps_room = false;     // for more sets than the last forward had; the first `used` count then
   bool checks_x = true;        // backward refuses an x that differs from forward's in one of a few places
