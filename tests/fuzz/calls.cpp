@@ -7,6 +7,7 @@
 #include <evenkeel/evenkeel.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "arguments.hpp"
@@ -18,12 +19,12 @@
 namespace ek_test {
 namespace {
 
-enum class Norm { batch, layer, group };
+enum class Norm { batch, layer, group, instance };
 
 /// The arguments of a layer and of its calls.
 struct Setup {
   Norm norm;
-  Shape features;  // of batch and group norm one number, the channels
+  Shape features;  // but for layer norm one number, the channels
   Index groups = 1;
   double epsilon;
   std::optional<double> momentum;
@@ -33,7 +34,7 @@ struct Setup {
 
 Setup any_setup(Choices& choices) {
   Setup s;
-  s.norm = choices.one_of({Norm::batch, Norm::layer, Norm::group});
+  s.norm = choices.one_of({Norm::batch, Norm::layer, Norm::group, Norm::instance});
   const auto extent = [&] { return choices.rarely() ? choices.between(-2, 0) : choices.between(1, 6); };
   s.features.push_back(extent());
   if (s.norm == Norm::layer) {
@@ -59,8 +60,9 @@ bool can_be_made(const Setup& s) {
   if (!std::isfinite(s.epsilon) || s.epsilon < 0) return false;
   if (s.features.empty() || s.features.size() > 8) return false;
   if (!std::all_of(s.features.begin(), s.features.end(), is_positive)) return false;
-  if (s.norm == Norm::batch) return !s.momentum || (*s.momentum >= 0 && *s.momentum <= 1);
-  return s.norm == Norm::layer || (s.groups > 0 && s.features[0] % s.groups == 0);
+  if (s.norm == Norm::layer) return true;
+  if (s.norm == Norm::group) return s.groups > 0 && s.features[0] % s.groups == 0;
+  return !s.momentum || (*s.momentum >= 0 && *s.momentum <= 1);
 }
 
 /// A shape that suits the setup, or any.
@@ -78,14 +80,25 @@ Shape any_shape(Choices& choices, const Setup& s) {
   return shape;
 }
 
-bool suits(const Setup& s, const Shape& shape) {
+bool has_batch_axis(const Setup& s) {
+  return (s.norm == Norm::group || s.norm == Norm::instance) && s.batch_axis != ek::no_axis;
+}
+
+bool suits(const Setup& s, const Shape& shape, bool by_running = false) {
   const Index rank = rank_of(shape), count = s.norm == Norm::layer ? rank_of(s.features) : 1;
   const Index axis = s.has_axis ? wrapped(s.axis, shape) : rank - count;
   if (axis < 0 || axis + count > rank) return false;
   if (!std::equal(shape.begin() + axis, shape.begin() + axis + count, s.features.begin())) return false;
-  if (s.norm != Norm::group || s.batch_axis == ek::no_axis) return true;
+  if (!has_batch_axis(s) || by_running) return true;
   const Index batch = wrapped(s.batch_axis, shape);
   return batch >= 0 && batch < rank && batch != axis;
+}
+
+/// Whether each set of its own has one value, where the norm needs two.
+bool has_one_value(const Setup& s, const Shape& shape) {
+  if (s.norm != Norm::batch && s.norm != Norm::instance) return false;
+  const Index samples = has_batch_axis(s) ? shape[at(wrapped(s.batch_axis, shape))] : 1;
+  return size_of(shape) == s.features[0] * samples && size_of(shape) > 0;
 }
 
 /// Does the call, and looks at what it did.
@@ -105,27 +118,43 @@ void check_calls(Choices& choices, const Setup& s, Layer layer) {
   std::optional<Argument> seen;  // what forward saw last
   for (int calls = 0; calls < 8; ++calls) {
     const Argument x = any_argument(choices, arena, shape(), choices.layout());
-    const Index kind = choices.between(0, 2);
-    if (kind == 1) {
+    const Index kind = choices.between(0, HasRunningStatistics<Layer>::value ? 4 : 2);
+    if (kind == 1 || kind == 3) {
+      const bool is_frozen = kind == 3;
       const Argument& used = seen && !choices.rarely() ? *seen : x;
       const Argument dy = another(choices, arena, used, shape), dx = another(choices, arena, dy, shape);
-      const bool is_right = used.is_usable() && seen && used.is_like(*seen) && dy.is_usable() &&
-                            dy.is_like(used) && dx.is_usable() && dx.is_like(dy) && dx.is_apart_or_same(dy) &&
-                            !dx.overlaps(used);
+      const bool has_statistics = is_frozen ? s.tracks && used.is_usable() && suits(s, used.shape, true)
+                                            : seen && used.is_like(*seen);
+      const bool is_right = used.is_usable() && has_statistics && dy.is_usable() && dy.is_like(used) &&
+                            dx.is_usable() && dx.is_like(dy) && dx.is_apart_or_same(dy) && !dx.overlaps(used);
+      if constexpr (HasRunningStatistics<Layer>::value) {
+        if (is_frozen) {
+          expect(is_right, layer, arena, dx, "infer_backward",
+                 [&] { layer.infer_backward(used.view(), dy.view(), dx.view()); });
+          continue;
+        }
+      }
       expect(is_right, layer, arena, dx, "backward",
              [&] { layer.backward(used.view(), dy.view(), dx.view()); });
       continue;
     }
     const Argument y = another(choices, arena, x, shape);
-    const bool needs_two = s.norm == Norm::batch && (kind == 0 || !s.tracks);
-    const bool is_right = x.is_usable() && suits(s, x.shape) && !(needs_two && x.size() == s.features[0]) &&
-                          y.is_usable() && y.is_like(x) && y.is_apart_or_same(x);
+    const bool is_tracked = HasRunningStatistics<Layer>::value && s.tracks;
+    const bool by_running = kind == 2 && is_tracked;
+    const bool is_right = x.is_usable() && suits(s, x.shape, by_running) &&
+                          (by_running || !has_one_value(s, x.shape)) && y.is_usable() && y.is_like(x) &&
+                          y.is_apart_or_same(x);
     if (kind == 0) {
       expect(is_right, layer, arena, y, "forward", [&] { layer.forward(x.view(), y.view()); });
       if (is_right) seen = x;
-    } else {
+    } else if (kind == 2) {
       const Layer& trained = layer;
       expect(is_right, layer, arena, y, "infer", [&] { trained.infer(x.view(), y.view()); });
+    } else if constexpr (HasRunningStatistics<Layer>::value) {
+      const Index batches = std::as_const(layer).num_batches_tracked();
+      expect(is_right, layer, arena, y, "recompute", [&] { layer.recompute(x.view(), y.view()); });
+      require(std::as_const(layer).num_batches_tracked() == batches, "recompute tracks no batch");
+      if (is_right) seen = x;
     }
   }
 }
@@ -153,9 +182,12 @@ void check(Choices& choices) {
     options.affine = s.affine;
     options.bias = s.bias;
     check_layer(made(s, [&] { return ek::LayerNorm<float>(s.features, options); }));
-  } else {
+  } else if (s.norm == Norm::group) {
     ek::GroupNormOptions options{s.epsilon, s.axis, s.batch_axis, s.affine};
     check_layer(made(s, [&] { return ek::GroupNorm<float>(s.groups, s.features[0], options); }));
+  } else {
+    ek::InstanceNormOptions options{s.epsilon, s.momentum, s.axis, s.batch_axis, s.affine, s.tracks};
+    check_layer(made(s, [&] { return ek::InstanceNorm<float>(s.features[0], options); }));
   }
 }
 
