@@ -52,6 +52,14 @@ constexpr Shape kBatchedShapes[] = {
     {Norm::kGroup, 1, 256, 14},
 };
 
+/// As group norm of one channel a group, which is what other libraries have for it. They are not compared.
+constexpr Shape kInstanceShapes[] = {
+    {Norm::kInstance, 1, 64, 112},
+    {Norm::kInstance, 8, 64, 56},
+    {Norm::kInstance, 8, 256, 14},
+    {Norm::kInstance, 8, 512, 7},
+};
+
 std::vector<Layout> layouts_of(const Shape& shape) {
   if (shape.side == 1) return {Layout::kRows};
   return {Layout::kChannelsFirst, Layout::kChannelsLast};
@@ -100,7 +108,10 @@ std::string Case::family() const {
 std::string Case::name() const { return family() + "/" + shape() + (is_double ? "/double" : "/float"); }
 
 std::string text_of(Norm norm) {
-  return norm == Norm::kBatch ? "batch norm" : norm == Norm::kLayer ? "layer norm" : "group norm";
+  return norm == Norm::kBatch   ? "batch norm"
+         : norm == Norm::kLayer ? "layer norm"
+         : norm == Norm::kGroup ? "group norm"
+                                : "instance norm";
 }
 
 std::string text_of(Direction direction) {
@@ -138,7 +149,8 @@ std::vector<Case> benchmarked_cases() {
   std::vector<Case> cases = compared_cases(false);
   std::set<std::string> names;
   for (const Case& c : cases) names.insert(c.name());
-  for (const std::vector<Case>& more : {cases_of(batched, false), small_cases()}) {
+  for (const std::vector<Case>& more :
+       {cases_of(batched, false), small_cases(), cases_of(kInstanceShapes, false)}) {
     std::copy_if(more.begin(), more.end(), std::back_inserter(cases),
                  [&](const Case& c) { return names.insert(c.name()).second; });
   }

@@ -8,7 +8,7 @@ namespace evenkeel::benchmarks {
 
 using Index = std::ptrdiff_t;
 
-enum class Norm { kBatch, kLayer, kGroup };
+enum class Norm { kBatch, kLayer, kGroup, kInstance };
 enum class Direction { kForward, kBackward, kInference };
 
 /// N,C; N,C,H,W; N,H,W,C; and the column-major matrix of C,N, whose values lie as those of N,C.
@@ -29,6 +29,7 @@ struct Case {
   Index pixels() const { return side * side; }
   Index size() const { return batch * channels * pixels(); }
   bool has_running_statistics() const { return norm == Norm::kBatch; }
+  Index groups() const { return norm == Norm::kInstance ? channels : kGroups; }
 
   /// Of the row-major tensor.
   std::vector<Index> dims() const {

@@ -23,9 +23,10 @@ Index set_of(const Case& c, Index sample, Index channel, Index pixel) {
     case Norm::kLayer:
       return sample * c.pixels() + pixel;
     case Norm::kGroup:
+    case Norm::kInstance:
       break;
   }
-  return sample * kGroups + channel / (c.channels / kGroups);
+  return sample * c.groups() + channel / (c.channels / c.groups());
 }
 
 Index sets_of(const Case& c) { return 1 + set_of(c, c.batch - 1, c.channels - 1, c.pixels() - 1); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <evenkeel/batch_norm.hpp>
 #include <evenkeel/group_norm.hpp>
+#include <evenkeel/instance_norm.hpp>
 #include <evenkeel/layer_norm.hpp>
 #include <memory>
 #include <unsupported/Eigen/CXX11/Tensor>
@@ -61,6 +62,13 @@ std::optional<Pass> prepare(const std::shared_ptr<Device>& device, Problem<Scala
     options.axis = axis;
     options.epsilon = p.test.epsilon;
     return pass_of(device, std::make_shared<GroupNorm<Scalar>>(kGroups, p.test.channels, options), p);
+  }
+  if (p.test.norm == Norm::kInstance) {
+    InstanceNormOptions options;
+    options.axis = axis;
+    options.epsilon = p.test.epsilon;
+    options.affine = true;
+    return pass_of(device, std::make_shared<InstanceNorm<Scalar>>(p.test.channels, options), p);
   }
   BatchNormOptions options;
   options.axis = axis;

@@ -291,6 +291,35 @@ TEST(Allocations, OfGroupNorm) {
   expect_few_allocations(ek::GroupNorm<float>(2, 6, batch_last), {6, 100});
 }
 
+TEST(Allocations, OfInstanceNorm) {
+  ek::InstanceNormOptions tracking, last;
+  tracking.affine = tracking.track_running_stats = true;
+  last.axis = -1;
+  for (const ek_test::Shape& shape : {ek_test::Shape{8, 6, 7, 7}, {3, 6, 30000}}) {
+    expect_few_allocations(ek::InstanceNorm<float>(6), shape);
+    expect_few_allocations(ek::InstanceNorm<float>(6, tracking), shape);
+  }
+  expect_few_allocations(ek::InstanceNorm<float>(6, last), {8, 7000, 6});
+}
+
+// Like backward, in the same room.
+TEST(Allocations, OfCallsThatKeepRunningStatistics) {
+  const Eigen::DefaultDevice cpu;
+  for (const ek_test::Shape& shape : {ek_test::Shape{8, 6, 7, 7}, {300, 6}, {3, 6, 30000}}) {
+    ek::BatchNorm<float> layer(6);
+    Batch<float> batch(shape);
+    auto dx = batch.view(batch.dx), y = batch.view(batch.y);
+    const auto x = batch.view(std::as_const(batch.x)), dy = batch.view(std::as_const(batch.dy));
+    const auto calls = [&] {
+      layer.recompute(cpu, x, y);
+      layer.backward(cpu, x, dy, dx);
+      layer.infer_backward(cpu, x, dy, dx);
+    };
+    EXPECT_GE(allocations_of(calls), 1) << "moments and sums have to be kept somewhere";
+    for (int repeat = 0; repeat < 3; ++repeat) EXPECT_EQ(allocations_of(calls), 0);
+  }
+}
+
 /// Shapes in turn, each seen before.
 template <typename Layer>
 void expect_no_allocations_in_turn(Layer layer, const std::vector<ek_test::Shape>& shapes) {
@@ -313,6 +342,7 @@ TEST(Allocations, OfShapesInTurn) {
   expect_no_allocations_in_turn(ek::BatchNorm<float>(6), {{8, 6, 7, 7}, {3, 6, 50}, {6, 6}});
   expect_no_allocations_in_turn(ek::LayerNorm<float>(33), {{100, 33}, {2, 50, 33}, {36, 33}, {130, 33}});
   expect_no_allocations_in_turn(ek::GroupNorm<float>(2, 6), {{8, 6, 7, 7}, {8, 6, 50}, {3, 6, 50}, {9, 6}});
+  expect_no_allocations_in_turn(ek::InstanceNorm<float>(6), {{8, 6, 7, 7}, {8, 6, 50}, {3, 6, 500}});
 }
 
 }  // namespace

@@ -110,6 +110,16 @@ TYPED_TEST(AutoDiff, ThroughGroupNorm) {
   expect_same_derivatives(ek::GroupNorm<Scalar>(1, 2), ek::GroupNorm<double>(1, 2));
 }
 
+TYPED_TEST(AutoDiff, ThroughInstanceNorm) {
+  using Scalar = Eigen::AutoDiffScalar<TypeParam>;
+  ek::InstanceNormOptions options;
+  options.affine = true;
+  for (bool tracks : {false, true}) {
+    options.track_running_stats = tracks;
+    expect_same_derivatives(ek::InstanceNorm<Scalar>(2, options), ek::InstanceNorm<double>(2, options));
+  }
+}
+
 // Scalars of a size that does not divide a line of the cache, in rows of whole lines, so many that vectors would be
 // streamed: nothing is written behind them.
 TEST(AutoDiffOfTwelveBytes, StaysInsideItsRows) {

@@ -1,5 +1,5 @@
-// A row of layer norm or RMS norm, a sample of group norm and an element of batch norm's inference have the same bits alone as in
-// any batch, on any device, beside whatever neighbours.
+// A row of layer norm or RMS norm, a sample of group and instance norm and an element of batch norm's inference, and of its
+// gradient, have the same bits alone as in any batch, on any device, beside whatever neighbours.
 #define EIGEN_USE_THREADS
 
 #include <gtest/gtest.h>
@@ -239,6 +239,27 @@ TYPED_TEST(BatchInvariance, OfGroupNormSamples) {
   this->expect_invariant(Eigen::DefaultDevice(), ek::GroupNorm<Scalar>(4, 16, first), 9, 16, 4096);
   this->expect_invariant(device, ek::GroupNorm<Scalar>(4, 16, first), 9, 16, 4096);
   this->expect_invariant(device, ek::GroupNorm<Scalar>(8, 64, last), 6, 3000, 64);
+}
+
+TYPED_TEST(BatchInvariance, OfInstanceNormSamples) {
+  using Scalar = typename TypeParam::Scalar;
+  using Values = Batch<Scalar, TypeParam::kOrder, Samples::apart>;
+  Eigen::ThreadPool pool(3);
+  const Eigen::ThreadPoolDevice device(&pool, 3);
+  for (const bool affine : {true, false})
+    for (const bool is_last : {false, true}) {
+      ek::InstanceNormOptions options;
+      options.axis = is_last ? Values::b_axis() : Values::a_axis();
+      options.batch_axis = Values::sample_axis();
+      options.affine = affine;
+      for (const Index n : {2, 3, 7, 16, 33, 64, 65, 96, 127, 128, 129, 300}) {
+        const ek::InstanceNorm<Scalar> layer(5, options);
+        this->expect_invariant(Eigen::DefaultDevice(), layer, 5, is_last ? n : 5, is_last ? 5 : n);
+        if (::testing::Test::HasFailure()) return;
+      }
+      const ek::InstanceNorm<Scalar> layer(16, options);
+      this->expect_invariant(device, layer, 9, is_last ? 2000 : 16, is_last ? 16 : 2000);
+    }
 }
 
 /// Samples of batch norm's inference, and its positions.

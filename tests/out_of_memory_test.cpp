@@ -165,6 +165,9 @@ void expect_all_unchanged_without_memory(const Device& device) {
     rms_on_channels.axis = 1;
     expect_unchanged_without_memory(ek::RMSNorm<float>(6, rms_on_channels), device, before, after);
     expect_unchanged_without_memory(ek::GroupNorm<float>(2, 6), device, before, after);
+    ek::InstanceNormOptions tracking;
+    tracking.affine = tracking.track_running_stats = true;
+    expect_unchanged_without_memory(ek::InstanceNorm<float>(6, tracking), device, before, after);
   }
   expect_unchanged_without_memory(ek::LayerNorm<float>(33), device, Dimensions(3, 2, 33),
                                   Dimensions(8, 1000, 33));

@@ -112,6 +112,7 @@ class Range : public ::testing::Test {
   static void expect_layer_norm(const Shape& shape, Index axis);
   static void expect_rms_norm(const Shape& shape, Index axis);
   static void expect_group_norm(const Shape& shape, Index axis);  // 3 groups of 2 channels
+  static void expect_instance_norm(const Shape& shape, Index axis, bool affine);
 
   /// make(kind) is the layer.
   template <typename Make>
@@ -188,6 +189,17 @@ void Range<C>::expect_group_norm(const Shape& shape, Index axis) {
   });
 }
 
+template <typename C>
+void Range<C>::expect_instance_norm(const Shape& shape, Index axis, bool affine) {
+  expect_right(shape, instance_norm_map(shape, kOrder, axis), [&](const Kind& kind) {
+    ek::InstanceNormOptions options;
+    options.axis = axis;
+    options.epsilon = kind.epsilon;
+    options.affine = affine;
+    return ek::InstanceNorm<S>(shape[at(wrapped(axis, shape))], options);
+  });
+}
+
 TYPED_TEST(Range, BatchNorm) {
   this->expect_batch_norm({4, 5, 300}, 1);
   this->expect_batch_norm({40, 33}, 1);
@@ -215,6 +227,12 @@ TYPED_TEST(Range, GroupNorm) {
   this->expect_group_norm({4, 6, 5, 5}, 1);
   this->expect_group_norm({4, 5, 5, 6}, -1);
   this->expect_group_norm({50, 6}, 1);
+}
+
+TYPED_TEST(Range, InstanceNorm) {
+  this->expect_instance_norm({4, 6, 5, 5}, 1, true);
+  this->expect_instance_norm({4, 6, 5, 5}, 1, false);
+  this->expect_instance_norm({4, 5, 5, 6}, -1, true);
 }
 
 TYPED_TEST(Range, LargeSets) {

@@ -127,6 +127,18 @@ TYPED_TEST(Threads, GroupNorm) {
   this->expect_same_on_every_device(ek::GroupNorm<Scalar>(8, 64, batch_last), {29, 64, 5, 33});
 }
 
+TYPED_TEST(Threads, InstanceNorm) {
+  using Scalar = typename TypeParam::Scalar;
+  ek::InstanceNormOptions tracking, last;
+  tracking.affine = tracking.track_running_stats = true;
+  last.axis = -1;
+  for (const Shape& shape : {Shape{4, 6, 5}, Shape{8, 64, 28, 28}, Shape{2, 4, 50021}, Shape{301, 64, 7}}) {
+    this->expect_same_on_every_device(ek::InstanceNorm<Scalar>(shape[1]), shape);
+    this->expect_same_on_every_device(ek::InstanceNorm<Scalar>(shape[1], tracking), shape);
+  }
+  this->expect_same_on_every_device(ek::InstanceNorm<Scalar>(64, last), {3, 29, 31, 64});
+}
+
 /// Every number of threads, on shapes that nobody chose, all of them large enough for a team.
 TYPED_TEST(Threads, RandomShapes) {
   using Scalar = typename TypeParam::Scalar;
@@ -247,6 +259,7 @@ TEST(ConstLayers, InferFromManyThreads) {
   expect_inference_from_many_threads(ek::BatchNorm<float>(16), {4, 16, 9, 9});
   expect_inference_from_many_threads(ek::LayerNorm<float>(33), {64, 33});
   expect_inference_from_many_threads(ek::GroupNorm<float>(4, 16), {4, 16, 9, 9});
+  expect_inference_from_many_threads(ek::InstanceNorm<float>(16), {4, 16, 9, 9});
 }
 
 }  // namespace

@@ -139,7 +139,8 @@ std::optional<Pass> prepare(Problem<Scalar>& p) {
   using Eigen::Index;
   const Case& c = p.test;
   if (c.layout == Layout::kColumns) return pass_of_columns(p);
-  const Index n = c.batch, channels = c.channels, pixels = c.pixels(), in_group = channels / kGroups;
+  const Index n = c.batch, channels = c.channels, pixels = c.pixels(), groups = c.groups(),
+              in_group = channels / groups;
   const bool first = c.layout == Layout::kChannelsFirst;
   switch (c.norm) {
     case Norm::kLayer:
@@ -148,10 +149,11 @@ std::optional<Pass> prepare(Problem<Scalar>& p) {
       if (first) return pass_of<Axes<0, 2>, Axes<0, 2>>(p, std::array<Index, 3>{n, channels, pixels});
       return pass_of<Axes<0>, Axes<0>>(p, std::array<Index, 2>{n * pixels, channels});
     case Norm::kGroup:
+    case Norm::kInstance:
       break;
   }
-  if (first) return pass_of<Axes<2, 3>, Axes<0, 3>>(p, std::array<Index, 4>{n, kGroups, in_group, pixels});
-  return pass_of<Axes<1, 3>, Axes<0, 1>>(p, std::array<Index, 4>{n, pixels, kGroups, in_group});
+  if (first) return pass_of<Axes<2, 3>, Axes<0, 3>>(p, std::array<Index, 4>{n, groups, in_group, pixels});
+  return pass_of<Axes<1, 3>, Axes<0, 1>>(p, std::array<Index, 4>{n, pixels, groups, in_group});
 }
 
 }  // namespace

@@ -47,6 +47,7 @@ void add_published(Norm norm, std::vector<HardInput>& inputs) {
       add_normal("4x3x64x64, mean 1e5, std 0.1 (flax#1491)", images_of(4, 3, 64), 1e5, 0.1);
       break;
     case Norm::kGroup:
+    case Norm::kInstance:
       add_normal("2x64x64x64, mean 100, std 0.01 (pytorch#40302)", images_of(2, 64, 64), 100, 0.01);
   }
 }
@@ -60,6 +61,7 @@ Case usual_case(Norm norm) {
     case Norm::kBatch:
       return {norm, Direction::kForward, Layout::kChannelsFirst, 32, 32, 14};
     case Norm::kGroup:
+    case Norm::kInstance:
       break;
   }
   return {norm, Direction::kForward, Layout::kChannelsFirst, 4, 64, 28};
@@ -98,9 +100,10 @@ ek_test::IndexMap map_of(const Case& test) {
     case Norm::kLayer:
       return ek_test::layer_norm_map(shape, Eigen::RowMajor, 1);
     case Norm::kGroup:
+    case Norm::kInstance:
       break;
   }
-  return ek_test::group_norm_map(shape, Eigen::RowMajor, kGroups);
+  return ek_test::group_norm_map(shape, Eigen::RowMajor, test.groups());
 }
 
 }  // namespace evenkeel::benchmarks

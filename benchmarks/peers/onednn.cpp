@@ -197,9 +197,10 @@ std::optional<Pass> prepare(Problem<float>& p, Tag tag) {
       case Norm::kLayer:
         return pass_of<dnnl::layer_normalization_forward, dnnl::layer_normalization_backward>(p, tag);
       case Norm::kGroup:
+      case Norm::kInstance:
 #if DNNL_VERSION_MAJOR > 3 || (DNNL_VERSION_MAJOR == 3 && DNNL_VERSION_MINOR >= 3)
-        return pass_of<dnnl::group_normalization_forward, dnnl::group_normalization_backward>(p, tag,
-                                                                                              kGroups);
+        return pass_of<dnnl::group_normalization_forward, dnnl::group_normalization_backward>(
+            p, tag, p.test.groups());
 #else
         return std::nullopt;
 #endif

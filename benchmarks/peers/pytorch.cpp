@@ -57,9 +57,10 @@ Triple forward(Tensors<Scalar>& t) {
     case Norm::kLayer:
       return at::native_layer_norm(t.x, {c.channels}, t.gamma, t.beta, c.epsilon);
     case Norm::kGroup:
+    case Norm::kInstance:
       break;
   }
-  return at::native_group_norm(t.x, t.gamma, t.beta, c.batch, c.channels, c.pixels(), kGroups, c.epsilon);
+  return at::native_group_norm(t.x, t.gamma, t.beta, c.batch, c.channels, c.pixels(), c.groups(), c.epsilon);
 }
 
 /// dx, dgamma, dbeta.
@@ -74,6 +75,7 @@ Triple backward(Tensors<Scalar>& t, const at::Tensor& mean, const at::Tensor& in
       return at::native_layer_norm_backward(t.dy, t.x, {c.channels}, mean, inv_std, t.gamma, t.beta,
                                             kAllGradients);
     case Norm::kGroup:
+    case Norm::kInstance:
       break;
   }
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 1)
@@ -82,7 +84,7 @@ Triple backward(Tensors<Scalar>& t, const at::Tensor& mean, const at::Tensor& in
   const at::Tensor dy = t.dy.contiguous(), x = t.x.contiguous();
 #endif
   return at::native_group_norm_backward(dy, x, mean, inv_std, t.gamma, c.batch, c.channels, c.pixels(),
-                                        kGroups, kAllGradients);
+                                        c.groups(), kAllGradients);
 }
 
 template <typename Scalar>

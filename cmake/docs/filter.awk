@@ -14,10 +14,10 @@
 # Usage: awk -f filter.awk FILE
 
 BEGIN {
-  names = "gamma \\gamma beta \\beta epsilon \\varepsilon xhat \\hat{x} dx \\mathit{dx} dy \\mathit{dy} x x y y"
+  names = "gamma \\gamma beta \\beta epsilon \\varepsilon xhat \\hat{x} dx \\mathit{dx} dy \\mathit{dy} x x y y n n"
   count = split(names, pairs, " ")
   for (i = 1; i < count; i += 2) tex_of[pairs[i]] = pairs[i + 1]
-  count = split("mean variance inv_std sum running_mean running_var grad_gamma grad_beta", words, " ")
+  count = split("mean variance inv_std sum running_mean running_var grad_gamma grad_beta weight bias", words, " ")
   for (i = 1; i <= count; i++) {
     tex_of[words[i]] = words[i]
     gsub(/_/, "\\_", tex_of[words[i]])

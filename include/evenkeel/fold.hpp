@@ -72,10 +72,12 @@ EVENKEEL_OUTLINE void map_outputs(const Caller& caller, const Argument& weight, 
   const auto new_weight = [&](Index i) {
     return narrowed<S>(T(T(static_cast<ComputeOf<S>>(weights[i])) * map.scale[i / inner % channels]));
   };
-  const B* old_bias = static_cast<const B*>(bias.data);
+  const B* const biases_before = static_cast<const B*>(bias.data);
+  const auto old_bias = [&](Index c) {
+    return has_bias ? static_cast<ComputeOf<B>>(biases_before[c]) : ComputeOf<B>(0);
+  };
   const auto new_bias = [&](Index c) {
-    const T before = has_bias ? T(static_cast<ComputeOf<B>>(old_bias[c])) : T(0);
-    return narrowed<B>(T(T(T(before - map.mean[c]) * map.scale[c]) + map.beta[c]));
+    return narrowed<B>(T(T(T(T(old_bias(c)) - map.mean[c]) * map.scale[c]) + map.beta[c]));
   };
   const auto check = [&](const char* name, Index channel, const auto& before, const auto& after) {
     if (is_finite(before) && !is_finite(after))
@@ -86,7 +88,7 @@ EVENKEEL_OUTLINE void map_outputs(const Caller& caller, const Argument& weight, 
           static_cast<ComputeOf<S>>(new_weight(i)));
   }
   for (Index c = 0; c < channels; ++c)
-    check(bias.name, c, map.mean[c], static_cast<ComputeOf<B>>(new_bias(c)));
+    check(bias.name, c, old_bias(c), static_cast<ComputeOf<B>>(new_bias(c)));
 
   B* const biases = static_cast<B*>(prepare(bias, has_bias ? bias.shape : Shape{channels}));
   for (Index i = 0; i < weight.size; ++i) weights[i] = new_weight(i);
@@ -114,7 +116,9 @@ EVENKEEL_BEGIN
 /// Folds the inference of a batch norm into the linear or convolution layer before it, in place: that layer alone then
 /// gives what layer.infer would make of its output.
 ///
-///   weight[o] *= gamma[o] inv_std[o],  bias[o] = (bias[o] - running_mean[o]) gamma[o] inv_std[o] + beta[o]
+///   weight' = weight gamma inv_std,  bias' = (bias - running_mean) gamma inv_std + beta
+///
+/// for each output channel, so that weight' x + bias' is the inference of weight x + bias.
 ///
 /// Shapes       weight: of rank 1 to 8 with the output channels, as many as the layer's, on output_axis; negative counts
 ///              from the last. bias: [channels]; an empty array counts as 0 and is resized.

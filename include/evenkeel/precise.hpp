@@ -37,10 +37,10 @@ EVENKEEL_BEGIN
 /// Gives a batch norm the statistics of all values of several batches as running statistics (PreciseBN). Gamma, beta,
 /// gradients and what forward saved stay.
 ///
-///   running_mean = sum(x) / n,  running_var = sum((x - running_mean)^2) / (n - 1), or / n unless unbiased_running_var
+///   running_mean = sum(x) / n,  running_var = sum((x - running_mean)^2) / (n - 1)
 ///
-/// num_batches_tracked() becomes the number of batches that are not empty, the weight of these statistics in an average
-/// that goes on.
+/// over the n values of a channel in all batches. Without unbiased_running_var the divisor is n. num_batches_tracked()
+/// becomes the number of batches that are not empty: the weight of these statistics in an average that goes on.
 ///
 /// Shapes       batches: a range of tensors, each as x of forward. Their extents other than the channels may differ.
 /// Types        as batch_norm_forward; batches are merged in the statistic type.

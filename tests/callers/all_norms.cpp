@@ -24,7 +24,8 @@ int main() {
   of_columns.axis = 0;
   const double sum =
       static_cast<double>(use(evenkeel::BatchNorm<float>(4), x) + use(evenkeel::LayerNorm<float>(3), x) +
-                          use(evenkeel::GroupNorm<float>(2, 4), x)) +
+                          use(evenkeel::GroupNorm<float>(2, 4), x) +
+                          use(evenkeel::InstanceNorm<float>(4), x)) +
       evenkeel::LayerNorm<double>(4, of_columns).infer(columns).sum();
   return sum == sum ? 0 : 1;
 }

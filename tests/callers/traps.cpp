@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <evenkeel/evenkeel.hpp>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -31,6 +32,7 @@ void call(Norm norm, const std::vector<Index>& extents, bool trains = true) {
       norm.backward(in, gradient, result);
     }
     norm.infer(in, result);
+    if constexpr (std::is_same_v<Norm, ek::BatchNorm<S>>) norm.infer_backward(in, gradient, result);
   }
 }
 
@@ -40,7 +42,10 @@ void call_all(double epsilon) {
     ek::BatchNormOptions batch;
     ek::LayerNormOptions layer, of_columns;
     ek::GroupNormOptions group, last;
+    ek::InstanceNormOptions instance, tracking;
     batch.epsilon = layer.epsilon = of_columns.epsilon = group.epsilon = last.epsilon = epsilon;
+    instance.epsilon = tracking.epsilon = epsilon;
+    tracking.affine = tracking.track_running_stats = true;
     of_columns.axis = 1;
     last.axis = 2;
     for (const bool is_zero : {false, true}) {
@@ -58,6 +63,9 @@ void call_all(double epsilon) {
     call<S>(ek::GroupNorm<S>(n, 2 * n, group), {3, 2 * n, 5});
     call<S>(ek::GroupNorm<S>(1, n, group), {3, n, 300});
     call<S>(ek::GroupNorm<S>(n, 2 * n, last), {3, 5, 2 * n});
+    call<S>(ek::InstanceNorm<S>(n, instance), {3, n, 5});
+    call<S>(ek::InstanceNorm<S>(n, tracking), {3, n, 5});
+    call<S>(ek::InstanceNorm<S>(2, instance), {2, 2, n + 1});
   }
 }
 

@@ -22,12 +22,12 @@
 namespace ek_test {
 namespace {
 
-enum class Norm { batch, layer, group, rms };
+enum class Norm { batch, layer, group, instance, rms };
 
 /// The arguments of a layer and of its calls.
 struct Setup {
   Norm norm;
-  Shape features;  // of batch and group norm one number, the channels
+  Shape features;  // but for layer norm one number, the channels
   Index groups = 1;
   double epsilon;
   std::optional<double> momentum;
@@ -39,7 +39,7 @@ struct Setup {
 
 Setup any_setup(Choices& choices) {
   Setup s;
-  s.norm = choices.one_of({Norm::batch, Norm::layer, Norm::group, Norm::rms});
+  s.norm = choices.one_of({Norm::batch, Norm::layer, Norm::group, Norm::rms, Norm::instance});
   const auto extent = [&] { return choices.rarely() ? choices.between(-2, 0) : choices.between(1, 6); };
   s.features.push_back(extent());
   if (s.normalizes_features()) {
@@ -65,8 +65,9 @@ bool can_be_made(const Setup& s) {
   if (!std::isfinite(s.epsilon) || s.epsilon < 0) return false;
   if (s.features.empty() || s.features.size() > 8) return false;
   if (!std::all_of(s.features.begin(), s.features.end(), is_positive)) return false;
-  if (s.norm == Norm::batch) return !s.momentum || (*s.momentum >= 0 && *s.momentum <= 1);
-  return s.normalizes_features() || (s.groups > 0 && s.features[0] % s.groups == 0);
+  if (s.normalizes_features()) return true;
+  if (s.norm == Norm::group) return s.groups > 0 && s.features[0] % s.groups == 0;
+  return !s.momentum || (*s.momentum >= 0 && *s.momentum <= 1);
 }
 
 /// A shape that suits the setup, or any.
@@ -84,12 +85,16 @@ Shape any_shape(Choices& choices, const Setup& s) {
   return shape;
 }
 
-bool suits(const Setup& s, const Shape& shape) {
+bool has_batch_axis(const Setup& s) {
+  return (s.norm == Norm::group || s.norm == Norm::instance) && s.batch_axis != ek::no_axis;
+}
+
+bool suits(const Setup& s, const Shape& shape, bool by_running = false) {
   const Index rank = rank_of(shape), count = s.normalizes_features() ? rank_of(s.features) : 1;
   const Index axis = s.has_axis ? wrapped(s.axis, shape) : rank - count;
   if (axis < 0 || axis + count > rank) return false;
   if (!std::equal(shape.begin() + axis, shape.begin() + axis + count, s.features.begin())) return false;
-  if (s.norm != Norm::group || s.batch_axis == ek::no_axis) return true;
+  if (!has_batch_axis(s) || by_running) return true;
   const Index batch = wrapped(s.batch_axis, shape);
   return batch >= 0 && batch < rank && batch != axis;
 }
@@ -114,6 +119,13 @@ struct Seen {
            (now.empty() || std::memcmp(now.data(), values.data(), now.size() * sizeof(float)) == 0);
   }
 };
+
+/// Whether each set of its own has one value, where the norm needs two.
+bool has_one_value(const Setup& s, const Shape& shape) {
+  if (s.norm != Norm::batch && s.norm != Norm::instance) return false;
+  const Index samples = has_batch_axis(s) ? shape[at(wrapped(s.batch_axis, shape))] : 1;
+  return size_of(shape) == s.features[0] * samples && size_of(shape) > 0;
+}
 
 /// Does the call, and looks at what it did.
 template <typename Layer, typename Call>
@@ -140,9 +152,14 @@ class Calls {
   void check() {
     for (int calls = 0; calls < 8; ++calls) {
       const Argument x = any_argument(choices_, arena_, shape(), choices_.layout());
-      const Index function = choices_.between(0, 2);
+      const Index function = choices_.between(0, HasRunningStatistics<Layer>::value ? 4 : 2);
+      const Argument& used = seen_ && !choices_.rarely() ? seen_->x : x;
       if (function == 1) {
-        check_backward(seen_ && !choices_.rarely() ? seen_->x : x);
+        check_backward(used);
+      } else if (function == 3) {
+        check_infer_backward(used);
+      } else if (function == 4) {
+        check_recompute(x);
       } else {
         check_forward(x, function == 0);
       }
@@ -172,9 +189,8 @@ class Calls {
 
   void check_forward(const Argument& x, bool trains) {
     const Argument y = like(x);
-    const bool needs_two = s_.norm == Norm::batch && (trains || !s_.tracks);
-    const bool is_right = x.is_usable() && suits(s_, x.shape) && !(needs_two && x.size() == s_.features[0]) &&
-                          y.is_usable() && y.is_like(x) && y.is_apart_or_same(x);
+    const bool by_running = !trains && HasRunningStatistics<Layer>::value && s_.tracks;
+    const bool is_right = is_right_forward(x, y, by_running);
     const auto call = [&](bool is_right_too, std::initializer_list<Argument> outputs, const auto&... fused) {
       const bool right = is_right && is_right_too;
       if (trains) {
@@ -209,6 +225,34 @@ class Calls {
         return ek::residual_in(other_view, sum_view);
       });
       if (trains && is_right && other_is_right && sum_is_right) seen_ = Seen(sum);
+    }
+  }
+
+  bool is_right_forward(const Argument& x, const Argument& y, bool by_running) {
+    return x.is_usable() && suits(s_, x.shape, by_running) && (by_running || !has_one_value(s_, x.shape)) &&
+           y.is_usable() && y.is_like(x) && y.is_apart_or_same(x);
+  }
+
+  void check_recompute([[maybe_unused]] const Argument& x) {
+    if constexpr (HasRunningStatistics<Layer>::value) {
+      const Argument y = like(x);
+      const bool is_right = is_right_forward(x, y, false);
+      const Seen now(x);
+      const Index batches = std::as_const(layer_).num_batches_tracked();
+      expect(is_right, layer_, arena_, {y}, "recompute", [&] { layer_.recompute(x.view(), y.view()); });
+      require(std::as_const(layer_).num_batches_tracked() == batches, "recompute tracks no batch");
+      if (is_right) seen_ = now;
+    }
+  }
+
+  void check_infer_backward([[maybe_unused]] const Argument& x) {
+    if constexpr (HasRunningStatistics<Layer>::value) {
+      const Argument dy = like(x), dx = like(dy);
+      const bool is_right = x.is_usable() && s_.tracks && suits(s_, x.shape, true) && dy.is_usable() &&
+                            dy.is_like(x) && dx.is_usable() && dx.is_like(dy) && dx.is_apart_or_same(dy) &&
+                            !dx.overlaps(x);
+      expect(is_right, layer_, arena_, {dx}, "infer_backward",
+             [&] { layer_.infer_backward(x.view(), dy.view(), dx.view()); });
     }
   }
 
@@ -280,9 +324,12 @@ void check(Choices& choices) {
     if (s.has_axis) options.axis = s.axis;
     options.affine = s.affine;
     check_layer(made(s, [&] { return ek::RMSNorm<float>(s.features, options); }));
-  } else {
+  } else if (s.norm == Norm::group) {
     ek::GroupNormOptions options{s.epsilon, s.axis, s.batch_axis, s.affine};
     check_layer(made(s, [&] { return ek::GroupNorm<float>(s.groups, s.features[0], options); }));
+  } else {
+    ek::InstanceNormOptions options{s.epsilon, s.momentum, s.axis, s.batch_axis, s.affine, s.tracks};
+    check_layer(made(s, [&] { return ek::InstanceNorm<float>(s.features[0], options); }));
   }
 }
 

@@ -27,6 +27,7 @@ struct Setup {
   Index groups, axis, batch_axis;
   bool has_axis;
   double epsilon;
+  bool is_instance = false;  // of group norm: instance norm in its place
 
   ek::BatchNormOptions batch() const {
     ek::BatchNormOptions options;
@@ -41,6 +42,7 @@ struct Setup {
     return options;
   }
   ek::GroupNormOptions group() const { return {epsilon, axis, batch_axis, true}; }
+  ek::InstanceNormOptions instance() const { return {epsilon, std::nullopt, axis, batch_axis}; }
 };
 
 Setup any_setup(Choices& choices) {
@@ -54,6 +56,7 @@ Setup any_setup(Choices& choices) {
   s.batch_axis = choices.rarely() ? choices.between(-10, 10) : choices.between(-1, 1);
   s.has_axis = s.norm != Norm::layer || choices.flag();
   s.epsilon = choices.rarely() ? choices.bits<double>() : choices.epsilon();
+  s.is_instance = s.norm == Norm::group && choices.flag();
   return s;
 }
 
@@ -85,6 +88,7 @@ Partition partition_of(const Setup& s, const Shape& features, const Argument& x)
   if (s.norm == Norm::group) {
     const Index batch_axis = wrapped(s.batch_axis, x.shape), channels = x.shape[at(axis)];
     if (batch_axis < 0 || batch_axis >= rank || batch_axis == axis) return {};
+    if (s.is_instance) return {true, channels, channels * x.shape[at(batch_axis)]};
     if (s.groups < 1 || channels % s.groups != 0) return {};
     return {true, channels, s.groups * x.shape[at(batch_axis)]};
   }
@@ -139,7 +143,8 @@ bool apart(const Argument& a, std::initializer_list<Argument> others) {
 /// forward, and infer but for batch norm's.
 void check_forward(Choices& choices, Arena& arena, const Setup& s, const Partition& p, const Argument& x,
                    const Argument& y, const Argument& gamma, const Argument& beta, bool trains) {
-  const bool has_one = s.norm == Norm::batch && x.is_view() && x.size() == p.params && x.size() > 0;
+  const bool needs_two = s.norm == Norm::batch || s.is_instance;
+  const bool has_one = needs_two && x.is_view() && x.size() == p.sets && x.size() > 0;
   const bool is_right = p.is_right && is_param(gamma, p.params) && is_param(beta, p.params) && !has_one &&
                         y.is_usable() && y.is_like(x) && y.is_apart_or_same(x) && apart(y, {gamma, beta});
   Moments moments = any_moments(choices, p.sets);
@@ -149,6 +154,10 @@ void check_forward(Choices& choices, Arena& arena, const Setup& s, const Partiti
     const auto g = param_view(gamma), b = param_view(beta);
     if (s.norm == Norm::batch) {
       ek::batch_norm_forward(kDevice, in, g, b, s.batch(), out, moments);
+    } else if (s.is_instance && trains) {
+      ek::instance_norm_forward(kDevice, in, g, b, s.instance(), out, moments);
+    } else if (s.is_instance) {
+      ek::instance_norm_infer(kDevice, in, g, b, s.instance(), out);
     } else if (s.norm == Norm::group && trains) {
       ek::group_norm_forward(kDevice, in, s.groups, g, b, s.group(), out, moments);
     } else if (s.norm == Norm::group) {
@@ -191,6 +200,26 @@ void check_batch_norm_infer(Choices& choices, Arena& arena, const Setup& s, cons
   });
 }
 
+void check_batch_norm_infer_backward(Choices& choices, Arena& arena, const Setup& s, const Partition& p,
+                                     const Argument& x, const Argument& dy, const Argument& gamma) {
+  const Argument dx = another(choices, arena, dy, [&] { return any_shape(choices, s); });
+  const Argument mean = any_param(choices, arena, p.params), variance = any_param(choices, arena, p.params),
+                 grad_gamma = any_param(choices, arena, p.params),
+                 grad_beta = any_param(choices, arena, p.params);
+  const bool is_right =
+      p.is_right && is_param(gamma, p.params) && is_param(mean, p.params) && is_param(variance, p.params) &&
+      (p.params == 0 || (!is_none(mean) && !is_none(variance))) && are_variances(variance) &&
+      dy.is_usable() && dy.is_like(x) && dx.is_usable() && dx.is_like(dy) && dx.is_apart_or_same(dy) &&
+      apart(dx, {x, gamma, mean, variance}) && has_values(grad_gamma, p.params) &&
+      has_values(grad_beta, p.params) && apart(grad_gamma, {x, dy, dx, gamma, mean, variance, grad_beta}) &&
+      apart(grad_beta, {x, dy, dx, gamma, mean, variance});
+  outcome_of(is_right, "infer_backward", arena, {dx, grad_gamma, grad_beta}, [&] {
+    ek::batch_norm_infer_backward(kDevice, x.view(), dy.view(), param_view(gamma), param_view(mean),
+                                  param_view(variance), s.batch(), dx.view(), param_view(grad_gamma),
+                                  param_view(grad_beta));
+  });
+}
+
 void check_backward(Choices& choices, Arena& arena, const Setup& s, const Partition& p, const Argument& x,
                     const Argument& dy, const Argument& gamma) {
   const Argument dx = another(choices, arena, dy, [&] { return any_shape(choices, s); });
@@ -209,6 +238,8 @@ void check_backward(Choices& choices, Arena& arena, const Setup& s, const Partit
     const auto g = param_view(gamma), to_gamma = param_view(grad_gamma), to_beta = param_view(grad_beta);
     if (s.norm == Norm::batch) {
       ek::batch_norm_backward(kDevice, in, upstream, g, moments, s.batch(), out, to_gamma, to_beta);
+    } else if (s.is_instance) {
+      ek::instance_norm_backward(kDevice, in, upstream, g, moments, s.instance(), out, to_gamma, to_beta);
     } else if (s.norm == Norm::group) {
       ek::group_norm_backward(kDevice, in, upstream, s.groups, g, moments, s.group(), out, to_gamma, to_beta);
     } else if (s.has_shape) {
@@ -236,6 +267,7 @@ void check(Choices& choices) {
       check_backward(choices, arena, s, p, x, y, gamma);
     } else if (kind == 2 && s.norm == Norm::batch) {
       check_batch_norm_infer(choices, arena, s, p, x, y, gamma, beta);
+      if (choices.flag()) check_batch_norm_infer_backward(choices, arena, s, p, x, y, gamma);
     } else {
       check_forward(choices, arena, s, p, x, y, gamma, beta, kind == 0);
     }

@@ -229,6 +229,60 @@ void require_same(const Scalar* a, const std::vector<Scalar>& b, const char* pro
   require(b.empty() || std::memcmp(a, b.data(), b.size() * sizeof(Scalar)) == 0, promise);
 }
 
+/// The gradients of infer. What they promise takes gamma / std to be a normal number.
+template <typename Scalar, typename Layer>
+void check_infer_backward(Layer& layer, const Problem<Scalar>& c, const Scalar* x, Scalar* out,
+                          const std::vector<Real>& means, const std::vector<Real>& variances) {
+  using Bound = Tolerance<ComputeOf<Scalar>>;
+  const std::vector<Real> gamma = to_real(layer.gamma());
+  IndexMap channels = c.map;
+  channels.set = channels.parameter;
+  channels.sets = channels.parameters;
+  const ReferenceGradients expected =
+      reference_infer_backward(channels, converted<double>(c.x), converted<double>(c.dy), gamma, means,
+                               variances, static_cast<Real>(c.epsilon));
+  const Memory<Scalar> dy(c.dy, c.dy_offset);
+  const ek::Shape shape(c.shape);
+  call(c, [&] {
+    layer.infer_backward(ek::view(x, shape, c.layout), ek::view<const Scalar>(dy.data, shape, c.layout),
+                         ek::view(out, shape, c.layout));
+  });
+  std::vector<Real> terms(at(channels.sets), 0), slopes(at(channels.sets), 0);
+  for (std::size_t set = 0; set < slopes.size(); ++set) {
+    const Real radicand = variances[set] + static_cast<Real>(c.epsilon);
+    slopes[set] = radicand == 0 ? 0 : 1 / std::sqrt(radicand);
+  }
+  std::vector<Real> most_xhat(slopes.size(), 1);
+  for (std::size_t i = 0; i < c.x.size(); ++i) {
+    const std::size_t set = at(channels.set[i]);
+    const Real xhat = (static_cast<Real>(static_cast<double>(c.x[i])) - means[set]) * slopes[set];
+    most_xhat[set] = std::max(most_xhat[set], std::fabs(xhat));
+    terms[set] += 1;
+  }
+  for (std::size_t i = 0; i < c.x.size(); ++i) {
+    const std::size_t set = at(channels.set[i]);
+    const Real slope = std::fabs(slopes[set] * parameter(gamma, channels.set[i], 1));
+    const bool is_normal =
+        slope == 0 || slope >= static_cast<Real>(std::numeric_limits<ComputeOf<Scalar>>::min());
+    if (!is_normal || !is_promised<Scalar>(expected.x_scale[set], slopes[set])) continue;
+    require_right("dx of infer", i, c.shape, out[i], expected.x[i],
+                  Bound::x * expected.x_scale[set] + flushed(c) * (1 + slope));
+  }
+  const auto check = [&](const auto& got, const std::vector<Real>& right, const std::vector<Real>& scale,
+                         const char* name) {
+    for (Index p = 0; p < got.size(); ++p) {
+      const std::size_t set = at(p);
+      if (!is_promised<Scalar>(scale[set] * most_xhat[set], slopes[set])) continue;
+      const Real least =
+          (std::is_same_v<Scalar, double> ? terms[set] * std::numeric_limits<double>::denorm_min() : 0) +
+          flushed(c) * terms[set] * most_xhat[set];
+      require_right(name, set, c.shape, got[p], right[set], Bound::sum * scale[set] + least);
+    }
+  };
+  check(layer.grad_gamma(), expected.gamma, expected.gamma_scale, "grad_gamma of infer");
+  check(layer.grad_beta(), expected.beta, expected.beta_scale, "grad_beta of infer");
+}
+
 /// infer with running statistics of any size.
 template <typename Scalar, typename Layer>
 void check_infer(Choices& choices, Layer& layer, const Problem<Scalar>& c, const Scalar* x, Scalar* out) {
@@ -253,6 +307,7 @@ void check_infer(Choices& choices, Layer& layer, const Problem<Scalar>& c, const
   const ek::Shape shape(c.shape);
   call(c, [&] { std::as_const(layer).infer(ek::view(x, shape, c.layout), ek::view(out, shape, c.layout)); });
   check_forward(c, out, inferred, xhats, slopes, gamma, beta, "y of infer");
+  check_infer_backward(layer, c, x, out, means, variances);
 }
 
 /// Parameters as they begin, of the size of 1, of any size, or such that terms of y cancel.
@@ -384,7 +439,13 @@ void check_norm(Choices& choices) {
     const Index groups = choices.divisor_of(c.shape[at(first)]);
     c.map = group_norm_map(c.shape, order, groups, axis, options.batch_axis);
     fill();
-    check_layer(choices, ek::GroupNorm<Scalar>(groups, c.shape[at(first)], options), c);
+    const Index channels = c.shape[at(first)];
+    if (groups == channels && c.map.size() > c.map.sets && choices.flag()) {
+      ek::InstanceNormOptions instance{options.epsilon,    choices.momentum(), axis,
+                                       options.batch_axis, options.affine,     choices.flag()};
+      return check_layer(choices, ek::InstanceNorm<Scalar>(channels, instance), c);
+    }
+    check_layer(choices, ek::GroupNorm<Scalar>(groups, channels, options), c);
   }
 }
 

@@ -27,5 +27,7 @@ TEST(OneDefinition, EvenkeelBringsEverything) {
   evenkeel::BatchNorm<float> batch_norm(4);
   evenkeel::LayerNorm<> layer_norm(4);
   evenkeel::GroupNorm<double> group_norm(2, 4);
+  const evenkeel::InstanceNorm<double> instance_norm(4);
   EXPECT_EQ(batch_norm.gamma().size() + layer_norm.gamma().size() + group_norm.gamma().size(), 12);
+  EXPECT_EQ(instance_norm.channels(), 4);
 }

@@ -52,6 +52,13 @@ struct Drawn {
     group.batch_axis = batch_axis;
     f(ek::GroupNorm<Scalar>(groups, channels(), group),
       [&](int order) { return group_norm_map(shape, order, groups, axis, batch_axis); });
+    if (size_of(shape) < 2 * shape[at(axis)] * shape[at(batch_axis)])
+      return;  // one value a channel and sample
+    ek::InstanceNormOptions instance;
+    instance.axis = axis;
+    instance.batch_axis = batch_axis;
+    f(ek::InstanceNorm<Scalar>(channels(), instance),
+      [&](int order) { return instance_norm_map(shape, order, axis, batch_axis); });
   }
 };
 

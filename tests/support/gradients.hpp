@@ -120,7 +120,7 @@ void expect_beta_of_constant_sets(Layer& layer, const IndexMap& map, const Shape
     std::vector<Scalar> y(x.size(), Scalar(-1));
     layer.forward(input, view<kOrder>(y.data(), shape));
     EXPECT_EQ(y, expected) << "forward of " << value;
-    if constexpr (!HasRunningStatistics<Layer>::value) {
+    if (!infers_by_running_statistics(layer)) {
       std::vector<Scalar> inferred(x.size(), Scalar(-1));
       layer.infer(input, view<kOrder>(inferred.data(), shape));
       EXPECT_EQ(inferred, expected) << "infer of " << value;

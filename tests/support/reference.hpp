@@ -152,4 +152,33 @@ ReferenceGradients reference_backward(const IndexMap& map, const Reference& refe
   return result;
 }
 
+/// Of given statistics, which are constants: dx = dy * gamma / sqrt(running_var + epsilon), dgamma = sum dy * xhat, dbeta
+/// = sum dy
+template <typename Scalar>
+ReferenceGradients reference_infer_backward(const IndexMap& map, const std::vector<Scalar>& x,
+                                            const std::vector<Scalar>& dy, const std::vector<Real>& gamma,
+                                            const std::vector<Real>& running_mean,
+                                            const std::vector<Real>& running_var, Real epsilon) {
+  const std::size_t sets = at(map.sets);
+  std::vector<Sum> gamma_sum(sets), beta_sum(sets);
+  ReferenceGradients result;
+  result.x_scale.assign(sets, 0);
+  result.gamma_scale.assign(sets, 0);
+  result.beta_scale.assign(sets, 0);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const std::size_t c = at(map.set[i]);
+    const Real radicand = running_var[c] + epsilon, inv_std = radicand == 0 ? 0 : 1 / std::sqrt(radicand);
+    const Real d = static_cast<Real>(dy[i]), xhat = (static_cast<Real>(x[i]) - running_mean[c]) * inv_std;
+    result.x.push_back(d * parameter(gamma, map.set[i], 1) * inv_std);
+    gamma_sum[c].add(d * xhat);
+    beta_sum[c].add(d);
+    result.x_scale[c] = std::fmax(result.x_scale[c], std::fabs(result.x[i]));
+    result.gamma_scale[c] += std::fabs(d) * std::fmax(1, std::fabs(xhat));
+    result.beta_scale[c] += std::fabs(d);
+  }
+  result.gamma = values(gamma_sum);
+  result.beta = values(beta_sum);
+  return result;
+}
+
 }  // namespace ek_test

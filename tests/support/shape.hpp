@@ -127,4 +127,9 @@ inline IndexMap group_norm_map(const Shape& shape, int order, Index groups, Inde
       [=](const Shape& where) { return where[channel]; });
 }
 
+/// Instance norm: a set is one sample's channel.
+inline IndexMap instance_norm_map(const Shape& shape, int order, Index axis = 1, Index batch_axis = 0) {
+  return group_norm_map(shape, order, shape[at(wrapped(axis, shape))], axis, batch_axis);
+}
+
 }  // namespace ek_test

@@ -64,6 +64,7 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     for (Index c = 0; c < expected; ++c) {
       running_.mean.set(c, mean[c]);
       running_.variance.set(c, variance[c]);
+      running_.skipped_of[c] = 0;  // all channels weigh the same in an average
     }
   }
 
