@@ -9,6 +9,7 @@
 #include "evenkeel/group_norm.hpp"
 #include "evenkeel/instance_norm.hpp"
 #include "evenkeel/layer_norm.hpp"
+#include "evenkeel/rms_norm.hpp"
 
 // Options as other libraries have them: their defaults, their order of arguments, their momentum and their running
 // variance, as in ek::BatchNorm<float> bn(64, ek::keras::batch_norm()).
@@ -30,6 +31,10 @@ inline LayerNormOptions layer_norm(double eps = 1e-5, bool elementwise_affine = 
 }
 /// GroupNorm.
 inline GroupNormOptions group_norm(double eps = 1e-5, bool affine = true) { return {eps, 1, 0, affine}; }
+/// RMSNorm, over the last axes. Without an eps PyTorch takes that of x's type; for float it is the default here.
+inline RMSNormOptions rms_norm(double eps = 0x1p-23, bool elementwise_affine = true) {
+  return {eps, std::nullopt, elementwise_affine};
+}
 /// InstanceNorm1d, InstanceNorm2d and InstanceNorm3d.
 inline InstanceNormOptions instance_norm(double eps = 1e-5, std::optional<double> momentum = 0.1,
                                          bool affine = false, bool track_running_stats = false) {
@@ -54,6 +59,8 @@ inline BatchNormOptions batch_norm(Index axis = -1, double momentum = 0.99, doub
 inline LayerNormOptions layer_norm(Index axis = -1, double epsilon = 1e-3) {
   return {epsilon, axis, true, true};
 }
+/// RMSNormalization. Of several axes this is the first.
+inline RMSNormOptions rms_norm(Index axis = -1, double epsilon = 1e-6) { return {epsilon, axis, true}; }
 /// GroupNormalization.
 inline GroupNormOptions group_norm(Index axis = -1, double epsilon = 1e-3) {
   return {epsilon, axis, 0, true};
@@ -75,6 +82,8 @@ inline BatchNormOptions batch_norm(double epsilon = 1e-5, double momentum = 0.9)
 }
 /// LayerNormalization, opset 17. normalized_shape is all extents of x from the operator's axis on.
 inline LayerNormOptions layer_norm(double epsilon = 1e-5) { return {epsilon, std::nullopt, true, true}; }
+/// RMSNormalization, opset 23, with the same normalized_shape.
+inline RMSNormOptions rms_norm(double epsilon = 1e-5) { return {epsilon, std::nullopt, true}; }
 /// GroupNormalization, opset 21.
 inline GroupNormOptions group_norm(double epsilon = 1e-5) { return {epsilon, 1, 0, true}; }
 /// InstanceNormalization, opset 6 and 22.

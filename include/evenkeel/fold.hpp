@@ -29,7 +29,6 @@ ChannelMap<StatisticOf<Scalar>> channel_map(const Caller& caller,
   refuse_no_variances<Param>(caller, param_argument<Param>(caller, "running_var", layer.running_var()));
   ChannelMap<T> map{layer.exact_running_mean(), vector_of<T>(channels), vector_of(channels, T(0))};
   for (Index c = 0; c < channels; ++c) {
-    using Param = ParamOf<Scalar>;
     const T gamma = params > 0 ? T(Param(layer.gamma()[c] + from_double<Param>(options.gamma_offset))) : T(1);
     map.scale[c] = one_by_one::over_std<T>(gamma, T(layer.running_var()[c]), from_double<T>(options.epsilon));
     if (params > 0) map.beta[c] = T(layer.beta()[c]);
