@@ -90,8 +90,7 @@ class LinePasses {
                         {&c[0][k], &c[1][k], &c[2][k], nullptr},
                         pass_.stream ? kFewLines : 0,
                         pass_.stream,
-                        pass_.fused.epilogue,
-                        FusedDy<S>{}});
+                        pass_.fused.epilogue});
       });
     }
   }
@@ -206,7 +205,7 @@ class LinePasses {
     const T n = from_count<T>(p_.set_size());
     const auto sum = [&] {
       sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, offsets.data(), sets, lines, 0, p_.set_size(),
-                            pivots.data(), first.data(), second.data(), FusedDy<S>{}});
+                            pivots.data(), first.data(), second.data()});
       return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.formula.epsilon), pivots.data(),
                                        first.data(), second.data(), s.mean.data(), s.mean_low.data(),
                                        s.variance.data(), s.inv_std.data()});
@@ -250,8 +249,8 @@ class LinePasses {
       }
       T first, second;
       const auto sum = [&] {
-        sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, &offset, 1, lines, from, to, &pivot, &first, &second,
-                              FusedDy<S>{}});
+        sum_lines(
+            SumLines<S>{pass_.x, nullptr, nullptr, &offset, 1, lines, from, to, &pivot, &first, &second});
       };
       sum();
       const T count = from_count<T>(n);
@@ -308,8 +307,7 @@ class LinePasses {
                       {c[0].data(), c[1].data(), c[2].data(), nullptr},
                       ahead(sets),
                       pass_.stream && !pass_.makes_dz(),
-                      pass_.fused.epilogue,
-                      FusedDy<S>{}});
+                      pass_.fused.epilogue});
     });
   }
 
@@ -340,7 +338,7 @@ class LinePasses {
       for (Index k = 0; k < range.count; ++k)
         centers[k] = static_cast<C>(s.mean[(range.first + k) / channels_]);
       sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(),
-                            range.begin, range.end, centers.data(), dy, dy_x, FusedDy<S>{}});
+                            range.begin, range.end, centers.data(), dy, dy_x});
     };
     if (cell_pieces_.count == 1) {
       for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {

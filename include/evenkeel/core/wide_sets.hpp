@@ -318,8 +318,8 @@ class WideSets {
     for_each_block(part, [&](const Part& block) {
       sum_wide(SumWide<S>{pass_.x + block.offset, has_dy ? pass_.dy + block.offset : nullptr, nullptr,
                           has_dy ? block.line_gamma : nullptr, has_dy ? block.lane_gamma : nullptr,
-                          block.lines, pass_.gamma_offset(), block.share, center, x_scale, dy_scale,
-                          first.data(), second.data()});
+                          block.lines, block.share, center, x_scale, dy_scale, first.data(), second.data(),
+                          pass_.gamma_offset()});
       for (Index j = 0; j < part.lanes; ++j) {
         totals[0][j].add(first[j]);
         totals[1][j].add(second[j]);

@@ -67,7 +67,7 @@ struct SumLines {
   const ComputeOf<S>* center;  // [cells]
   StatisticOf<S>* first;       // [cells]
   StatisticOf<S>* second;      // [cells]
-  FusedDy<S> fused;            // option, instead of dy
+  FusedDy<S> fused = {};       // option, instead of dy
 };
 
 /// out = (x - c0) c1 + c2, or with gradients (x - c0) c1 + c2 + dy c3, over elements [begin, end) of the lines of each cell.
@@ -85,7 +85,7 @@ struct MapLines {
   Index ahead;               // how many elements ahead to prefetch; 0: none
   bool stream;               // past the caches
   Epilogue<S> epilogue;      // option, but not of gradients
-  FusedDy<S> fused;          // option of gradients, instead of dy
+  FusedDy<S> fused = {};     // option of gradients, instead of dy
 };
 
 /// pivots[k] = the mean of the first `count` neighbours of cell k, at most 16 of them: exact where they are equal.
@@ -109,11 +109,11 @@ struct SumColumns {
   const S* mask;                // option
   const ComputeOf<S>* weights;  // option; [rows], factors of dy, with gamma_offset added
   Index rows, stride, lanes;
-  const ComputeOf<S>* center;  // [lanes]
-  StatisticOf<S>* first;       // [lanes], with room for whole vectors
-  StatisticOf<S>* second;      // [lanes], so has this
-  FusedDy<S> fused;            // option, instead of dy
-  ComputeOf<S> gamma_offset;   // option
+  const ComputeOf<S>* center;                   // [lanes]
+  StatisticOf<S>* first;                        // [lanes], with room for whole vectors
+  StatisticOf<S>* second;                       // [lanes], so has this
+  FusedDy<S> fused = {};                        // option, instead of dy
+  ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // option
 };
 
 /// out = (x - c0) c1 + c2, or with gradients (x - c0) c1 + c2 + dy c3, with coefficients of each lane. Where there are
@@ -129,10 +129,10 @@ struct MapColumns {
   const ComputeOf<S>* c[4];  // [lanes]
   Index ahead;
   bool stream;
-  Epilogue<S> epilogue;       // option, but not of gradients
-  const S* plus;              // option of gradients, added to them
-  FusedDy<S> fused;           // option of gradients, instead of dy
-  ComputeOf<S> gamma_offset;  // option, added to gamma
+  Epilogue<S> epilogue;                         // option, but not of gradients
+  const S* plus = nullptr;                      // option of gradients, added to them
+  FusedDy<S> fused = {};                        // option of gradients, instead of dy
+  ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // option, added to gamma
 };
 
 /// pivots[l] = the mean of lane l in `rows` rows: exact where they are equal.
@@ -173,8 +173,8 @@ struct NormalizeRows {
   StatisticOf<S>* inv_std;
   unsigned char* outside;  // [rows], written: 1 where inv_std is out of range, and y is not written
   bool stream;
-  ComputeOf<S> gamma_offset;  // added to gamma
-  const S* skip;              // option, and sum with it
+  ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // added to gamma
+  const S* skip;                                // option, and sum with it
   S* sum;
   Epilogue<S> epilogue;  // option
 };
@@ -253,13 +253,13 @@ struct SumWide {
   const ComputeOf<S>* line_weights;  // may be null; one a line
   const ComputeOf<S>* lane_weights;  // may be null; one a lane
   Lines lines;
-  ComputeOf<S> gamma_offset;  // added to weights
   WideShare share;
   const StatisticOf<S>* center;
   const StatisticOf<S>* x_scale;  // unless kHasRoom
   const StatisticOf<S>* dy_scale;
   StatisticOf<S>* first;
   StatisticOf<S>* second;
+  ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // added to weights
 };
 
 /// The values of MapLines and MapColumns in the statistic type:
@@ -275,11 +275,11 @@ struct MapWide {
   const S* x;
   const S* dy;  // of gradients
   S* out;
-  const ComputeOf<S>* line_gamma;  // may be null; one a line
-  const ComputeOf<S>* line_beta;   // may be null
-  const ComputeOf<S>* lane_gamma;  // may be null; one a lane
-  const ComputeOf<S>* lane_beta;   // may be null
-  ComputeOf<S> gamma_offset;       // added to gamma
+  const ComputeOf<S>* line_gamma;               // may be null; one a line
+  const ComputeOf<S>* line_beta;                // may be null
+  const ComputeOf<S>* lane_gamma;               // may be null; one a lane
+  const ComputeOf<S>* lane_beta;                // may be null
+  ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // added to gamma
   Lines lines;
   WideShare share;
   const StatisticOf<S>* c[4];
@@ -341,8 +341,8 @@ struct FinishGradients {
   StatisticOf<S>* sum_dy_x;  // and sum_dy_xhat
   StatisticOf<S>* weighted_dy;
   StatisticOf<S>* weighted_dy_xhat;
-  bool has_one_param;         // gamma is given once, not for each cell
-  ComputeOf<S> gamma_offset;  // added to gamma
+  bool has_one_param;                           // gamma is given once, not for each cell
+  ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // added to gamma
 };
 
 /// The coefficients of cells. Without sum_dy, those of y = (x - c0) c1 + c2:
@@ -364,8 +364,8 @@ struct Coefficients {
   const StatisticOf<S>* sum_dy;       // may be null
   const StatisticOf<S>* sum_dy_xhat;  // as sum_dy
   ComputeOf<S>* c[4];
-  bool has_one_param;         // gamma and beta are given once, not for each cell
-  ComputeOf<S> gamma_offset;  // added to gamma
+  bool has_one_param;                           // gamma and beta are given once, not for each cell
+  ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // added to gamma
 };
 
 /// Whether statistics have more digits than the parameters that show them.
@@ -404,7 +404,7 @@ struct InferenceCoefficients {
   const ComputeOf<S>* gamma;  // may be null
   const ComputeOf<S>* beta;   // may be null
   ComputeOf<S>* c[3];
-  ComputeOf<S> gamma_offset;  // added to gamma
+  ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // added to gamma
 };
 
 /// Inference of a few rows of lanes, by the coefficients of InferenceCoefficients: out = (x - c0) c1 + c2. It stops before
