@@ -21,7 +21,7 @@ struct CoreTable {
   void (*differentiate)(const void* partition, const void* pass, const void* loops);
   void (*normalize_few_rows)(const void* rows, const void* formula, const void* gamma, const void* beta,
                              const void* moments);
-  const void* (*fused_kernels)(bool backward, bool rms);
+  const void* (*fused_kernels)(bool backward, bool smooth, bool rms);
   bool (*infer_few_rows)(const void* rows, double epsilon, const void* given, const void* gamma,
                          const void* beta);
 };
@@ -67,9 +67,9 @@ struct Core {
                                  const C* beta, const StatisticsOfSets<T>& moments) {
     detail::normalize_few_rows<S>(rows, formula, gamma, beta, moments, rows_to_normalize<kSets, S>(formula));
   }
-  template <Sets kSets, bool kBackward>
+  template <Sets kSets, bool kBackward, bool kSmooth>
   static const FusedKernels<S>& fused_kernels(bool rms) {
-    return detail::fused_kernels<kSets, kBackward, S>(rms);
+    return detail::fused_kernels<kSets, kBackward, kSmooth, S>(rms);
   }
   static bool infer_few_rows(const FewRows<S>& rows, double epsilon, const GivenStatistics<C>& given,
                              const C* gamma, const C* beta) {
@@ -109,9 +109,9 @@ struct CompiledCore {
                                  const C* beta, const StatisticsOfSets<StatisticOf<S>>& moments) {
     table().normalize_few_rows(&rows, &formula, gamma, beta, &moments);
   }
-  template <Sets, bool kBackward>
+  template <Sets, bool kBackward, bool kSmooth>
   static const FusedKernels<S>& fused_kernels(bool rms) {
-    return *static_cast<const FusedKernels<S>*>(table().fused_kernels(kBackward, rms));
+    return *static_cast<const FusedKernels<S>*>(table().fused_kernels(kBackward, kSmooth, rms));
   }
   static bool infer_few_rows(const FewRows<S>& rows, double epsilon, const GivenStatistics<C>& given,
                              const C* gamma, const C* beta) {
@@ -157,8 +157,13 @@ const void* core_table() {
                               *static_cast<const StatisticsOfSets<StatisticOf<S>>*>(moments),
                               rows_to_normalize<Sets::all, S>(*static_cast<const Formula*>(formula)));
       },
-      [](bool backward, bool rms) -> const void* {
-        return backward ? &fused_kernels<Sets::all, true, S>(rms) : &fused_kernels<Sets::all, false, S>(rms);
+      [](bool backward, bool smooth, bool rms) -> const void* {
+        if (backward) {
+          return smooth ? &fused_kernels<Sets::all, true, true, S>(rms)
+                        : &fused_kernels<Sets::all, true, false, S>(rms);
+        }
+        return smooth ? &fused_kernels<Sets::all, false, true, S>(rms)
+                      : &fused_kernels<Sets::all, false, false, S>(rms);
       },
       [](const void* rows, double epsilon, const void* given, const void* gamma, const void* beta) {
         return infer_few_rows<S>(*static_cast<const FewRows<S>*>(rows), epsilon,

@@ -53,8 +53,8 @@ Argument fused_output(const Caller& caller, const char* name, T& value) {
   return output_argument(caller, name, value);
 }
 
-template <typename S, typename Residual, typename DResidual>
-void add_fused(const Caller& caller, const Behind<Residual, DResidual>& f, FusedArguments& to) {
+template <typename S, typename Residual, typename DResidual, bool kSmooth>
+void add_fused(const Caller& caller, const Behind<Residual, DResidual, kSmooth>& f, FusedArguments& to) {
   to.activation = f.activation;
   if constexpr (!std::is_same_v<Residual, None>)
     to.residual = fused_input<S>(caller, "residual", *f.residual);
@@ -74,8 +74,12 @@ void add_fused(const Caller& caller, const Added<Plus>& f, FusedArguments& to) {
 
 template <typename T>
 inline constexpr bool kIsBehind = false;
+template <typename Residual, typename DResidual, bool kSmooth>
+inline constexpr bool kIsBehind<Behind<Residual, DResidual, kSmooth>> = true;
+template <typename T>
+inline constexpr bool kIsSmooth = false;
 template <typename Residual, typename DResidual>
-inline constexpr bool kIsBehind<Behind<Residual, DResidual>> = true;
+inline constexpr bool kIsSmooth<Behind<Residual, DResidual, true>> = true;
 template <typename T>
 inline constexpr bool kIsAdded = false;
 template <typename Plus>
@@ -89,7 +93,7 @@ FusedArguments fused_arguments(const Caller& caller, const F& f) {
   static_assert(kIsBehind<F> || kIsAdded<F> == kBackward,
                 "evenkeel: residual_in is for forward and infer, plus is for backward");
   FusedArguments a;
-  a.kernels = &Core<S>::template fused_kernels<kSets, kBackward>(kSets == Sets::rms);
+  a.kernels = &Core<S>::template fused_kernels<kSets, kBackward, kIsSmooth<F>>(kSets == Sets::rms);
   a.fuse = fuse<S>;
   add_fused<S>(caller, f, a);
   return a;

@@ -43,33 +43,50 @@ auto rows_to_differentiate([[maybe_unused]] const Formula& formula) -> Index (*)
   }
 }
 
-/// The kernels of what a norm may fuse in one direction; `rms` counts for Sets::all.
-template <Sets kSets, bool kBackward, typename S>
+/// The kernels of what a norm may fuse in one direction, smooth activations or others; `rms` counts for Sets::all.
+template <Sets kSets, bool kBackward, bool kSmooth, typename S>
 const FusedKernels<S>& fused_kernels([[maybe_unused]] bool rms) {
   if constexpr (kSets == Sets::all) {
-    if (!rms) return fused_kernels<Sets::groups, kBackward, S>(false);
+    if (!rms) return fused_kernels<Sets::groups, kBackward, kSmooth, S>(false);
   }
   static constexpr FusedKernels<S> kKernels = [] {
-    FusedKernels<S> kernels{};
-    kernels.map_columns = map_columns_with_options<S>;
-    kernels.apply_epilogue = apply_epilogue<S>;
-    if constexpr (has_cells(kSets)) kernels.map_lines = map_lines_with_options<S>;
-    if constexpr (has_cells(kSets) && kBackward) {
-      kernels.sum_lines = sum_fused_lines<S>;
-      kernels.sum_columns = sum_fused_columns<S>;
-      kernels.map_gradients_of_lines = map_fused_gradients_of_lines<S>;
-      kernels.map_gradients_of_columns = map_fused_gradients_of_columns<S>;
+    constexpr bool kRms = kSets == Sets::rms || kSets == Sets::all;
+    FusedKernels<S> k{};
+    if constexpr (kSmooth) {
+      k.map_columns = map_smooth_columns<S>;
+      k.apply_epilogue = apply_smooth_epilogue<S>;
+      if constexpr (has_cells(kSets)) k.map_lines = map_smooth_lines<S>;
+      if constexpr (has_cells(kSets) && kBackward) {
+        k.sum_lines = sum_smooth_lines<S>;
+        k.sum_columns = sum_smooth_columns<S>;
+      }
+      if constexpr (has_rows(kSets) && kRms && !kBackward) k.normalize_rows = normalize_smooth_rms_rows<S>;
+      if constexpr (has_rows(kSets) && kRms && kBackward) k.epilogue_of_rows = smooth_epilogue_of_rms_rows<S>;
+      if constexpr (has_rows(kSets) && !kRms && !kBackward) k.normalize_rows = normalize_smooth_rows<S>;
+      if constexpr (has_rows(kSets) && !kRms && kBackward) k.epilogue_of_rows = smooth_epilogue_of_rows<S>;
+    } else {
+      k.map_columns = map_columns_with_options<S>;
+      k.apply_epilogue = apply_epilogue<S>;
+      if constexpr (has_cells(kSets)) k.map_lines = map_lines_with_options<S>;
+      if constexpr (has_cells(kSets) && kBackward) {
+        k.sum_lines = sum_fused_lines<S>;
+        k.sum_columns = sum_fused_columns<S>;
+        k.map_gradients_of_lines = map_fused_gradients_of_lines<S>;
+        k.map_gradients_of_columns = map_fused_gradients_of_columns<S>;
+      }
+      if constexpr (has_rows(kSets) && kRms && !kBackward)
+        k.normalize_rows = normalize_rms_rows_with_options<S>;
+      if constexpr (has_rows(kSets) && kRms && kBackward) {
+        k.epilogue_of_rows = epilogue_of_rms_rows<S>;
+        k.row_gradients = rms_row_gradients_with_options<S>;
+      }
+      if constexpr (has_rows(kSets) && !kRms && !kBackward) k.normalize_rows = normalize_rows_with_options<S>;
+      if constexpr (has_rows(kSets) && !kRms && kBackward) {
+        k.epilogue_of_rows = epilogue_of_rows<S>;
+        k.row_gradients = row_gradients_with_options<S>;
+      }
     }
-    if constexpr (kSets == Sets::rms || kSets == Sets::all) {
-      if constexpr (!kBackward) kernels.normalize_rows = normalize_rms_rows_with_options<S>;
-      if constexpr (kBackward) kernels.epilogue_of_rows = epilogue_of_rms_rows<S>;
-      if constexpr (kBackward) kernels.row_gradients = rms_row_gradients_with_options<S>;
-    } else if constexpr (has_rows(kSets)) {
-      if constexpr (!kBackward) kernels.normalize_rows = normalize_rows_with_options<S>;
-      if constexpr (kBackward) kernels.epilogue_of_rows = epilogue_of_rows<S>;
-      if constexpr (kBackward) kernels.row_gradients = row_gradients_with_options<S>;
-    }
-    return kernels;
+    return k;
   }();
   return kKernels;
 }

@@ -17,8 +17,9 @@ struct Lines {
   Index length;
 };
 
-/// The function behind a norm. Of clip: y = min(max(leaky(z), low), high), with leaky(z) = z < 0 ? slope z : z.
-enum class Curve { none, clip };
+/// The function behind a norm. Of clip: y = min(max(leaky(z), low), high), with leaky(z) = z < 0 ? slope z : z. The others
+/// are smooth: see kernels/activations.inl.
+enum class Curve : unsigned char { none, clip, silu, gelu, gelu_tanh, tanh, sigmoid };
 template <typename C>
 struct Activation {
   Curve curve;

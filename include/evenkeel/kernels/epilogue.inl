@@ -65,7 +65,22 @@ struct ClipGradient {
   }
 };
 
-/// Any, by its data.
+/// A smooth activation, or dy times its slope.
+template <typename S>
+struct SmoothEpilogue {
+  using V = Vec<ComputeOf<S>>;
+  Epilogue<S> epilogue;
+
+  template <typename... Lanes>
+  EVENKEEL_WORD V operator()(Index i, const V& norm, const Lanes&... lanes) const {
+    const Epilogue<S>& e = epilogue;
+    const V z = e.residual == nullptr ? norm : V(norm + load(e.residual + i, lanes...));
+    if (e.dy == nullptr) return curve<ComputeOf<S>>(e.activation.curve, z);
+    return V(load(e.dy + i, lanes...) * curve_slope<ComputeOf<S>>(e.activation.curve, z));
+  }
+};
+
+/// Any that is not smooth, by its data.
 template <typename S>
 struct AnyEpilogue {
   using V = Vec<ComputeOf<S>>;
@@ -92,17 +107,20 @@ EVENKEEL_WORD bool is_clip(const Activation<C>& a) {
          (a.curve == Curve::none || (a.curve == Curve::clip && a.slope == C(1)));
 }
 
+// Kernels of smooth activations are apart, so that callers of others do not compile them.
+
 /// Calls f(class of an epilogue that has a dy).
-template <typename S, typename F>
+template <bool kSmooth, typename S, typename F>
 EVENKEEL_WORD void by_gradient(const Epilogue<S>& e, const F& f) {
+  if constexpr (kSmooth) return f(SmoothEpilogue<S>{e});
   if (!is_clip(e.activation)) return f(AnyEpilogue<S>{e});
   const Ends<ComputeOf<S>> ends(e.activation);
   f(ClipGradient<S>{e.residual, e.dy, ends.low, ends.high});
 }
 /// Calls f(class of the epilogue).
-template <typename S, typename F>
+template <bool kSmooth, typename S, typename F>
 EVENKEEL_WORD void by_epilogue(const Epilogue<S>& e, const F& f) {
-  if (e.dy != nullptr || !is_clip(e.activation)) return by_gradient(e, f);
+  if (kSmooth || e.dy != nullptr || !is_clip(e.activation)) return by_gradient<kSmooth>(e, f);
   const Ends<ComputeOf<S>> ends(e.activation);
   if (e.residual == nullptr) {
     f(ClipEpilogue<false, S>{nullptr, ends.low, ends.high});

@@ -26,6 +26,14 @@ namespace evenkeel::detail {
   X(Index, rms_row_gradients, RowGradients)
 /// Those of what is optional: callers without options do not compile them.
 #define EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X)               \
+  X(void, map_smooth_lines, MapLines)                      \
+  X(void, map_smooth_columns, MapColumns)                  \
+  X(void, sum_smooth_lines, SumLines)                      \
+  X(void, sum_smooth_columns, SumColumns)                  \
+  X(Index, normalize_smooth_rows, NormalizeRows)           \
+  X(Index, normalize_smooth_rms_rows, NormalizeRows)       \
+  X(Index, smooth_epilogue_of_rows, EpilogueOfRows)        \
+  X(Index, smooth_epilogue_of_rms_rows, EpilogueOfRows)    \
   X(void, sum_lines_with_options, SumLines)                \
   X(void, map_lines_with_options, MapLines)                \
   X(void, sum_columns_with_options, SumColumns)            \
@@ -55,7 +63,8 @@ namespace evenkeel::detail {
   X(void, spread, Spread)                                    \
   X(void, sum_blocks, SumBlocks)                             \
   X(void, fold, Fold)                                        \
-  X(void, apply_epilogue, EpilogueOfValues)
+  X(void, apply_epilogue, EpilogueOfValues)                  \
+  X(void, apply_smooth_epilogue, EpilogueOfValues)
 #define EVENKEEL_EACH_KERNEL(X) \
   EVENKEEL_EACH_LARGE_KERNEL(X) EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X) EVENKEEL_EACH_SMALL_KERNEL(X)
 

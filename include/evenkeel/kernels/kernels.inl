@@ -2,6 +2,7 @@
 // clang-format off
 #include "evenkeel/kernels/words.inl"
 #include "evenkeel/kernels/formulas.inl"
+#include "evenkeel/kernels/activations.inl"
 #include "evenkeel/kernels/epilogue.inl"
 #include "evenkeel/kernels/lines.inl"
 #include "evenkeel/kernels/columns.inl"

@@ -1,13 +1,23 @@
 // What is optional in a pass: masks, weights, residuals, activations. Kernels of their own, a vector at a time, that only
 // callers of them compile. Included beside words.inl.
 
+template <bool kSmooth, typename S>
+EVENKEEL_WORD void apply_epilogue_of(const EpilogueOfValues<S>& a) {
+  using C = ComputeOf<S>;
+  by_epilogue<kSmooth>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+    for (Index i = 0; i < a.n; i += kLanes<C>) {
+      const auto lanes = first_lanes<C>(a.n - i < kLanes<C> ? a.n - i : kLanes<C>);
+      store(a.values + i, behind(a.at + i, load(a.values + i, lanes), lanes), lanes);
+    }
+  });
+}
 template <typename S>
 void apply_epilogue(const EpilogueOfValues<S>& a) {
-  using C = ComputeOf<S>;
-  for (Index i = 0; i < a.n; i += kLanes<C>) {
-    const auto lanes = first_lanes<C>(a.n - i < kLanes<C> ? a.n - i : kLanes<C>);
-    store(a.values + i, with_epilogue<S>(a.epilogue, a.at + i, load(a.values + i, lanes), lanes), lanes);
-  }
+  apply_epilogue_of<false>(a);
+}
+template <typename S>
+void apply_smooth_epilogue(const EpilogueOfValues<S>& a) {
+  apply_epilogue_of<true>(a);
 }
 
 /// Sums over n elements of a line of cell k, from `from` on.
@@ -100,11 +110,19 @@ void sum_columns_with_options(const SumColumns<S>& a) {
 }
 
 /// map_lines with an epilogue.
-template <typename S>
-void map_lines_with_options(const MapLines<S>& a) {
-  by_epilogue<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+template <bool kSmooth, typename S>
+EVENKEEL_WORD void map_lines_behind(const MapLines<S>& a) {
+  by_epilogue<kSmooth>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
     map_lines_of(a, behind, [](Index) EVENKEEL_WORD_LAMBDA { return NoDy(); });
   });
+}
+template <typename S>
+void map_lines_with_options(const MapLines<S>& a) {
+  map_lines_behind<false>(a);
+}
+template <typename S>
+void map_smooth_lines(const MapLines<S>& a) {
+  map_lines_behind<true>(a);
 }
 
 /// A row of columns with a gamma and a beta of its own.
@@ -143,13 +161,21 @@ void map_columns_by_row(const MapColumns<S>& a) {
   map_rows_with_params(a, NoEpilogue());
 }
 /// The same with all options.
-template <typename S>
-void map_columns_with_options(const MapColumns<S>& a) {
+template <bool kSmooth, typename S>
+EVENKEEL_WORD void map_columns_behind(const MapColumns<S>& a) {
   if (a.dy != nullptr) return map_rows_with_params(a, NoEpilogue());
-  by_epilogue<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+  by_epilogue<kSmooth>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
     if (a.gamma == nullptr) return map_columns_of(a, behind, NoDy());
     map_rows_with_params(a, behind);
   });
+}
+template <typename S>
+void map_columns_with_options(const MapColumns<S>& a) {
+  map_columns_behind<false>(a);
+}
+template <typename S>
+void map_smooth_columns(const MapColumns<S>& a) {
+  map_columns_behind<true>(a);
 }
 
 /// dy of lines, or of columns, by FusedDy.
@@ -183,10 +209,10 @@ struct FusedDyOfLanes {
 };
 
 /// Calls f(of_dy), where of_dy(k) gives the dy of cell k.
-template <typename S, typename F>
+template <bool kSmooth, typename S, typename F>
 EVENKEEL_WORD void by_fused_line(const FusedDy<S>& a, const F& f) {
   using C = ComputeOf<S>;
-  by_gradient<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+  by_gradient<kSmooth>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
     using Behind = std::decay_t<decltype(behind)>;
     f([&](Index k) EVENKEEL_WORD_LAMBDA {
       return FusedDyOfLine<S, Behind>{behind, all(C(a.scale[k])), all(C(a.shift[k])), a.dz};
@@ -194,30 +220,46 @@ EVENKEEL_WORD void by_fused_line(const FusedDy<S>& a, const F& f) {
   });
 }
 /// Calls f(what gives dy).
-template <typename S, typename F>
+template <bool kSmooth, typename S, typename F>
 EVENKEEL_WORD void by_fused_lanes(const FusedDy<S>& a, const F& f) {
-  by_gradient<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+  by_gradient<kSmooth>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
     f(FusedDyOfLanes<S, std::decay_t<decltype(behind)>>{behind, a.scale, a.shift, a.dz});
   });
 }
 
+template <bool kSmooth, typename S>
+EVENKEEL_WORD void sum_fused_lines_of(const SumLines<S>& a) {
+  by_fused_line<kSmooth>(
+      a.fused, [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { sum_lines_of<Terms::gradients>(a, of_dy); });
+}
 template <typename S>
 void sum_fused_lines(const SumLines<S>& a) {
-  by_fused_line<S>(a.fused,
-                   [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { sum_lines_of<Terms::gradients>(a, of_dy); });
+  sum_fused_lines_of<false>(a);
+}
+template <typename S>
+void sum_smooth_lines(const SumLines<S>& a) {
+  sum_fused_lines_of<true>(a);
 }
 template <typename S>
 void map_fused_gradients_of_lines(const MapLines<S>& a) {
-  by_fused_line<S>(a.fused,
-                   [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { map_lines_of(a, NoEpilogue(), of_dy); });
+  by_fused_line<false>(a.fused,
+                       [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { map_lines_of(a, NoEpilogue(), of_dy); });
 }
-template <typename S>
-void sum_fused_columns(const SumColumns<S>& a) {
-  by_fused_lanes<S>(
+template <bool kSmooth, typename S>
+EVENKEEL_WORD void sum_fused_columns_of(const SumColumns<S>& a) {
+  by_fused_lanes<kSmooth>(
       a.fused, [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { sum_columns_of<Terms::gradients>(a, of_dy); });
 }
 template <typename S>
+void sum_fused_columns(const SumColumns<S>& a) {
+  sum_fused_columns_of<false>(a);
+}
+template <typename S>
+void sum_smooth_columns(const SumColumns<S>& a) {
+  sum_fused_columns_of<true>(a);
+}
+template <typename S>
 void map_fused_gradients_of_columns(const MapColumns<S>& a) {
-  by_fused_lanes<S>(a.fused,
-                    [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { map_columns_of(a, NoEpilogue(), of_dy); });
+  by_fused_lanes<false>(
+      a.fused, [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { map_columns_of(a, NoEpilogue(), of_dy); });
 }

@@ -359,9 +359,13 @@ EVENKEEL_CALL void add_skip(const NormalizeRows<S>& a, Index row, Index m) {
   }
 }
 
-template <bool kRms, bool kOptions, typename S>
+/// What a kernel of rows has beside the plain ones.
+enum class Options { none, all, smooth };
+
+template <bool kRms, Options kHas, typename S>
 EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   using C = ComputeOf<S>;
+  constexpr bool kOptions = kHas != Options::none;
   constexpr Index L = kLanes<C>, kLine = kCacheLine<C>;
   constexpr int kLineVectors = static_cast<int>(kLine / L);
   const bool streams = streams_rows(a.stream, a.y, a.n, a.stride);
@@ -403,7 +407,7 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
         ++outside_count;
       } else if constexpr (kOptions) {
         const Index at = (row + r) * a.stride;
-        by_epilogue<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+        by_epilogue<kHas == Options::smooth>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
           write_row_with_options<kRms>(a, x + r * a.stride, at, a.y + at, at_once * a.stride, terms.of(r),
                                        behind);
         });
@@ -424,23 +428,31 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
 /// Returns how many rows are out of range.
 template <typename S>
 Index normalize_rows(const NormalizeRows<S>& a) {
-  return normalize_rows_of<false, false>(a);
+  return normalize_rows_of<false, Options::none>(a);
 }
 template <typename S>
 Index normalize_rms_rows(const NormalizeRows<S>& a) {
-  return normalize_rows_of<true, false>(a);
+  return normalize_rows_of<true, Options::none>(a);
 }
 /// The same with a skip, a residual and an activation.
 template <typename S>
 Index normalize_rows_with_options(const NormalizeRows<S>& a) {
-  return normalize_rows_of<false, true>(a);
+  return normalize_rows_of<false, Options::all>(a);
+}
+template <typename S>
+Index normalize_smooth_rows(const NormalizeRows<S>& a) {
+  return normalize_rows_of<false, Options::smooth>(a);
 }
 template <typename S>
 Index normalize_rms_rows_with_options(const NormalizeRows<S>& a) {
-  return normalize_rows_of<true, true>(a);
+  return normalize_rows_of<true, Options::all>(a);
+}
+template <typename S>
+Index normalize_smooth_rms_rows(const NormalizeRows<S>& a) {
+  return normalize_rows_of<true, Options::smooth>(a);
 }
 
-template <bool kRms, typename S>
+template <bool kRms, bool kSmooth, typename S>
 EVENKEEL_WORD Index write_epilogue(const EpilogueOfRows<S>& a) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
@@ -462,7 +474,7 @@ EVENKEEL_WORD Index write_epilogue(const EpilogueOfRows<S>& a) {
         T(detail::as_computed(T(mean - T(center))) + (a.mean_low == nullptr ? T(0) : a.mean_low[r]));
     const C scale = static_cast<C>(inv_std), shift = static_cast<C>(T(T(T(0) - low) * inv_std));
     const RowTerm<kRms, Vec<C>> term = {all(C(center)), all(C(scale)), all(C(shift))};
-    by_epilogue<S>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
+    by_epilogue<kSmooth>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
       write_row_with_options<kRms>(row, a.x + at, at, a.out + at, 0, term, behind);
     });
   }
@@ -472,11 +484,19 @@ EVENKEEL_WORD Index write_epilogue(const EpilogueOfRows<S>& a) {
 /// What is fused behind rows, by saved statistics; returns how many rows are out of range.
 template <typename S>
 Index epilogue_of_rows(const EpilogueOfRows<S>& a) {
-  return write_epilogue<false>(a);
+  return write_epilogue<false, false>(a);
+}
+template <typename S>
+Index smooth_epilogue_of_rows(const EpilogueOfRows<S>& a) {
+  return write_epilogue<false, true>(a);
 }
 template <typename S>
 Index epilogue_of_rms_rows(const EpilogueOfRows<S>& a) {
-  return write_epilogue<true>(a);
+  return write_epilogue<true, false>(a);
+}
+template <typename S>
+Index smooth_epilogue_of_rms_rows(const EpilogueOfRows<S>& a) {
+  return write_epilogue<true, true>(a);
 }
 
 /// Rows that share a short sum of a parameter's gradient.

@@ -184,7 +184,7 @@ void map_wide(const MapWide<S>& args) {
         if (a.apply_epilogue != nullptr) {
           C values[kLanes<C>];
           store(values, out);
-          const Index n = lanes_of<C>(lanes...);
+          const Index n = count_of<C>(lanes...);
           a.apply_epilogue(EpilogueOfValues<S>{a.epilogue, at, n, values});
           out = load(values);
         }
