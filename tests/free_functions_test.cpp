@@ -132,8 +132,8 @@ TYPED_TEST(FreeFunctions, OfRMSNorm) {
   for (const bool one_axis : {true, false}) {
     ek::RMSNormOptions options;
     options.axis = 1;
-    const std::vector<Index> shape = one_axis ? std::vector<Index>{6} : std::vector<Index>{6, 35};
-    ek::RMSNorm<Scalar> layer(shape, options);
+    const std::vector<Index> features = one_axis ? std::vector<Index>{6} : std::vector<Index>{6, 35};
+    ek::RMSNorm<Scalar> layer(features, options);
     randomize_parameters(layer);
     this->run(layer);
     if (one_axis) {
@@ -142,9 +142,9 @@ TYPED_TEST(FreeFunctions, OfRMSNorm) {
       rms_norm_backward(this->device, this->x_view(), this->dy_view(), layer.gamma(), this->moments, options,
                         this->view_of(this->dx), this->grad_gamma);
     } else {
-      rms_norm_forward(this->device, this->x_view(), shape, layer.gamma(), options, this->view_of(this->y),
+      rms_norm_forward(this->device, this->x_view(), features, layer.gamma(), options, this->view_of(this->y),
                        this->moments);
-      rms_norm_backward(this->device, this->x_view(), this->dy_view(), shape, layer.gamma(), this->moments,
+      rms_norm_backward(this->device, this->x_view(), this->dy_view(), features, layer.gamma(), this->moments,
                         options, this->view_of(this->dx), this->grad_gamma);
     }
     EXPECT_TRUE(same_bits(this->y.values(), this->layer_y.values()));
@@ -155,7 +155,7 @@ TYPED_TEST(FreeFunctions, OfRMSNorm) {
     if (one_axis)
       rms_norm_infer(this->device, this->x_view(), layer.gamma(), options, this->view_of(this->y));
     else
-      rms_norm_infer(this->device, this->x_view(), shape, layer.gamma(), options, this->view_of(this->y));
+      rms_norm_infer(this->device, this->x_view(), features, layer.gamma(), options, this->view_of(this->y));
     this->expect_inferred(layer);
   }
 }

@@ -172,6 +172,23 @@ TEST(FusedCalls, RefuseAClipOrASlopeThatIsNone) {
                    {"evenkeel::leaky_relu:", "slope", "finite"}));
 }
 
+// NaN in a residual is NaN beside it in y, and nowhere else; backward's mask does not let dy through there.
+TEST(FusedCalls, KeepANanOfTheResidualInItsPlace) {
+  const Shape shape = {4, 33};
+  const std::vector<float> x = random_values<float>(132, 3, 1, 1), dy = random_values<float>(132, 0.5, 1, 2);
+  std::vector<float> residual(132, 0.25f), y(132), dx(132), d_residual(132);
+  residual[40] = std::numeric_limits<float>::quiet_NaN();
+  ek::LayerNorm<float> layer(33);
+  layer.forward(seen(x, shape), seen(y, shape), ek::add_relu(seen(residual, shape)));
+  layer.backward(seen(x, shape), seen(dy, shape), seen(dx, shape),
+                 ek::add_relu(seen(residual, shape), seen(d_residual, shape)));
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    EXPECT_EQ(std::isnan(y[i]), i == 40) << i;
+    EXPECT_TRUE(std::isfinite(dx[i])) << i;
+  }
+  EXPECT_EQ(d_residual[40], 0);
+}
+
 // Owning outputs take their shape.
 TEST(FusedCalls, ResizeWhatOwnsItsMemory) {
   using Tensor = Eigen::Tensor<float, 2, Eigen::RowMajor>;
