@@ -152,7 +152,7 @@ void batch_norm_infer_backward(const Device& device, const X& x, const Dy& dy, c
       caller, detail::ParallelFor(device, a.x.size), a,
       {detail::param_argument<Param>(caller, "running_mean", running_mean),
        detail::param_argument<Param>(caller, "running_var", running_var)},
-      -1, options.epsilon, options.axis, workspace);
+      -1, detail::formula_of(options), options.axis, workspace);
 }
 
 /// Batch normalization with its parameters and running statistics.
