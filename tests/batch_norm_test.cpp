@@ -166,7 +166,8 @@ TYPED_TEST(BatchNormRunning, AreAbsentWithoutTracking) {
   EXPECT_EQ(layer.num_batches_tracked(), 0);
   EXPECT_EQ(layer.buffers().size(), 0);
   EXPECT_EQ(layer.text(),
-            "BatchNorm(2, epsilon=1e-05, momentum=0.1, axis=1, affine=true, track_running_stats=false)");
+            "BatchNorm(2, epsilon=1e-05, momentum=0.1, axis=1, affine=true, track_running_stats=false, "
+            "unbiased_running_var=true, gamma_offset=0)");
   layer.momentum(std::nullopt);
   EXPECT_TRUE(says(layer.text(), {"momentum=nullopt"}));
 }

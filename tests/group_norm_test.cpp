@@ -103,7 +103,7 @@ TEST(GroupNorm, SaysThatAVectorHasNoBatchAxis) {
   options.batch_axis = ek::no_axis;
   EXPECT_EQ(ek::GroupNorm<float>(2, 6, options).infer(x).size(), 6);
   EXPECT_EQ(ek::GroupNorm<float>(2, 6, options).text(),
-            "GroupNorm(2, 6, epsilon=1e-05, axis=-1, batch_axis=no_axis, affine=true)");
+            "GroupNorm(2, 6, epsilon=1e-05, axis=-1, batch_axis=no_axis, affine=true, gamma_offset=0)");
 }
 
 template <int kOrder>

@@ -301,6 +301,8 @@ class Memory {
   void run_past_caches(const detail::Partition& p, const Placing& placing, Results& r) {
     ek::Moments<Statistic> moments(p.sets());
     detail::Pass<S> pass;
+    pass.normalize_rows = detail::normalize_rows<S>;
+    pass.row_gradients = detail::row_gradients<S>;
     pass.x = x_.data();
     pass.out = y_.data();
     pass.gamma = gamma_.data();

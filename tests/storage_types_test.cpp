@@ -118,8 +118,8 @@ TYPED_TEST(StorageTypes, FrozenBatchNorm) {
     randomize_parameters(layer);
     layer.running_mean().setLinSpaced(shape[1], 1, 3);
     layer.running_var().setLinSpaced(shape[1], 0.5f, 2);
-    const auto x = stored<TypeParam>(random_values<float>(map.size(), 2, 1, 1));
-    const auto dy = stored<TypeParam>(random_values<float>(map.size(), 0.5, 1, 2));
+    const auto x = converted<TypeParam>(random_values<float>(map.size(), 2, 1, 1));
+    const auto dy = converted<TypeParam>(random_values<float>(map.size(), 0.5, 1, 2));
     std::vector<TypeParam> dx(x.size());
     layer.infer_backward(ek::view(x.data(), shape), ek::view(dy.data(), shape), ek::view(dx.data(), shape));
     const ReferenceGradients expected =
