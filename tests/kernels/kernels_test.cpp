@@ -602,8 +602,7 @@ void test_normalize_rows() {
           a.skip = data_or_null(call, c.has_skip, skip);
           a.sum = c.has_skip ? call.out<S>(rows.size()) : nullptr;
           a.epilogue = {data_or_null(call, c.has_residual, residual), nullptr, activation};
-          const bool has_options =
-              c.has_skip || c.has_residual || is_active(activation) || c.gamma_offset != 0;
+          const bool has_options = c.has_skip || c.has_residual || is_active(activation);
           const auto& kernels = set.kernels;
           const auto normalize =
               c.rms ? (has_options ? kernels.normalize_rms_rows_with_options : kernels.normalize_rms_rows)
@@ -640,7 +639,7 @@ void test_normalize_rows() {
             for (Index i = 0; i < n; ++i) {
               const std::size_t k = at(r * c.stride + i);
               const Real xhat = (values[at(i)] - m.mean) * m.inv_std;
-              const Real g = (c.has_gamma ? real(gamma[at(i)]) : 1) + real(a.gamma_offset),
+              const Real g = c.has_gamma ? real(gamma[at(i)]) + real(a.gamma_offset) : 1,
                          b = c.has_beta ? real(beta[at(i)]) : 0,
                          rest = c.has_residual ? real(residual[k]) : 0;
               const Real v = activated(xhat * g + b + rest, activation);

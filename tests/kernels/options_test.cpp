@@ -44,18 +44,19 @@ void test_OfLines(const InstructionSet<float>& set) {
         detail::SumLines<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(), offsets.data(), kRows,
                                 line, 0, kLanes, c0.data(), first.data(), second.data()});
     Floats out(kSize);
-    set.kernels.map_lines_with_options(detail::MapLines<float>{x.data(),
-                                                               gradients ? dy.data() : nullptr,
-                                                               out.data(),
-                                                               offsets.data(),
-                                                               kRows,
-                                                               line,
-                                                               0,
-                                                               kLanes,
-                                                               {c0.data(), c1.data(), c2.data(), c3.data()},
-                                                               0,
-                                                               false,
-                                                               gradients ? kNothing : kFused});
+    const auto map = gradients ? set.kernels.map_gradients_of_lines : set.kernels.map_lines_with_options;
+    map(detail::MapLines<float>{x.data(),
+                                gradients ? dy.data() : nullptr,
+                                out.data(),
+                                offsets.data(),
+                                kRows,
+                                line,
+                                0,
+                                kLanes,
+                                {c0.data(), c1.data(), c2.data(), c3.data()},
+                                0,
+                                false,
+                                gradients ? kNothing : kFused});
     for (Index r = 0; r < kRows; ++r) {
       double f = 0, s = 0;
       for (Index i = r * kLanes; i < (r + 1) * kLanes; ++i) {

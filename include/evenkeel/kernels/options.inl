@@ -178,6 +178,18 @@ void map_smooth_columns(const MapColumns<S>& a) {
   map_columns_behind<true>(a);
 }
 
+/// A value as it is when it was stored and loaded: so dz counts the same where it is kept and where it is not.
+template <typename S>
+EVENKEEL_WORD Vec<ComputeOf<S>> as_stored(const Vec<ComputeOf<S>>& v) {
+  if constexpr (std::is_same_v<S, ComputeOf<S>>) {
+    return v;
+  } else {
+    S stored[kLanes<ComputeOf<S>>];
+    store(stored, v);
+    return load(stored);
+  }
+}
+
 /// dy of lines, or of columns, by FusedDy.
 template <typename S, typename Behind>
 struct FusedDyOfLine {
@@ -187,7 +199,7 @@ struct FusedDyOfLine {
 
   template <typename V, typename... Lanes>
   EVENKEEL_WORD V operator()(Index i, Index, const V& d, const Lanes&... lanes) const {
-    const V v = behind(i, fma(as_computed(d), scale, shift), lanes...);
+    const V v = as_stored<S>(behind(i, fma(as_computed(d), scale, shift), lanes...));
     if (dz != nullptr) store(dz + i, v, lanes...);
     return v;
   }
@@ -202,7 +214,7 @@ struct FusedDyOfLanes {
   template <typename V, typename... Lanes>
   EVENKEEL_WORD V operator()(Index i, Index lane, const V& d, const Lanes&... lanes) const {
     const V z = fma(as_computed(d), load(scale + lane, lanes...), load(shift + lane, lanes...));
-    const V v = behind(i, z, lanes...);
+    const V v = as_stored<S>(behind(i, z, lanes...));
     if (dz != nullptr) store(dz + i, v, lanes...);
     return v;
   }
