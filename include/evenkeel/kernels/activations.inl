@@ -150,16 +150,16 @@ struct MillsRatio {
 template <typename T, typename V>
 EVENKEEL_WORD MillsRatio<V> mills_ratio(const V& a) {
   if constexpr (std::is_same_v<T, float>) {
-    return {polynomial(a, 1.0, 0.9550201596490265, 0.4272414642786501, 0.10248925635809572,
-                          0.011575775097251077),
-            polynomial(a, 1.9999999104494788, 0.9991866758972717, 0.25778296649354915, 0.028992690608892945)};
+    return {
+        polynomial(a, 1.0, 0.9550201596490265, 0.4272414642786501, 0.10248925635809572, 0.011575775097251077),
+        polynomial(a, 1.9999999104494788, 0.9991866758972717, 0.25778296649354915, 0.028992690608892945)};
   } else {
     return {polynomial(a, 1.89859886721567, 3.2165911792433515, 2.6953236536581877, 1.4462028677903729,
-                          0.5455705003370594, 0.1505950223007014, 0.030777029426641362, 0.004606537852457836,
-                          0.00048545066583819996, 3.279122051393149e-05, 1.0937883991451867e-06),
+                       0.5455705003370594, 0.1505950223007014, 0.030777029426641362, 0.004606537852457836,
+                       0.00048545066583819996, 3.279122051393149e-05, 1.0937883991451867e-06),
             polynomial(a, 3.79719773443134, 4.703826202359904, 2.979558080274812, 1.2252115844480345,
-                          0.3552141058172678, 0.07474029415739937, 0.011382487412098912, 0.001211360919523846,
-                          8.21954005411756e-05, 2.741720927543907e-06)};
+                       0.3552141058172678, 0.07474029415739937, 0.011382487412098912, 0.001211360919523846,
+                       8.21954005411756e-05, 2.741720927543907e-06)};
   }
 }
 
@@ -246,29 +246,25 @@ EVENKEEL_CALL Vec<C> silu_slope(Vec<C> z) {
 /// z Phi(z) = z (1 + erf(z / sqrt(2))) / 2
 template <typename C>
 EVENKEEL_CALL Vec<C> gelu(Vec<C> z) {
-  return gated<C>(z, kMostGelu<C>, [](const Vec<C>& a) EVENKEEL_WORD_LAMBDA {
-    return gelu_tail<C, false>(widen(a));
-  });
+  return gated<C>(z, kMostGelu<C>,
+                  [](const Vec<C>& a) EVENKEEL_WORD_LAMBDA { return gelu_tail<C, false>(widen(a)); });
 }
 template <typename C>
 EVENKEEL_CALL Vec<C> gelu_slope(Vec<C> z) {
-  return mirrored<C>(z, kMostGelu<C>, [](const Vec<C>& a) EVENKEEL_WORD_LAMBDA {
-    return gelu_tail<C, true>(widen(a));
-  });
+  return mirrored<C>(z, kMostGelu<C>,
+                     [](const Vec<C>& a) EVENKEEL_WORD_LAMBDA { return gelu_tail<C, true>(widen(a)); });
 }
 
 /// z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) / 2
 template <typename C>
 EVENKEEL_CALL Vec<C> gelu_tanh(Vec<C> z) {
-  return gated<C>(z, kMostGeluTanh<C>, [](const Vec<C>& a) EVENKEEL_WORD_LAMBDA {
-    return gelu_tanh_tail<C, false>(widen(a));
-  });
+  return gated<C>(z, kMostGeluTanh<C>,
+                  [](const Vec<C>& a) EVENKEEL_WORD_LAMBDA { return gelu_tanh_tail<C, false>(widen(a)); });
 }
 template <typename C>
 EVENKEEL_CALL Vec<C> gelu_tanh_slope(Vec<C> z) {
-  return mirrored<C>(z, kMostGeluTanh<C>, [](const Vec<C>& a) EVENKEEL_WORD_LAMBDA {
-    return gelu_tanh_tail<C, true>(widen(a));
-  });
+  return mirrored<C>(z, kMostGeluTanh<C>,
+                     [](const Vec<C>& a) EVENKEEL_WORD_LAMBDA { return gelu_tanh_tail<C, true>(widen(a)); });
 }
 
 /// tanh(z) = (1 - e^-2a) / (1 + e^-2a) with the sign of z
@@ -307,23 +303,35 @@ EVENKEEL_CALL Vec<C> sigmoid_slope(Vec<C> z) {
 template <typename C>
 EVENKEEL_CALL Vec<C> curve(Curve kind, Vec<C> z) {
   switch (kind) {
-    case Curve::silu: return silu<C>(z);
-    case Curve::gelu: return gelu<C>(z);
-    case Curve::gelu_tanh: return gelu_tanh<C>(z);
-    case Curve::tanh: return tanh_curve<C>(z);
-    case Curve::sigmoid: return sigmoid<C>(z);
-    default: return z;
+    case Curve::silu:
+      return silu<C>(z);
+    case Curve::gelu:
+      return gelu<C>(z);
+    case Curve::gelu_tanh:
+      return gelu_tanh<C>(z);
+    case Curve::tanh:
+      return tanh_curve<C>(z);
+    case Curve::sigmoid:
+      return sigmoid<C>(z);
+    default:
+      return z;
   }
 }
 /// Its slope at z, so that dz = dy slope.
 template <typename C>
 EVENKEEL_CALL Vec<C> curve_slope(Curve kind, Vec<C> z) {
   switch (kind) {
-    case Curve::silu: return silu_slope<C>(z);
-    case Curve::gelu: return gelu_slope<C>(z);
-    case Curve::gelu_tanh: return gelu_tanh_slope<C>(z);
-    case Curve::tanh: return tanh_slope<C>(z);
-    case Curve::sigmoid: return sigmoid_slope<C>(z);
-    default: return number<Vec<C>>(1);
+    case Curve::silu:
+      return silu_slope<C>(z);
+    case Curve::gelu:
+      return gelu_slope<C>(z);
+    case Curve::gelu_tanh:
+      return gelu_tanh_slope<C>(z);
+    case Curve::tanh:
+      return tanh_slope<C>(z);
+    case Curve::sigmoid:
+      return sigmoid_slope<C>(z);
+    default:
+      return number<Vec<C>>(1);
   }
 }
