@@ -22,6 +22,8 @@ struct Words {
   static void clamped_wide(const T* v, const T& low, const T& high, T* out) {
     store_wide<C>(out, Wide<C>(clamp(load_wide<C>(v), wide_all<C>(low), wide_all<C>(high))));
   }
+  static void larger_of(const C* a, const C* b, C* out) { store(out, Vec<C>(larger(load(a), load(b)))); }
+  static void smaller_of(const C* a, const C* b, C* out) { store(out, Vec<C>(smaller(load(a), load(b)))); }
   static void chosen(const C* sign, const C* v, const C* other, C* out) {
     store(out, Vec<C>(where_positive(load(sign), load(v), load(other))));
   }
@@ -33,11 +35,13 @@ struct Words {
   static void narrowed(const T* in, C* out) { store(out, Vec<C>(narrow<C>(load_wide<C>(in)))); }
   static void wide_part(const T* in, Index n, T* out) { store_wide<C>(out, load_wide<C>(in, n)); }
   static void to_wide_part(const T* in, Index n, T* out) { store_wide<C>(out, load_wide<C>(in), n); }
-  static void wide_arithmetic(const T* a, const T* b, T* sum, T* difference, T* product) {
+  static void wide_arithmetic(const T* a, const T* b, T* sum, T* difference, T* product, T* quotient, T* negative) {
     const Wide<C> v = load_wide<C>(a), w = load_wide<C>(b);
     store_wide<C>(sum, Wide<C>(as_computed(Wide<C>(v + w))));
     store_wide<C>(difference, Wide<C>(as_computed(Wide<C>(v - w))));
     store_wide<C>(product, Wide<C>(as_computed(Wide<C>(v * w))));
+    store_wide<C>(quotient, Wide<C>(as_computed(Wide<C>(v / w))));
+    store_wide<C>(negative, Wide<C>(-v));
   }
   static T total_of(const T* in) { return total<C>(load_wide<C>(in)); }
   /// in: as many vectors as one has lanes.

@@ -1,43 +1,8 @@
 // The words that kernels are written in, of each instruction set, lane by lane: values of every kind, masks of every
 // length, and nothing is read or written beside what a mask covers.
 #define EK_TEST_ALSO_FOR_EACH_SET "kernels/words_of_set.inl"
+#include "each_set.hpp"
 #include "kernel_call.hpp"
-
-#if defined(__clang__)
-#pragma float_control(precise, on, push)
-#elif defined(__GNUC__)
-#pragma GCC push_options
-#pragma GCC optimize("no-fast-math", "fp-contract=off")
-#endif
-namespace evenkeel::detail {
-EVENKEEL_BEGIN
-namespace one_by_one {
-#include "words_of_set.inl"
-}  // namespace one_by_one
-#if EVENKEEL_HAS_VECTORS
-namespace baseline {
-#include "words_of_set.inl"
-}  // namespace baseline
-#endif
-#if EVENKEEL_HAS_CHOICE
-EVENKEEL_BEGIN_TARGET("avx2,fma,f16c")
-namespace avx2 {
-#include "words_of_set.inl"
-}  // namespace avx2
-EVENKEEL_END_TARGET
-EVENKEEL_BEGIN_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c")
-namespace avx512 {
-#include "words_of_set.inl"
-}  // namespace avx512
-EVENKEEL_END_TARGET
-#endif
-EVENKEEL_END
-}  // namespace evenkeel::detail
-#if defined(__clang__)
-#pragma float_control(pop)
-#elif defined(__GNUC__)
-#pragma GCC pop_options
-#endif
 
 namespace ek_test {
 namespace {
@@ -176,7 +141,8 @@ void test_values(const char* set, bool fuses) {
     const C *in_v = call.in(v), *in_other = call.in(other);
     const T *in_w = call.in(w), *in_other_w = call.in(other_w);
     C* out = call.out<C>(L);
-    T *wide = call.out<T>(L), *wide2 = call.out<T>(L), *wide3 = call.out<T>(L);
+    T *wide = call.out<T>(L), *wide2 = call.out<T>(L), *wide3 = call.out<T>(L), *wide4 = call.out<T>(L),
+      *wide5 = call.out<T>(L);
 
     // a b + c, rounded once where the registers can.
     W::fused(call.in(a), call.in(b), call.in(c), out);
@@ -199,6 +165,11 @@ void test_values(const char* set, bool fuses) {
     expect_lanes("clamp", out, v);
     W::clamped_wide(in_w, T(-1), T(1), wide);
     expect_lanes("clamp", wide, each<T>(L, [&](std::size_t i) { return clamped(w[i], T(-1), T(1)); }));
+    W::larger_of(in_v, in_other, out);
+    expect_lanes("larger", out, each<C>(L, [&](std::size_t i) { return v[i] > other[i] ? v[i] : other[i]; }));
+    W::smaller_of(in_v, in_other, out);
+    expect_lanes("smaller", out,
+                 each<C>(L, [&](std::size_t i) { return v[i] < other[i] ? v[i] : other[i]; }));
     W::chosen(in_v, call.in(a), in_other, out);
     expect_lanes("where_positive", out,
                  each<C>(L, [&](std::size_t i) { return v[i] > C(0) ? a[i] : other[i]; }));
@@ -209,10 +180,12 @@ void test_values(const char* set, bool fuses) {
     expect_lanes("load_widened", wide2, std::vector<T>(wide, wide + L));
     W::narrowed(in_w, out);
     expect_lanes("narrow", out, each<C>(L, [&](std::size_t i) { return static_cast<C>(w[i]); }));
-    W::wide_arithmetic(in_w, in_other_w, wide, wide2, wide3);
+    W::wide_arithmetic(in_w, in_other_w, wide, wide2, wide3, wide4, wide5);
     expect_lanes("+", wide, each<T>(L, [&](std::size_t i) { return w[i] + other_w[i]; }));
     expect_lanes("-", wide2, each<T>(L, [&](std::size_t i) { return w[i] - other_w[i]; }));
     expect_lanes("*", wide3, each<T>(L, [&](std::size_t i) { return w[i] * other_w[i]; }));
+    expect_lanes("/", wide4, each<T>(L, [&](std::size_t i) { return w[i] / other_w[i]; }));
+    expect_lanes("-", wide5, each<T>(L, [&](std::size_t i) { return -w[i]; }));
 
     W::magnitudes(in_w, wide);
     expect_lanes("magnitude", wide, each<T>(L, [&](std::size_t i) { return std::fabs(w[i]); }));

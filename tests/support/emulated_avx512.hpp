@@ -50,6 +50,20 @@ EVENKEEL_CALL D8 fused(const D8& a, const D8& b, const D8& c) {
   for (int i = 0; i < 8; ++i) v[i] = __builtin_fma(a[i], b[i], c[i]);
   return v;
 }
+template <typename V>
+EVENKEEL_CALL V larger_lanes(const V& a, const V& b) {
+  V v = b;
+  for (unsigned i = 0; i < sizeof(V) / sizeof(v[0]); ++i)
+    if (b[i] < a[i]) v[i] = a[i];
+  return v;
+}
+template <typename V>
+EVENKEEL_CALL V smaller_lanes(const V& a, const V& b) {
+  V v = b;
+  for (unsigned i = 0; i < sizeof(V) / sizeof(v[0]); ++i)
+    if (a[i] < b[i]) v[i] = a[i];
+  return v;
+}
 EVENKEEL_CALL D8 roots(const D8& a) {
   D8 v{};
   for (int i = 0; i < 8; ++i) v[i] = std::sqrt(a[i]);
@@ -74,6 +88,14 @@ EVENKEEL_CALL F8 to_floats(const D8& a) {
 #define __builtin_ia32_vfmaddpd512_mask(a, b, c, m, r) fused(a, b, c)
 #define __builtin_ia32_vfmaddps512(a, b, c, r) fused(a, b, c)
 #define __builtin_ia32_vfmaddpd512(a, b, c, r) fused(a, b, c)
+#define __builtin_ia32_maxps512_mask(a, b, v, m, r) larger_lanes(a, b)
+#define __builtin_ia32_maxpd512_mask(a, b, v, m, r) larger_lanes(a, b)
+#define __builtin_ia32_minps512_mask(a, b, v, m, r) smaller_lanes(a, b)
+#define __builtin_ia32_minpd512_mask(a, b, v, m, r) smaller_lanes(a, b)
+#define __builtin_ia32_maxps512(a, b, r) larger_lanes(a, b)
+#define __builtin_ia32_maxpd512(a, b, r) larger_lanes(a, b)
+#define __builtin_ia32_minps512(a, b, r) smaller_lanes(a, b)
+#define __builtin_ia32_minpd512(a, b, r) smaller_lanes(a, b)
 #define __builtin_ia32_sqrtpd512_mask(a, v, m, r) roots(a)
 #define __builtin_ia32_sqrtpd512(a, r) roots(a)
 #define __builtin_ia32_cvtps2pd512_mask(a, v, m, r) to_doubles(a)
@@ -104,6 +126,14 @@ EVENKEEL_CALL void stream_lanes(T* p, const V& v) {
 #undef __builtin_ia32_vfmaddpd512_mask
 #undef __builtin_ia32_vfmaddps512
 #undef __builtin_ia32_vfmaddpd512
+#undef __builtin_ia32_maxps512_mask
+#undef __builtin_ia32_maxpd512_mask
+#undef __builtin_ia32_minps512_mask
+#undef __builtin_ia32_minpd512_mask
+#undef __builtin_ia32_maxps512
+#undef __builtin_ia32_maxpd512
+#undef __builtin_ia32_minps512
+#undef __builtin_ia32_minpd512
 #undef __builtin_ia32_sqrtpd512_mask
 #undef __builtin_ia32_sqrtpd512
 #undef __builtin_ia32_cvtps2pd512_mask

@@ -130,6 +130,15 @@ inline bool is_between(double value, double low, double high) {
   return bits_of(low) < bits_of(value) && bits_of(value) < bits_of(high);
 }
 
+template <typename T>
+bool is_nan(const T& value) {
+  if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+    return bits_of(static_cast<double>(value)) << 1 > 0xffe0000000000000u;
+  } else {
+    return value != value;
+  }
+}
+
 /// Whether value is neither NaN nor infinite. It looks at the bits of known types, so that -ffast-math cannot assume
 /// the answer.
 template <typename T>
@@ -154,8 +163,8 @@ EVENKEEL_INLINE T as_computed(const T& result) {
 #if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2
     asm("" : "+m"(kept));
 #elif !defined(__FAST_MATH__) && !defined(__ASSOCIATIVE_MATH__)
-#elif defined(__clang__) && __clang_major__ >= 14 && defined(__x86_64__)
-    kept = __arithmetic_fence(kept);
+#elif defined(__clang__) && defined(__x86_64__)
+    asm("" : "+x"(kept));
 #elif defined(__GNUC__)
     asm("" : "+m"(kept));
 #endif

@@ -17,6 +17,9 @@ struct Lines {
   Index length;
 };
 
+/// Which activation. Of all but the first two `curve` and `curve_slope` in kernels/activations.inl know the formula.
+enum class Curve : unsigned char { none, leaky_clip, silu, gelu, gelu_tanh, tanh, sigmoid };
+
 /// y = clip(leaky(v)), with leaky(v) = v < 0 ? slope v : v and clip(v) = min(max(v, low), high).
 template <typename C>
 struct Activation {

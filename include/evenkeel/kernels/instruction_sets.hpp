@@ -35,8 +35,10 @@
 #define EVENKEEL_SHUFFLE(Int, a, b, ...) __builtin_shuffle(a, b, Int{__VA_ARGS__})
 #endif
 
-#if defined(__clang__) && __clang_major__ >= 14 && defined(__FAST_MATH__) && defined(__x86_64__)
-#define EVENKEEL_KEEP(value) value = __arithmetic_fence(value)
+// With -ffast-math clang++ fuses a product and a sum in spite of the pragma below, which makes its __arithmetic_fence do
+// nothing.
+#if defined(__clang__) && defined(__FAST_MATH__) && defined(__x86_64__)
+#define EVENKEEL_KEEP(value) asm("" : "+x"(value))
 #else
 #define EVENKEEL_KEEP(value)
 #endif

@@ -32,6 +32,15 @@ template <typename C>
 EVENKEEL_WORD Wide<C> wide_all(const Wide<C>& value) {
   return value;
 }
+/// A constant in all lanes, with the digits of long double where the type has them.
+template <typename V>
+EVENKEEL_WORD V number(long double value) {
+  if constexpr (std::is_floating_point_v<V>) {
+    return static_cast<V>(value);
+  } else {
+    return from_double<V>(static_cast<double>(value));
+  }
+}
 template <typename S>
 EVENKEEL_WORD ComputeOf<S> load(const S* p) {
   return static_cast<ComputeOf<S>>(*p);
@@ -67,6 +76,27 @@ EVENKEEL_WORD C fma(const C& a, const C& b, const C& c) {
 template <typename C>
 EVENKEEL_WORD C clamp(const C& v, const C& low, const C& high) {
   return v < low ? low : high < v ? high : v;
+}
+/// b where it is NaN, and where both are zeros.
+template <typename C>
+EVENKEEL_WORD C larger(const C& a, const C& b) {
+  return b < a && !is_nan(b) ? a : b;
+}
+template <typename C>
+EVENKEEL_WORD C smaller(const C& a, const C& b) {
+  return a < b && !is_nan(b) ? a : b;
+}
+/// v without the lower half of its digits, so that a square is exact; of what is no double all of them.
+template <typename C>
+EVENKEEL_WORD C top_digits(const C& v) {
+  if constexpr (std::is_same_v<C, double>) {
+    const std::uint64_t bits = bits_of(v) & ~std::uint64_t{0x7ffffff};
+    double top;
+    std::memcpy(&top, &bits, sizeof top);
+    return top;
+  } else {
+    return v;
+  }
 }
 /// v where sign is positive, else other.
 template <typename C>
@@ -117,7 +147,11 @@ EVENKEEL_WORD W over_root(const W& b, const W& a) {
 }
 template <typename W>
 EVENKEEL_WORD W magnitude(const W& a) {
-  return a < W(0) ? W(-a) : a;
+  if constexpr (std::is_floating_point_v<W>) {
+    return std::fabs(a);
+  } else {
+    return a < W(0) ? W(-a) : a;
+  }
 }
 /// value, or 0 where `other` is 0.
 template <typename W>
@@ -182,6 +216,8 @@ typedef float F __attribute__((vector_size(kBytes)));
 typedef double D __attribute__((vector_size(kBytes)));
 typedef std::int32_t IntF __attribute__((vector_size(kBytes)));
 typedef std::int64_t IntD __attribute__((vector_size(kBytes)));
+typedef std::uint32_t BitsF __attribute__((vector_size(kBytes)));
+typedef std::uint64_t BitsD __attribute__((vector_size(kBytes)));
 typedef float InMemoryF __attribute__((vector_size(kBytes), aligned(4), may_alias));
 typedef double InMemoryD __attribute__((vector_size(kBytes), aligned(8), may_alias));
 
@@ -213,7 +249,9 @@ inline constexpr Index kLanes = kBytes / static_cast<int>(sizeof(C));
 
 EVENKEEL_WORD FF operator+(const FF& a, const FF& b) { return {a.low + b.low, a.high + b.high}; }
 EVENKEEL_WORD FF operator-(const FF& a, const FF& b) { return {a.low - b.low, a.high - b.high}; }
+EVENKEEL_WORD FF operator-(const FF& a) { return {-a.low, -a.high}; }
 EVENKEEL_WORD FF operator*(const FF& a, const FF& b) { return {a.low * b.low, a.high * b.high}; }
+EVENKEEL_WORD FF operator/(const FF& a, const FF& b) { return {a.low / b.low, a.high / b.high}; }
 
 /// One value in all lanes, spelled so that it becomes one instruction.
 template <typename C>
@@ -247,12 +285,25 @@ EVENKEEL_WORD Wide<C> wide_all(double x) {
   }
 }
 
+/// A constant in all lanes.
+template <typename V>
+EVENKEEL_WORD V number(long double value) {
+  if constexpr (std::is_same_v<V, F>) {
+    return all(static_cast<float>(value));
+  } else if constexpr (std::is_same_v<V, D>) {
+    return all(static_cast<double>(value));
+  } else {
+    return wide_all<float>(static_cast<double>(value));
+  }
+}
+
 EVENKEEL_WORD F load(const float* p) { return *reinterpret_cast<const InMemoryF*>(p); }
 EVENKEEL_WORD D load(const double* p) { return *reinterpret_cast<const InMemoryD*>(p); }
 EVENKEEL_WORD void store(float* p, F v) { *reinterpret_cast<InMemoryF*>(p) = v; }
 EVENKEEL_WORD void store(double* p, D v) { *reinterpret_cast<InMemoryD*>(p) = v; }
 
-// What an instruction set has of its own: masks, fused multiply-add, roots, conversions, and stores past the caches.
+// What an instruction set has of its own: masks, fused multiply-add, the larger and the smaller of two, roots, conversions,
+// and stores past the caches.
 // These are the compiler's builtins, since <immintrin.h> takes long to compile.
 
 #if EVENKEEL_REGISTER == 64
@@ -286,10 +337,18 @@ EVENKEEL_WORD D fma(D a, D b, D c) {
   return __builtin_ia32_vfmaddpd512_mask(a, b, c, static_cast<unsigned char>(-1), 4);
 }
 #ifdef __clang__
+EVENKEEL_WORD F larger(F a, F b) { return __builtin_ia32_maxps512(a, b, 4); }
+EVENKEEL_WORD D larger(D a, D b) { return __builtin_ia32_maxpd512(a, b, 4); }
+EVENKEEL_WORD F smaller(F a, F b) { return __builtin_ia32_minps512(a, b, 4); }
+EVENKEEL_WORD D smaller(D a, D b) { return __builtin_ia32_minpd512(a, b, 4); }
 EVENKEEL_WORD D square_root(D a) { return __builtin_ia32_sqrtpd512(a, 4); }
 EVENKEEL_WORD D wide_half(HalfF v) { return __builtin_convertvector(v, D); }
 EVENKEEL_WORD HalfF narrow_half(D v) { return __builtin_convertvector(v, HalfF); }
 #else
+EVENKEEL_WORD F larger(F a, F b) { return __builtin_ia32_maxps512_mask(a, b, F{}, static_cast<short>(-1), 4); }
+EVENKEEL_WORD D larger(D a, D b) { return __builtin_ia32_maxpd512_mask(a, b, D{}, static_cast<char>(-1), 4); }
+EVENKEEL_WORD F smaller(F a, F b) { return __builtin_ia32_minps512_mask(a, b, F{}, static_cast<short>(-1), 4); }
+EVENKEEL_WORD D smaller(D a, D b) { return __builtin_ia32_minpd512_mask(a, b, D{}, static_cast<char>(-1), 4); }
 EVENKEEL_WORD D square_root(D a) { return __builtin_ia32_sqrtpd512_mask(a, a, static_cast<char>(-1), 4); }
 EVENKEEL_WORD D wide_half(HalfF v) {
   return __builtin_ia32_cvtps2pd512_mask(v, D{}, static_cast<char>(-1), 4);
@@ -338,6 +397,10 @@ EVENKEEL_WORD void store(double* p, D v, const Mask<double>& m) {
 }
 EVENKEEL_WORD F fma(F a, F b, F c) { return __builtin_ia32_vfmaddps256(a, b, c); }
 EVENKEEL_WORD D fma(D a, D b, D c) { return __builtin_ia32_vfmaddpd256(a, b, c); }
+EVENKEEL_WORD F larger(F a, F b) { return __builtin_ia32_maxps256(a, b); }
+EVENKEEL_WORD D larger(D a, D b) { return __builtin_ia32_maxpd256(a, b); }
+EVENKEEL_WORD F smaller(F a, F b) { return __builtin_ia32_minps256(a, b); }
+EVENKEEL_WORD D smaller(D a, D b) { return __builtin_ia32_minpd256(a, b); }
 EVENKEEL_WORD D square_root(D a) { return __builtin_ia32_sqrtpd256(a); }
 #ifdef __clang__
 EVENKEEL_WORD D wide_half(HalfF v) { return __builtin_convertvector(v, D); }
@@ -389,6 +452,10 @@ EVENKEEL_CALL void store(double* p, D v, Mask<double> m) {
 #ifdef __aarch64__
 EVENKEEL_WORD F fma(F a, F b, F c) { return (F)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 EVENKEEL_WORD D fma(D a, D b, D c) { return (D)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+EVENKEEL_WORD F larger(F a, F b) { return (F)vbslq_f32((uint32x4_t)(b < a), (float32x4_t)a, (float32x4_t)b); }
+EVENKEEL_WORD D larger(D a, D b) { return (D)vbslq_f64((uint64x2_t)(b < a), (float64x2_t)a, (float64x2_t)b); }
+EVENKEEL_WORD F smaller(F a, F b) { return (F)vbslq_f32((uint32x4_t)(a < b), (float32x4_t)a, (float32x4_t)b); }
+EVENKEEL_WORD D smaller(D a, D b) { return (D)vbslq_f64((uint64x2_t)(a < b), (float64x2_t)a, (float64x2_t)b); }
 EVENKEEL_WORD D square_root(D a) { return (D)vsqrtq_f64((float64x2_t)a); }
 EVENKEEL_WORD D wide_low(F v) { return (D)vcvt_f64_f32(vget_low_f32((float32x4_t)v)); }
 EVENKEEL_WORD D wide_high(F v) { return (D)vcvt_high_f64_f32((float32x4_t)v); }
@@ -403,6 +470,10 @@ EVENKEEL_WORD D fma(D a, D b, D c) { return __builtin_ia32_vfmaddpd(a, b, c); }
 EVENKEEL_WORD F fma(F a, F b, F c) { return a * b + c; }
 EVENKEEL_WORD D fma(D a, D b, D c) { return a * b + c; }
 #endif
+EVENKEEL_WORD F larger(F a, F b) { return __builtin_ia32_maxps(a, b); }
+EVENKEEL_WORD D larger(D a, D b) { return __builtin_ia32_maxpd(a, b); }
+EVENKEEL_WORD F smaller(F a, F b) { return __builtin_ia32_minps(a, b); }
+EVENKEEL_WORD D smaller(D a, D b) { return __builtin_ia32_minpd(a, b); }
 EVENKEEL_WORD D square_root(D a) { return __builtin_ia32_sqrtpd(a); }
 #ifdef __clang__
 EVENKEEL_WORD D wide_low(F v) { return __builtin_convertvector(__builtin_shufflevector(v, v, 0, 1), D); }
@@ -559,8 +630,17 @@ EVENKEEL_WORD D keep(D v, const Mask<double>& m) {
 EVENKEEL_WORD F keep(F v) { return v; }
 EVENKEEL_WORD D keep(D v) { return v; }
 EVENKEEL_WORD F where_equal(F a, F b, F value) { return (F)((IntF)(a == b) & (IntF)value); }
-EVENKEEL_WORD F clamp(F v, F low, F high) { return choose(v < low, low, choose(high < v, high, v)); }
-EVENKEEL_WORD D clamp(D v, D low, D high) { return choose(v < low, low, choose(high < v, high, v)); }
+/// v without the lower half of its digits, so that a square is exact.
+EVENKEEL_WORD D top_digits(D v) { return (D)((BitsD)v & 0xfffffffff8000000u); }
+/// v, which is not negative, with the sign of another.
+EVENKEEL_WORD F with_sign(F v, F sign) { return (F)((BitsF)v | ((BitsF)sign & 0x80000000u)); }
+EVENKEEL_WORD D with_sign(D v, D sign) { return (D)((BitsD)v | ((BitsD)sign & 0x8000000000000000u)); }
+/// The number whose sign and exponent are the last bits of v.
+EVENKEEL_WORD F power_of_two(F v) { return (F)((BitsF)v << 23); }
+EVENKEEL_WORD D power_of_two(D v) { return (D)((BitsD)v << 52); }
+EVENKEEL_WORD FF power_of_two(const FF& v) { return {power_of_two(v.low), power_of_two(v.high)}; }
+EVENKEEL_WORD F clamp(F v, F low, F high) { return smaller(high, larger(low, v)); }
+EVENKEEL_WORD D clamp(D v, D low, D high) { return smaller(high, larger(low, v)); }
 EVENKEEL_WORD FF clamp(const FF& v, const FF& low, const FF& high) {
   return {clamp(v.low, low.low, high.low), clamp(v.high, low.high, high.high)};
 }
@@ -739,7 +819,6 @@ EVENKEEL_WORD bool any_negative(IntF values) { return any((IntF)(values < 0)); }
 #endif
 // What says whether a value is negative, -0 or not finite. Its bits as an unsigned number are larger then than those of
 // the largest value: the least exponent carries into the sign of those that have the largest.
-typedef std::uint32_t BitsF __attribute__((vector_size(kBytes)));
 template <typename C>
 using SeenVariances = std::conditional_t<sizeof(C) == 4, BitsF, IntD>;
 EVENKEEL_WORD BitsF look_at_variance(BitsF seen, F a) { return (BitsF)a > seen ? (BitsF)a : seen; }
