@@ -163,8 +163,8 @@ EVENKEEL_INLINE T as_computed(const T& result) {
 #if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ == 2
     asm("" : "+m"(kept));
 #elif !defined(__FAST_MATH__) && !defined(__ASSOCIATIVE_MATH__)
-#elif defined(__clang__) && __clang_major__ >= 14 && defined(__x86_64__)
-    kept = __arithmetic_fence(kept);
+#elif defined(__clang__) && defined(__x86_64__)
+    asm("" : "+x"(kept));
 #elif defined(__GNUC__)
     asm("" : "+m"(kept));
 #endif
