@@ -6,7 +6,6 @@
 #include "evenkeel/kernels/epilogue.inl"
 #include "evenkeel/kernels/lines.inl"
 #include "evenkeel/kernels/columns.inl"
-#include "evenkeel/kernels/activations.inl"
 #include "evenkeel/kernels/options.inl"
 #include "evenkeel/kernels/rows.inl"
 #include "evenkeel/kernels/wide.inl"
