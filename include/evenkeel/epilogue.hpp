@@ -9,7 +9,8 @@
 #include "evenkeel/base/error.hpp"
 #include "evenkeel/kernels/args.hpp"
 
-// What a call of a layer fuses with its norm: the trailing argument of forward, backward and infer.
+// What a call of a layer fuses with its norm: the trailing argument of forward, backward and infer. It keeps pointers to
+// what it is made of, so make it in the call.
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN

@@ -166,7 +166,7 @@ Index workspace_size(const Partition& p) {
   return size;
 }
 
-/// dx of sets of one value, which does not move y: exactly 0 where it is finite, and what is added to it.
+/// dx of sets of one value: exactly 0 where it is finite, and what is added to it.
 template <typename S>
 EVENKEEL_COLD void clear_finite(S* dx, const S* plus, Index size) {
   using C = ComputeOf<S>;
@@ -181,6 +181,10 @@ template <Sets kSets, typename S>
 void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
   using T = StatisticOf<S>;
   if constexpr (has_rows(kSets)) pass.row_gradients = rows_to_differentiate<kSets, S>(pass.formula);
+  // Sets of one value, which do not move y, have no gradient but what is added to it.
+  const bool has_none = p.set_size() == 1 && !pass.formula.rms;
+  const S* const plus = pass.fused.plus;
+  if (has_none) pass.fused.plus = nullptr;
   pass.stream = goes_past_caches(p, pass, loops.threads());
   with_passes<kSets>(p, pass, [&](const auto& passes) {
     const Blocks blocks = passes.blocks();
@@ -195,8 +199,7 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
                       }
                       passes.backward(begin, end, its_loops, sums);
                     });
-    if (p.set_size() == 1 && !pass.formula.rms && pass.out != nullptr)
-      clear_finite(pass.out, pass.fused.plus, p.size());
+    if (has_none && pass.out != nullptr) clear_finite(pass.out, plus, p.size());
     if (!pass.wants_params()) return;
     constexpr Index kBundle = 256;
     const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;
