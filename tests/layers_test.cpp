@@ -580,8 +580,9 @@ TYPED_TEST(EveryLayer, ParametersOfAConstLayerMayBeRead) {
   }
   EXPECT_EQ(names.size(), TypeParam::kHasBeta ? 2U : 1U);
   EXPECT_EQ(trained.parameters()[0].value.data(), layer.gamma().data());
-  if constexpr (TypeParam::kHasBeta)
+  if constexpr (TypeParam::kHasBeta) {
     EXPECT_EQ(trained.parameters()["beta"].grad.data(), layer.grad_beta().data());
+  }
   layer.parameters()["gamma"].value.setConstant(3);
   EXPECT_EQ(layer.gamma()[5], 3);
   EXPECT_EQ(refusal([&] { trained.parameters()[2]; }),

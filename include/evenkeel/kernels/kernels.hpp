@@ -26,29 +26,31 @@ namespace evenkeel::detail {
   X(Index, rms_row_gradients, RowGradients)
 /// Those of what is optional: callers without options do not compile them.
 #define EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X)               \
-  X(void, map_smooth_lines, MapLines)                      \
-  X(void, map_smooth_columns, MapColumns)                  \
-  X(void, sum_smooth_lines, SumLines)                      \
-  X(void, sum_smooth_columns, SumColumns)                  \
-  X(Index, normalize_smooth_rows, NormalizeRows)           \
-  X(Index, normalize_smooth_rms_rows, NormalizeRows)       \
-  X(Index, smooth_epilogue_of_rows, EpilogueOfRows)        \
-  X(Index, smooth_epilogue_of_rms_rows, EpilogueOfRows)    \
   X(void, sum_lines_with_options, SumLines)                \
   X(void, map_lines_with_options, MapLines)                \
   X(void, sum_columns_with_options, SumColumns)            \
   X(void, map_columns_by_row, MapColumns)                  \
-  X(void, sum_fused_lines, SumLines)                       \
-  X(void, map_fused_gradients_of_lines, MapLines)          \
-  X(void, sum_fused_columns, SumColumns)                   \
-  X(void, map_fused_gradients_of_columns, MapColumns)      \
   X(void, map_columns_with_options, MapColumns)            \
   X(Index, normalize_rows_with_options, NormalizeRows)     \
   X(Index, normalize_rms_rows_with_options, NormalizeRows) \
-  X(Index, epilogue_of_rows, EpilogueOfRows)               \
-  X(Index, epilogue_of_rms_rows, EpilogueOfRows)           \
   X(Index, row_gradients_with_options, RowGradients)       \
   X(Index, rms_row_gradients_with_options, RowGradients)
+/// Those of activations in backward, and of smooth ones.
+#define EVENKEEL_EACH_FUSED_KERNEL(X)                 \
+  X(void, sum_fused_lines, SumLines)                  \
+  X(void, map_fused_gradients_of_lines, MapLines)     \
+  X(void, sum_fused_columns, SumColumns)              \
+  X(void, map_fused_gradients_of_columns, MapColumns) \
+  X(Index, epilogue_of_rows, EpilogueOfRows)          \
+  X(Index, epilogue_of_rms_rows, EpilogueOfRows)      \
+  X(void, map_smooth_lines, MapLines)                 \
+  X(void, map_smooth_columns, MapColumns)             \
+  X(void, sum_smooth_lines, SumLines)                 \
+  X(void, sum_smooth_columns, SumColumns)             \
+  X(Index, normalize_smooth_rows, NormalizeRows)      \
+  X(Index, normalize_smooth_rms_rows, NormalizeRows)  \
+  X(Index, smooth_epilogue_of_rows, EpilogueOfRows)   \
+  X(Index, smooth_epilogue_of_rms_rows, EpilogueOfRows)
 #define EVENKEEL_EACH_SMALL_KERNEL(X)                        \
   X(void, pivot_lines, PivotLines)                           \
   X(void, pivot_columns, PivotColumns)                       \
@@ -63,8 +65,7 @@ namespace evenkeel::detail {
   X(void, spread, Spread)                                    \
   X(void, sum_blocks, SumBlocks)                             \
   X(void, fold, Fold)                                        \
-  X(void, apply_epilogue, EpilogueOfValues)                  \
-  X(void, apply_smooth_epilogue, EpilogueOfValues)
+  X(void, apply_epilogue, EpilogueOfValues)
 #define EVENKEEL_EACH_KERNEL(X) \
   EVENKEEL_EACH_LARGE_KERNEL(X) EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X) EVENKEEL_EACH_SMALL_KERNEL(X)
 
@@ -111,9 +112,11 @@ EVENKEEL_BEGIN
 #define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, EVENKEEL_RUN_LARGE)
 EVENKEEL_EACH_LARGE_KERNEL(EVENKEEL_X)
 EVENKEEL_EACH_KERNEL_WITH_OPTIONS(EVENKEEL_X)
+EVENKEEL_EACH_FUSED_KERNEL(EVENKEEL_X)
 #undef EVENKEEL_X
 #define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, EVENKEEL_RUN_SMALL)
 EVENKEEL_EACH_SMALL_KERNEL(EVENKEEL_X)
+EVENKEEL_X(void, apply_smooth_epilogue, EpilogueOfValues)
 #undef EVENKEEL_X
 #undef EVENKEEL_KERNEL
 #undef EVENKEEL_RUN_LARGE
