@@ -74,10 +74,13 @@ Result measure(Index frames, Index channels) {
 
 /// How long the system stops a program that does nothing but read the clock for a fifth of a second.
 double longest_pause() {
-  double longest = 0;
-  const Clock::time_point begin = Clock::now();
-  while (microseconds_since(begin) < 2e5) longest = std::max(longest, microseconds_since(Clock::now()));
-  return longest;
+  const Clock::time_point end = Clock::now() + std::chrono::milliseconds(200);
+  Clock::duration longest{0};
+  for (Clock::time_point last = Clock::now(), now = last; now < end; last = now) {
+    now = Clock::now();
+    longest = std::max(longest, now - last);
+  }
+  return std::chrono::duration<double, std::micro>(longest).count();
 }
 
 }  // namespace

@@ -168,7 +168,8 @@ double gradient_error() {
   network.backward(loss.backward());
 
   double error = 0, greatest = 0;
-  for (auto& [name, value, grad] : network.parameters()) {
+  for (auto& parameter : network.parameters()) {
+    auto& value = parameter.value;
     for (Index i = 0; i < value.size(); ++i) {
       const double at = value[i], step = 1e-5;
       const auto loss_at = [&](double x) {
@@ -177,8 +178,8 @@ double gradient_error() {
       };
       const double difference = (loss_at(at + step) - loss_at(at - step)) / (2 * step);
       value[i] = at;
-      error = std::max(error, std::abs(grad[i] - difference));
-      greatest = std::max(greatest, std::abs(grad[i]));
+      error = std::max(error, std::abs(parameter.grad[i] - difference));
+      greatest = std::max(greatest, std::abs(parameter.grad[i]));
     }
   }
   return error / greatest;
