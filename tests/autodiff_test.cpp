@@ -63,7 +63,9 @@ void expect_same_derivatives(AutoDiff with_derivatives, Plain plain) {
     EXPECT_NEAR(gradient[i], dx[static_cast<std::size_t>(i)], 1e-13) << "x " << i;
   for (int p = 0; p < parameters; ++p) {
     EXPECT_NEAR(gradient[kSize + p], plain.grad_gamma()[p], 1e-13) << "gamma " << p;
-    if (has_beta) EXPECT_NEAR(gradient[kSize + parameters + p], plain.grad_beta()[p], 1e-13) << "beta " << p;
+    if (has_beta) {
+      EXPECT_NEAR(gradient[kSize + parameters + p], plain.grad_beta()[p], 1e-13) << "beta " << p;
+    }
   }
 
   // backward and infer take such scalars too; infer leaves derivatives with respect to x.

@@ -123,7 +123,7 @@ TYPED_TEST(StorageTypes, FrozenBatchNorm) {
     std::vector<TypeParam> dx(x.size());
     layer.infer_backward(ek::view(x.data(), shape), ek::view(dy.data(), shape), ek::view(dx.data(), shape));
     const ReferenceGradients expected =
-        reference_infer_backward(map, loaded(x), loaded(dy), to_real(layer.gamma()),
+        reference_infer_backward(map, converted<float>(x), converted<float>(dy), to_real(layer.gamma()),
                                  to_real(layer.running_mean()), to_real(layer.running_var()), 1e-5);
     expect_close(dx, expected.x, Tolerance<float>::x * largest(expected.x_scale));
     EXPECT_LE(largest_error(layer.grad_gamma(), expected.gamma,
