@@ -109,7 +109,7 @@ struct Moments {
   }
 
   /// How many sets there are.
-  Index size() const { return keeps_room ? Index(used) : inv_std.size(); }
+  Index size() const { return keeps_room ? Index(used) : keeps_mean ? mean.size() : inv_std.size(); }
   /// Sets to 0 what is kept.
   void clear() {
     seen.forget();
