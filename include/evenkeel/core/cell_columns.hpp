@@ -89,8 +89,9 @@ class CellColumnPasses : public ColumnPasses<S> {
     const auto kernel =
         makes_it_again ? pass_.fused.kernels->map_gradients_of_columns : map_gradients_of_columns<S>;
     const auto map = [&](const Columns& some, Index first) {
-      Lanes of_dy;
-      map_cells(kernel, some, {}, &set_dy[first], &set_dy_xhat[first], of_dy.data(), loops, makes_it_again);
+      Lanes of_dy, shift;
+      map_cells(kernel, some, {}, &set_dy[first], &set_dy_xhat[first], of_dy.data(), loops,
+                makes_it_again ? shift.data() : nullptr);
     };
     if (all_in_range) return map(item, 0);
     Base::for_each_run(
@@ -281,24 +282,24 @@ class CellColumnPasses : public ColumnPasses<S> {
   }
 
   /// y, or dz, of an item by the statistics of its sets; or dx by their weighted sums and what forward saved, with room
-  /// for the coefficients of dy; of dz, if it is made here.
+  /// for the coefficients of dy; of dz, if there is room for its shift.
   void map_cells(Map map, const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
-                 const T* set_dy_xhat, C* of_dy, const ParallelFor& loops, bool makes_dz = false) const {
+                 const T* set_dy_xhat, C* of_dy, const ParallelFor& loops, C* shift = nullptr) const {
     if (pass_.out == nullptr) return;
     for_each_cell_strip(item, [&](Index offset, Index channel, Index lane, Index lanes) {
       const Cells all = cells_of(item, channel, lane, lanes);
       const WideRows rows(items_.cell_rows().inner, lanes, kMapped, kCacheLine, kLanes);
-      Lanes of_lanes[3], shift;
-      FusedDy<S> fused;
-      if (makes_dz) {  // its scale is the coefficient of dy
+      Lanes of_lanes[3];
+      FusedDy<S> fused{};
+      if (shift != nullptr) {  // the scale of dz is the coefficient of dy
         find_coefficients(item, all, rows, s, nullptr, nullptr,
-                          {of_lanes[0].data(), of_lanes[1].data(), shift.data(), nullptr});
-        fused = fused_dy(of_dy, shift.data());
+                          {of_lanes[0].data(), of_lanes[1].data(), shift, nullptr});
+        fused = fused_dy(of_dy, shift);
       }
       const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), of_dy};
       find_coefficients(item, all, rows, s, set_dy, set_dy_xhat, c);
       Base::map_rows(map, offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
-                     p_.inner > 1 ? rows.width() : 0, makes_dz ? &fused : nullptr);
+                     p_.inner > 1 ? rows.width() : 0, shift != nullptr ? &fused : nullptr);
     });
   }
 };
