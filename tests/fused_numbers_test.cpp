@@ -257,7 +257,8 @@ class Fused : public ::testing::Test {
     }
     std::vector<S> dx(y.size()), over_dy = d.dy, expected_dx(y.size()), d_residual(y.size()),
                                  second(y.size());
-    const auto dy_view = seen(std::as_const(d.dy), shape), dx_view = seen(dx, shape);
+    const auto dy_view = seen(std::as_const(d.dy), shape);
+    const auto dx_view = seen(dx, shape);
     alone.backward(x_view, seen(std::as_const(dz), shape), seen(expected_dx, shape));
     const auto differentiate = [&](const auto& f) { fused.backward(x_view, dy_view, dx_view, f); };
     const ReferenceGradients scale =
