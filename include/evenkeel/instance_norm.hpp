@@ -35,10 +35,12 @@ EVENKEEL_OUTLINE Partition instance_norm_partition(const Caller& caller, const A
                                                    const InstanceNormOptions& options, bool has_params) {
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   const Index channels = expected < 0 ? x.shape[axis] : expected;
-  const Partition p =
+  Partition p =
       group_norm_partition(caller, x, std::max<Index>(channels, 1), expected,
                            {options.epsilon, options.axis, options.batch_axis, true, options.gamma_offset});
-  return has_params ? p : with_rows(p);
+  if (!has_params) p = with_rows(p);
+  if (channels == 0) p.group.extent = 0;  // no channel, no set
+  return p;
 }
 
 inline Formula formula_of(const InstanceNormOptions& options) {
