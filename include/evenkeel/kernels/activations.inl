@@ -6,9 +6,10 @@
 //
 // Only tails are computed. They keep their digits down to the least number, and each takes one exponential.
 //
-// T is the type whose digits a result has, and V what computes it: a Vec of T or its Wide. Where V has no more digits
-// than T, an exponent has a low part, which follows it.
+// T is the type whose digits a result has, and V what computes it: a Vec of T or its Wide. An exponent that V has too few
+// digits for is followed by its low part.
 
+/// Whether V has more digits than T, so that low parts do not count.
 template <typename T, typename V>
 inline constexpr bool kIsWide = !std::is_same_v<V, Vec<T>>;
 
@@ -65,7 +66,7 @@ EVENKEEL_WORD Power<V> power(const V& x, const Low&... low) {
   return {V(V(root * unit) * root), low_rest};
 }
 
-/// What has the digits of T, and more where that is no slower.
+/// What silu, sigmoid and the slope of tanh are computed in. It is wide here, where exp is a call anyway.
 template <typename T>
 EVENKEEL_WORD Wide<T> lanes_of(const T& v) {
   return widen(v);
@@ -226,8 +227,9 @@ EVENKEEL_WORD Vec<C> mirrored(const Vec<C>& z, double most, const F& tail) {
   return where_positive(Vec<C>(-z), v, Vec<C>(number<Vec<C>>(1) - v));
 }
 
-// The functions, within 2 units in the last place for float. For double it is 4, and 5 without a fused multiply-add. Slopes
-// are within 2^-23 or 2^-51, and keep their digits where they tend to 0. z may be infinite or NaN.
+// The functions, within 2 units in the last place for float, and 4 for double, or 5 without a fused multiply-add. A slope
+// is within 2^-23, or 2^-51 for double; in the tail, where z < -3, within 4 or 6 units in the last place. z may be infinite
+// or NaN.
 
 /// z / (1 + e^-z)
 template <typename C>
