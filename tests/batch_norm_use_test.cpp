@@ -83,6 +83,14 @@ class Recompute : public ::testing::Test {
     again.setZero();
     recomputes.recompute(Eigen::DefaultDevice(), first, again);
     EXPECT_TRUE(same_bits(again, y));
+
+    Tensor behind = keeps.forward(first, ek::relu());
+    const Tensor its_dx = keeps.backward(first, dy, ek::relu());
+    recomputes.forward(second);
+    recomputes.recompute(first, again, ek::relu());
+    EXPECT_TRUE(same_bits(again, behind));
+    EXPECT_TRUE(same_bits(recomputes.recompute(first, ek::relu()), behind));
+    EXPECT_TRUE(same_bits(recomputes.backward(first, dy, ek::relu()), its_dx));
   }
 };
 

@@ -196,21 +196,59 @@ TYPED_TEST(FrozenBatchNorm, TheFreeFunctionGivesTheSame) {
   EXPECT_TRUE(same_bits(grad_beta, layer.grad_beta()));
 }
 
-/// The gradients of sum(weights * y), where y is what infer gives.
-template <int kOrder>
-void expect_gradients_of_infer(const Shape& shape, Index axis) {
+// With an activation dy counts where infer let it through, and so it does for the residual.
+TYPED_TEST(FrozenBatchNorm, BehindAnActivation) {
+  using Scalar = typename TypeParam::Scalar;
+  constexpr int kOrder = TypeParam::kOrder;
+  for (const Shape& shape : {Shape{9, 6}, Shape{4, 6, 5}, Shape{3, 6, 300}, Shape{2, 6, 9001}}) {
+    const Index size = size_of(shape);
+    std::vector<Scalar> x = random_values<Scalar>(size, 3, 1, 1);
+    x[0] = static_cast<Scalar>(1e30);  // whose channel is out of the range of float
+    const std::vector<Scalar> dy = random_values<Scalar>(size, 0.5, 1, 2),
+                              r = random_values<Scalar>(size, 0, 1, 3);
+    auto layer = trained_layer<Scalar>(6, options_of(1)), plain = layer;
+    const auto view_of = [&](auto& values) { return view<kOrder>(values.data(), shape); };
+    for (const bool has_residual : {false, true}) {
+      SCOPED_TRACE(to_string(shape) + (has_residual ? ", with a residual" : ""));
+      std::vector<Scalar> y(x.size()), dz = dy, dx(x.size()), expected(x.size()), d_residual(x.size());
+      const auto residual = view_of(r);
+      auto to_residual = view_of(d_residual);
+      auto over = dy;
+      if (has_residual) {
+        layer.infer(view_of(x), view_of(y), ek::add_relu(residual));
+        layer.infer_backward(view_of(x), view_of(dy), view_of(dx), ek::add_relu(residual, to_residual));
+        layer.infer_backward(view_of(x), view_of(over), view_of(over), ek::add_relu(residual, to_residual));
+      } else {
+        layer.infer(view_of(x), view_of(y), ek::relu());
+        layer.infer_backward(view_of(x), view_of(dy), view_of(dx), ek::relu());
+        layer.infer_backward(view_of(x), view_of(over), view_of(over), ek::relu());
+      }
+      for (std::size_t i = 0; i < y.size(); ++i) dz[i] = y[i] > 0 ? dz[i] : Scalar(0);
+      plain.infer_backward(view_of(x), view_of(dz), view_of(expected));
+      EXPECT_TRUE(same_bits(dx, expected));
+      EXPECT_TRUE(same_bits(over, expected)) << "dx over dy";
+      EXPECT_TRUE(same_bits(layer.grad_gamma(), plain.grad_gamma()));
+      EXPECT_TRUE(same_bits(layer.grad_beta(), plain.grad_beta()));
+      if (has_residual) EXPECT_TRUE(same_bits(d_residual, dz));
+    }
+  }
+}
+
+/// The gradients of sum(weights * y), where y is what infer gives, and what is fused behind it.
+template <int kOrder, typename... Fused>
+void expect_gradients_of_infer(const Shape& shape, Index axis, const Fused&... fused) {
   SCOPED_TRACE(to_string(shape) + " axis " + std::to_string(axis));
   auto layer = trained_layer<double>(shape[at(axis)], options_of(axis, kSmoothEpsilon));
   std::vector<double> x = random_values<double>(size_of(shape), 3, 1, 21), y(x.size()), dx(x.size());
   const std::vector<double> weights = random_values<double>(size_of(shape), 0.25, 1, 22);
   const auto loss = [&] {
-    layer.infer(view<kOrder>(x.data(), shape), view<kOrder>(y.data(), shape));
+    layer.infer(view<kOrder>(x.data(), shape), view<kOrder>(y.data(), shape), fused...);
     double sum = 0;
     for (std::size_t i = 0; i < y.size(); ++i) sum += weights[i] * y[i];
     return sum;
   };
   layer.infer_backward(view<kOrder>(x.data(), shape), view<kOrder>(weights.data(), shape),
-                       view<kOrder>(dx.data(), shape));
+                       view<kOrder>(dx.data(), shape), fused...);
   const std::vector<Real> dgamma = to_real(layer.grad_gamma()), dbeta = to_real(layer.grad_beta());
   EXPECT_LT(relative_error(dx, central_differences(x, loss)), 1e-7);
   EXPECT_LT(relative_error(dgamma, central_differences(layer.gamma(), loss)), 1e-7);
@@ -222,6 +260,7 @@ TEST(FrozenBatchNormGradients, OfInfer) {
     for (Index axis = 0; axis < rank_of(shape); ++axis) {
       expect_gradients_of_infer<Eigen::RowMajor>(shape, axis);
       expect_gradients_of_infer<Eigen::ColMajor>(shape, axis);
+      expect_gradients_of_infer<Eigen::RowMajor>(shape, axis, ek::silu());
     }
 }
 
@@ -382,6 +421,16 @@ TEST(InferBackward, RefusesWhatIsWrongAndWritesNothing) {
   ek::BatchNormOptions options;
   options.track_running_stats = false;
   ek::BatchNorm<float> plain(6, options);
+  Buffer<float> residual(120);
+  const auto five = view<kRows>(residual, wrong), six = view<kRows>(residual, shape);
+  expect_refused(layer, dx, {who + "residual is [4, 5, 6], expected x's shape [4, 6, 5]"}, [&] {
+    layer.infer_backward(view<kRows>(x, shape), view<kRows>(dy, shape), view<kRows>(dx, shape),
+                         ek::add_relu(five));
+  });
+  expect_refused(layer, dx, {who + "d_residual overlaps residual"}, [&] {
+    layer.infer_backward(view<kRows>(x, shape), view<kRows>(dy, shape), view<kRows>(dx, shape),
+                         ek::add_relu(six, six));
+  });
   expect_refused(plain, dx, {who + "the layer tracks no running statistics; call recompute, then backward"},
                  call(plain, shape));
 

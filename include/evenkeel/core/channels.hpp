@@ -43,8 +43,8 @@ void infer_channels(const Caller& caller, const ParallelFor& loops, const Forwar
   call_infer<S>(caller, loops, a, given, p, formula);
 }
 
-/// The gradients of infer_channels. dx is dy, inferred about 0: it does not depend on x. So an element has the same bits
-/// in any batch, and only the sums of gamma and beta read x.
+/// The gradients of infer_channels. dx is dy, or dz by infer's own numbers, inferred about 0: it does not depend on x but
+/// by an activation. So an element has the same bits in any batch, and only the sums of gamma and beta read x.
 template <typename S>
 EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const ParallelFor& loops,
                                               const BackwardArguments& a, const InferenceArguments& given,
@@ -66,6 +66,17 @@ EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const Parall
   const Index sums = has_sums ? Core<S>::template workspace_size<Sets::channels>(p) : 0;
   Pass<S> pass = backward_pass<S>(a, channels, sums + 3 * channels, workspace);
   if (is_empty) return;
+  pass.formula = formula;
+  if (a.fused != nullptr) {
+    a.fused->fuse(*a.fused, &pass);
+    if (pass.makes_dz()) {
+      Pass<S> of_dz = pass;
+      of_dz.out = pass.fused.dz;
+      of_dz.dy = nullptr;
+      Core<S>::normalize_by(p, of_dz, statistics, loops);
+    }
+    pass.fused = {};
+  }
   T *mean = workspace.data() + sums, *inv_std = mean + channels;
   C* zeros = reinterpret_cast<C*>(inv_std + channels);
   if (has_sums) {
@@ -82,7 +93,7 @@ EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const Parall
   std::fill_n(zeros, channels, C(0));
   pass.x = pass.dy;
   pass.dy = nullptr;
-  pass.formula = formula;
+  pass.beta = nullptr;
   Core<S>::normalize_by(p, pass, {zeros, statistics.variance, nullptr, nullptr}, loops);
 }
 

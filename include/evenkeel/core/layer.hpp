@@ -105,6 +105,7 @@ using BufferRange = NamedRange<Buffer<Param>>;
 /// forward_few and infer_few.
 template <typename Derived, typename Scalar_>
 class Layer {
+ protected:
   /// Whether an argument is a tensor, and what follows it at most one thing that is fused.
   template <typename Tensor, typename... Fused>
   static constexpr bool are_fused() {

@@ -13,8 +13,8 @@ EVENKEEL_BEGIN
 /// What layers with running statistics share: the statistics, how forward moves them, and calls that keep them as they
 /// are.
 ///
-/// Options has epsilon, momentum, axis, affine, track_running_stats and unbiased_running_var. Derived has what a Layer's
-/// does, but for forward_call, and kForward, which normalizes by x's own statistics.
+/// Options has epsilon, momentum, axis, affine, track_running_stats, unbiased_running_var and gamma_offset. Derived has
+/// what a Layer's does, but for forward_call, and kForward, which normalizes by x's own statistics.
 template <typename Derived, typename Scalar_, typename Options>
 class TrackingLayer : public Layer<Derived, Scalar_> {
   using Base = Layer<Derived, Scalar_>;
@@ -101,24 +101,30 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
   }
 
   /// forward once more on the same x, for backward (gradient checkpointing): y by x's own statistics, which are kept for
-  /// backward. The running statistics and the numbers of batches stay as they are. Devices and results as in forward.
-  template <typename X, typename Y, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
-  void recompute(const X& x, Y&& y) {
-    run_recompute(Eigen::DefaultDevice(), x, y);
+  /// backward. The running statistics and the numbers of batches stay as they are. Devices, results and what is fused as
+  /// in forward.
+  template <typename X, typename Y, typename... Fused,
+            std::enable_if_t<!detail::IsDevice<X>::value && Base::template are_fused<Y, Fused...>(), int> = 0>
+  void recompute(const X& x, Y&& y, const Fused&... fused) {
+    run_recompute(Eigen::DefaultDevice(), x, y, fused...);
   }
-  template <typename Device, typename X, typename Y,
-            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
-  void recompute(const Device& device, const X& x, Y&& y) {
-    run_recompute(device, x, y);
+  template <
+      typename Device, typename X, typename Y, typename... Fused,
+      std::enable_if_t<detail::IsDevice<Device>::value && Base::template are_fused<Y, Fused...>(), int> = 0>
+  void recompute(const Device& device, const X& x, Y&& y, const Fused&... fused) {
+    run_recompute(device, x, y, fused...);
   }
-  template <typename X>
-  auto recompute(const X& x) {
-    return recompute(Eigen::DefaultDevice(), x);
+  template <typename X, typename... Fused,
+            std::enable_if_t<!detail::IsDevice<X>::value && Base::template are_fused<X, Fused...>(), int> = 0>
+  auto recompute(const X& x, const Fused&... fused) {
+    return recompute(Eigen::DefaultDevice(), x, fused...);
   }
-  template <typename Device, typename X, std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
-  auto recompute(const Device& device, const X& x) {
+  template <
+      typename Device, typename X, typename... Fused,
+      std::enable_if_t<detail::IsDevice<Device>::value && Base::template are_fused<X, Fused...>(), int> = 0>
+  auto recompute(const Device& device, const X& x, const Fused&... fused) {
     typename Base::template OwningOf<X> y;
-    run_recompute(device, x, y);
+    run_recompute(device, x, y, fused...);
     return y;
   }
 
@@ -127,25 +133,31 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
   ///   dx = dy gamma inv_std,  grad_gamma = sum(dy (x - running_mean) inv_std),  grad_beta = sum(dy)
   ///
   /// It needs no call before it, and what forward has saved stays. dx may be dy. Overwrites grad_gamma() and
-  /// grad_beta(). Devices and results as in backward.
-  template <typename X, typename Dy, typename Dx, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
-  void infer_backward(const X& x, const Dy& dy, Dx&& dx) {
-    run_infer_backward(Eigen::DefaultDevice(), x, dy, dx);
+  /// grad_beta(). Devices and results as in backward; what infer fused must be fused here too.
+  template <
+      typename X, typename Dy, typename Dx, typename... Fused,
+      std::enable_if_t<!detail::IsDevice<X>::value && Base::template are_fused<Dx, Fused...>(), int> = 0>
+  void infer_backward(const X& x, const Dy& dy, Dx&& dx, const Fused&... fused) {
+    run_infer_backward(Eigen::DefaultDevice(), x, dy, dx, fused...);
   }
-  template <typename Device, typename X, typename Dy, typename Dx,
-            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
-  void infer_backward(const Device& device, const X& x, const Dy& dy, Dx&& dx) {
-    run_infer_backward(device, x, dy, dx);
+  template <
+      typename Device, typename X, typename Dy, typename Dx, typename... Fused,
+      std::enable_if_t<detail::IsDevice<Device>::value && Base::template are_fused<Dx, Fused...>(), int> = 0>
+  void infer_backward(const Device& device, const X& x, const Dy& dy, Dx&& dx, const Fused&... fused) {
+    run_infer_backward(device, x, dy, dx, fused...);
   }
-  template <typename X, typename Dy, std::enable_if_t<!detail::IsDevice<X>::value, int> = 0>
-  auto infer_backward(const X& x, const Dy& dy) {
-    return infer_backward(Eigen::DefaultDevice(), x, dy);
+  template <
+      typename X, typename Dy, typename... Fused,
+      std::enable_if_t<!detail::IsDevice<X>::value && Base::template are_fused<Dy, Fused...>(), int> = 0>
+  auto infer_backward(const X& x, const Dy& dy, const Fused&... fused) {
+    return infer_backward(Eigen::DefaultDevice(), x, dy, fused...);
   }
-  template <typename Device, typename X, typename Dy,
-            std::enable_if_t<detail::IsDevice<Device>::value, int> = 0>
-  auto infer_backward(const Device& device, const X& x, const Dy& dy) {
+  template <
+      typename Device, typename X, typename Dy, typename... Fused,
+      std::enable_if_t<detail::IsDevice<Device>::value && Base::template are_fused<Dy, Fused...>(), int> = 0>
+  auto infer_backward(const Device& device, const X& x, const Dy& dy, const Fused&... fused) {
     typename Base::template OwningOf<X> dx;
-    run_infer_backward(device, x, dy, dx);
+    run_infer_backward(device, x, dy, dx, fused...);
     return dx;
   }
 
@@ -204,24 +216,30 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     this->remember(a.x);
   }
 
-  template <typename Device, typename X, typename Y>
-  void run_recompute(const Device& device, const X& x, Y& y) {
+  template <typename Device, typename X, typename Y, typename... Fused>
+  void run_recompute(const Device& device, const X& x, Y& y, const Fused&... fused) {
     Base::template require_scalar<X>();
     const detail::Caller caller{Derived::kScope, "recompute"};
     this->check_params(caller);
-    const auto a = detail::forward_arguments(caller, x, this->gamma_, this->beta_, y);
+    auto a = detail::forward_arguments(caller, x, this->gamma_, this->beta_, y);
+    const auto what_is_fused = detail::fused_arguments<Derived::kSets, Scalar, false>(caller, fused...);
+    detail::attach(what_is_fused, a);
     normalize(caller, detail::ParallelFor(device, a.x.size), a);
     left_ = -1;
   }
-  template <typename Device, typename X, typename Dy, typename Dx>
-  void run_infer_backward(const Device& device, const X& x, const Dy& dy, Dx& dx) {
+  template <typename Device, typename X, typename Dy, typename Dx, typename... Fused>
+  void run_infer_backward(const Device& device, const X& x, const Dy& dy, Dx& dx, const Fused&... fused) {
     Base::template require_scalar<X>();
     const detail::Caller caller{Derived::kScope, "infer_backward"};
     this->check_params(caller);
     if (!options_.track_running_stats) {
       detail::fail(caller, {"the layer tracks no running statistics; call recompute, then backward"});
     }
-    const auto a = this->backward_arguments(caller, x, dy, dx);
+    auto a = this->backward_arguments(caller, x, dy, dx);
+    a.beta = detail::param_argument<Param>(caller, "beta", this->beta_);
+    const auto what_is_fused =
+        detail::fused_arguments<detail::Sets::channels, Scalar, false>(caller, fused...);  // what infer needs
+    detail::attach(what_is_fused, a);
     detail::differentiate_inference<Scalar>(
         caller, detail::ParallelFor(device, a.x.size), a, inference_arguments(caller), channels_,
         {options_.epsilon, false, options_.gamma_offset}, options_.axis, this->workspace_);
