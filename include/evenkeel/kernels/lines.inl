@@ -167,7 +167,7 @@ EVENKEEL_WORD ComputeOf<S> pivot_of(const S* x, Index count) {
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
   const Index n = count < 16 ? count : 16;
-  const C first = static_cast<C>(*x);
+  const C first = value_at(x);
   const V level = all(first);
   V sum = all(C(0));
   for (Index i = 0; i < n; i += L) {

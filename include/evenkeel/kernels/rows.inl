@@ -128,7 +128,7 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
       squares[r + 3] = s3;
     }
   };
-  for (Index r = 0; r < m; ++r) terms.center[r] = kRms ? C(0) : static_cast<C>(x[r * a.stride]);
+  for (Index r = 0; r < m; ++r) terms.center[r] = kRms ? C(0) : value_at(x + r * a.stride);
   if constexpr (!kRms) {
     sum_all(false);
     for (Index t = 0; t < m; t += L) {
@@ -152,7 +152,7 @@ EVENKEEL_CALL std::uint64_t sum_short_row(const NormalizeRows<S>& a, const S* x,
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
   const Index n = a.n, whole = whole_vectors<C>(n);
-  V center = all(kRms ? C(0) : static_cast<C>(*x)), first = all(C(0)), second = first;
+  V center = all(kRms ? C(0) : value_at(x)), first = all(C(0)), second = first;
   if constexpr (!kRms) {
     Index i = 0;
     for (; i < whole; i += L) first = V(first + V(load(x + i) - center));

@@ -52,23 +52,23 @@ EVENKEEL_WORD V number(long double value) {
 }
 template <typename S>
 EVENKEEL_WORD ComputeOf<S> load(const S* p) {
-  return static_cast<ComputeOf<S>>(*p);
+  return value_at(p);
 }
 template <typename S>
 EVENKEEL_WORD ComputeOf<S> load(const S* p, Mask<ComputeOf<S>> m) {
-  return m.one ? static_cast<ComputeOf<S>>(*p) : ComputeOf<S>(0);
+  return m.one ? value_at(p) : ComputeOf<S>(0);
 }
 template <typename S>
 EVENKEEL_WORD void store(S* p, const ComputeOf<S>& v) {
-  *p = static_cast<S>(v);
+  put_value(p, v);
 }
 template <typename S>
 EVENKEEL_WORD void store(S* p, const ComputeOf<S>& v, Mask<ComputeOf<S>> m) {
-  if (m.one) *p = static_cast<S>(v);
+  if (m.one) put_value(p, v);
 }
 template <typename S>
 EVENKEEL_WORD void stream(S* p, const ComputeOf<S>& v) {
-  *p = static_cast<S>(v);
+  put_value(p, v);
 }
 template <typename C>
 EVENKEEL_WORD C keep(const C& v, Mask<C> m) {
@@ -721,7 +721,7 @@ EVENKEEL_WORD void store(S* p, const F& v, const Mask<float>& m) {
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_CALL F load(const S* p, const Mask<float>& m) {
   float lanes[kLanes<float>] = {};
-  for (int i = 0; i < m.n; ++i) lanes[i] = static_cast<float>(p[i]);
+  for (int i = 0; i < m.n; ++i) lanes[i] = value_at(p + i);
   return load(lanes);
 }
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
@@ -732,7 +732,7 @@ template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_CALL void store(S* p, const F& v, const Mask<float>& m) {
   float lanes[kLanes<float>];
   store(lanes, v);
-  for (int i = 0; i < m.n; ++i) p[i] = static_cast<S>(lanes[i]);
+  for (int i = 0; i < m.n; ++i) put_value(p + i, lanes[i]);
 }
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_WORD void store(S* p, F v) {
