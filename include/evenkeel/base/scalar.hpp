@@ -9,6 +9,24 @@
 
 #include "evenkeel/base/config.hpp"
 
+// The compiler's own types of 16 bits: _Float16, which is std::float16_t, and std::bfloat16_t of C++23.
+#if defined(__FLT16_MANT_DIG__) && \
+    (defined(__clang__) || __GNUC__ >= 13 || (__GNUC__ == 12 && (defined(__x86_64__) || defined(__i386__))))
+#define EVENKEEL_EACH_FLOAT16(X) X(::evenkeel::detail::Float16, Eigen::half)
+namespace evenkeel::detail {
+__extension__ typedef _Float16 Float16;
+}
+#else
+#define EVENKEEL_EACH_FLOAT16(X)
+#endif
+#if defined(__STDCPP_BFLOAT16_T__)
+#define EVENKEEL_EACH_BFLOAT16(X) X(decltype(0.0bf16), Eigen::bfloat16)
+#else
+#define EVENKEEL_EACH_BFLOAT16(X)
+#endif
+/// X(type, Eigen's type of the same bits) of each that this compiler has.
+#define EVENKEEL_EACH_COMPILER_SCALAR(X) EVENKEEL_EACH_FLOAT16(X) EVENKEEL_EACH_BFLOAT16(X)
+
 namespace evenkeel {
 EVENKEEL_BEGIN
 
@@ -41,24 +59,6 @@ struct ScalarTraits<Eigen::half> : ScalarTraits<float> {};
 /// bfloat16 is float once it is loaded.
 template <>
 struct ScalarTraits<Eigen::bfloat16> : ScalarTraits<float> {};
-
-// The compiler's own types of 16 bits: _Float16, which is std::float16_t, and std::bfloat16_t of C++23.
-#if defined(__FLT16_MANT_DIG__) && \
-    (defined(__clang__) || __GNUC__ >= 13 || (__GNUC__ == 12 && (defined(__x86_64__) || defined(__i386__))))
-#define EVENKEEL_EACH_FLOAT16(X) X(detail::Float16, Eigen::half)
-namespace detail {
-__extension__ typedef _Float16 Float16;
-}
-#else
-#define EVENKEEL_EACH_FLOAT16(X)
-#endif
-#if defined(__STDCPP_BFLOAT16_T__)
-#define EVENKEEL_EACH_BFLOAT16(X) X(decltype(0.0bf16), Eigen::bfloat16)
-#else
-#define EVENKEEL_EACH_BFLOAT16(X)
-#endif
-/// X(type, Eigen's type of the same bits) of each that this compiler has.
-#define EVENKEEL_EACH_COMPILER_SCALAR(X) EVENKEEL_EACH_FLOAT16(X) EVENKEEL_EACH_BFLOAT16(X)
 
 #define EVENKEEL_X(Scalar, Same) \
   template <>                    \
