@@ -195,10 +195,8 @@ template <typename Scalar, typename Same>
 void expect_bits_of_eigens_type() {
   static_assert(std::is_same_v<ek::ParamOf<Scalar>, float>, "parameters are kept in float");
   for (const Shape& shape : {Shape{2, 6, 3, 3}, Shape{9, 6}, Shape{3, 6, 40, 6}}) {
-    Index size = 1;
-    for (Index extent : shape) size *= extent;
-    const auto x = stored<Same>(random_values<float>(size, 3, 1, 1)),
-               dy = stored<Same>(random_values<float>(size, 0.5, 1, 2));
+    const auto x = random_values<Same>(size_of(shape), 3, 1, 1),
+               dy = random_values<Same>(size_of(shape), 0.5, 1, 2);
     const auto expect_same = [&](auto layer, auto its_layer) {
       const Bits<Same> expected = bits_of<Same>(layer, shape, x, dy);
       const Bits<Scalar> got =
@@ -225,16 +223,15 @@ void expect_tensor() {
   EXPECT_NEAR(static_cast<float>(y(3, 2)), std::sqrt(1.5), 1e-2);
 }
 
+#define EK_TEST_ONE(Scalar, Same) +1
+#if 0 EVENKEEL_EACH_COMPILER_SCALAR(EK_TEST_ONE)  // how many there are
 TEST(CompilerTypes, HaveTheBitsOfEigens) {
-  int types = 0;
 #define EK_TEST_X(Scalar, Same)               \
   expect_bits_of_eigens_type<Scalar, Same>(); \
-  expect_tensor<Scalar>();                    \
-  ++types;
+  expect_tensor<Scalar>();
   EVENKEEL_EACH_COMPILER_SCALAR(EK_TEST_X)
-#undef EK_TEST_X
-  if (types == 0) GTEST_SKIP() << "this compiler has no types of 16 bits";
 }
+#endif
 
 }  // namespace
 }  // namespace ek_test
