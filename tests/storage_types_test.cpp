@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <evenkeel/evenkeel.hpp>
 #include <limits>
 #include <string>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "support/contract.hpp"
+#include "support/guarded.hpp"
 #include "support/storage.hpp"
 
 namespace ek_test {
@@ -162,6 +164,74 @@ TEST(PublishedFailures, DeepSpeed581AnEpsilonOf1e12) {
   expect_constant_rows_with_little_epsilon<Eigen::half>();
   expect_constant_rows_with_little_epsilon<Eigen::bfloat16>();
 }
+
+// The compiler's own types have the bits of Eigen's.
+
+/// Values of another type, bit for bit.
+template <typename T, typename S>
+std::vector<T> same_bits_as(const std::vector<S>& values) {
+  static_assert(sizeof(T) == sizeof(S));
+  std::vector<T> result(values.size());
+  std::memcpy(static_cast<void*>(result.data()), values.data(), values.size() * sizeof(S));
+  return result;
+}
+
+template <typename Scalar>
+struct Bits {
+  std::vector<Scalar> y, dx, inferred;
+};
+template <typename Scalar, typename Layer>
+Bits<Scalar> bits_of(Layer layer, const Shape& shape, const std::vector<Scalar>& x,
+                     const std::vector<Scalar>& dy) {
+  randomize_parameters(layer);
+  Bits<Scalar> bits{x, x, x};
+  layer.forward(ek::view(x.data(), shape), ek::view(bits.y.data(), shape));
+  layer.backward(ek::view(x.data(), shape), ek::view(dy.data(), shape), ek::view(bits.dx.data(), shape));
+  layer.infer(ek::view(x.data(), shape), ek::view(bits.inferred.data(), shape));
+  return bits;
+}
+
+template <typename Scalar, typename Same>
+void expect_bits_of_eigens_type() {
+  static_assert(std::is_same_v<ek::ParamOf<Scalar>, float>, "parameters are kept in float");
+  for (const Shape& shape : {Shape{2, 6, 3, 3}, Shape{9, 6}, Shape{3, 6, 40, 6}}) {
+    const auto x = random_values<Same>(size_of(shape), 3, 1, 1),
+               dy = random_values<Same>(size_of(shape), 0.5, 1, 2);
+    const auto expect_same = [&](auto layer, auto its_layer) {
+      const Bits<Same> expected = bits_of<Same>(layer, shape, x, dy);
+      const Bits<Scalar> got =
+          bits_of<Scalar>(its_layer, shape, same_bits_as<Scalar>(x), same_bits_as<Scalar>(dy));
+      EXPECT_TRUE(same_bytes(same_bits_as<Same>(got.y), expected.y));
+      EXPECT_TRUE(same_bytes(same_bits_as<Same>(got.dx), expected.dx));
+      EXPECT_TRUE(same_bytes(same_bits_as<Same>(got.inferred), expected.inferred));
+    };
+    expect_same(ek::BatchNorm<Same>(6), ek::BatchNorm<Scalar>(6));
+    expect_same(ek::GroupNorm<Same>(2, 6), ek::GroupNorm<Scalar>(2, 6));
+    expect_same(ek::LayerNorm<Same>(shape.back()), ek::LayerNorm<Scalar>(shape.back()));
+    expect_same(ek::RMSNorm<Same>(shape.back()), ek::RMSNorm<Scalar>(shape.back()));
+    if (shape.size() > 2) expect_same(ek::InstanceNorm<Same>(6), ek::InstanceNorm<Scalar>(6));
+  }
+}
+
+template <typename Scalar>
+void expect_tensor() {
+  Eigen::Tensor<Scalar, 2, Eigen::RowMajor> x(4, 3);
+  for (Index i = 0; i < 12; ++i) x.data()[i] = static_cast<Scalar>(static_cast<float>(i % 3));
+  ek::LayerNorm<Scalar> layer(3);
+  const auto y = layer.forward(x);
+  EXPECT_EQ(static_cast<float>(y(3, 1)), 0);
+  EXPECT_NEAR(static_cast<float>(y(3, 2)), std::sqrt(1.5), 1e-2);
+}
+
+#define EK_TEST_ONE(Scalar, Same) +1
+#if 0 EVENKEEL_EACH_COMPILER_SCALAR(EK_TEST_ONE)  // how many there are
+TEST(CompilerTypes, HaveTheBitsOfEigens) {
+#define EK_TEST_X(Scalar, Same)               \
+  expect_bits_of_eigens_type<Scalar, Same>(); \
+  expect_tensor<Scalar>();
+  EVENKEEL_EACH_COMPILER_SCALAR(EK_TEST_X)
+}
+#endif
 
 }  // namespace
 }  // namespace ek_test

@@ -236,6 +236,15 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
       nullptr;  // where nothing is tracked; a pointer, so that inference alone compiles no training
 };
 
+#define EVENKEEL_X(Scalar, Same)                     \
+  template <>                                        \
+  class BatchNorm<Scalar> : public BatchNorm<Same> { \
+   public:                                           \
+    using BatchNorm<Same>::BatchNorm;                \
+  };
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+
 EVENKEEL_END
 }  // namespace evenkeel
 

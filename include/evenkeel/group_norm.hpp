@@ -212,6 +212,15 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   GroupNormOptions options_;
 };
 
+#define EVENKEEL_X(Scalar, Same)                     \
+  template <>                                        \
+  class GroupNorm<Scalar> : public GroupNorm<Same> { \
+   public:                                           \
+    using GroupNorm<Same>::GroupNorm;                \
+  };
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+
 EVENKEEL_END
 }  // namespace evenkeel
 

@@ -213,6 +213,15 @@ class InstanceNorm : public TrackingLayer<InstanceNorm<Scalar>, Scalar, Instance
                                   const detail::ForwardArguments&) const = nullptr;
 };
 
+#define EVENKEEL_X(Scalar, Same)                           \
+  template <>                                              \
+  class InstanceNorm<Scalar> : public InstanceNorm<Same> { \
+   public:                                                 \
+    using InstanceNorm<Same>::InstanceNorm;                \
+  };
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+
 EVENKEEL_END
 }  // namespace evenkeel
 

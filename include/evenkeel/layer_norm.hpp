@@ -170,6 +170,15 @@ class LayerNorm : public FeatureLayer<LayerNorm<Scalar>, Scalar, LayerNormOption
   static constexpr auto features_of = detail::layer_norm_features;
 };
 
+#define EVENKEEL_X(Scalar, Same)                     \
+  template <>                                        \
+  class LayerNorm<Scalar> : public LayerNorm<Same> { \
+   public:                                           \
+    using LayerNorm<Same>::LayerNorm;                \
+  };
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+
 EVENKEEL_END
 }  // namespace evenkeel
 

@@ -59,11 +59,12 @@ void precise(const Device& device, BatchNorm<Scalar>& layer, const Batches& batc
   Moments<T> room(channels);
   Index count = 0, n = 0;
   for (const auto& x : batches) {
-    static_assert(std::is_same_v<detail::ScalarOf<decltype(x)>, Scalar>,
+    using Kernels = detail::KernelScalar<Scalar>;
+    static_assert(std::is_same_v<detail::ScalarOf<decltype(x)>, Kernels>,
                   "evenkeel: batches must have the layer's scalar type");
     const detail::Argument a = detail::input_argument(caller, "x", x);
-    detail::merge_batch<Scalar>(caller, detail::ParallelFor(device, a.size), a, layer.options().axis, room,
-                                all);
+    detail::merge_batch<Kernels>(caller, detail::ParallelFor(device, a.size), a, layer.options().axis, room,
+                                 all);
     if (a.size > 0) ++count;
     n += a.size / channels;
   }

@@ -164,6 +164,15 @@ class RMSNorm : public FeatureLayer<RMSNorm<Scalar>, Scalar, RMSNormOptions> {
   static constexpr auto features_of = detail::rms_norm_features;
 };
 
+#define EVENKEEL_X(Scalar, Same)                 \
+  template <>                                    \
+  class RMSNorm<Scalar> : public RMSNorm<Same> { \
+   public:                                       \
+    using RMSNorm<Same>::RMSNorm;                \
+  };
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+
 EVENKEEL_END
 }  // namespace evenkeel
 

@@ -360,6 +360,15 @@ void test_sum_columns() {
       });
 }
 
+/// Coefficients of lanes, as map_columns takes them where rows follow each other.
+template <typename C>
+std::vector<C> going_on(std::vector<C> values, const Columns& columns) {
+  const std::size_t lanes = values.size();
+  for (Index i = 0; columns.stride == columns.lanes && i < detail::kMostInLine; ++i)
+    values.push_back(values[at(i) % lanes]);
+  return values;
+}
+
 template <typename S>
 void test_map_columns() {
   using C = ComputeOf<S>;
@@ -406,7 +415,8 @@ void test_map_columns() {
                      columns.rows,
                      columns.stride,
                      lanes,
-                     {call.in(c0), call.in(c1), call.in(c2), data_or_null(call, has_dy, c3)},
+                     {call.in(going_on(c0, columns)), call.in(going_on(c1, columns)),
+                      call.in(going_on(c2, columns)), data_or_null(call, has_dy, going_on(c3, columns))},
                      stream ? 256 : 0,
                      stream,
                      {has_dy ? nullptr : more, nullptr, activation},

@@ -12,7 +12,8 @@ struct Words {
   static void loaded(const S* in, C* out) { store(out, load(in)); }
   static void loaded(const S* in, Index n, C* out) { store(out, load(in, first_lanes<C>(n))); }
   static void stored(const C* in, Index n, S* out) { store(out, load(in), first_lanes<C>(n)); }
-  static void streamed(const C* in, S* out) { stream(out, load(in)); }
+  static void stored_two(const C* in, S* out) { store_two(out, load(in), load(in + kCount)); }
+  static void streamed_two(const C* in, S* out) { stream_two(out, load(in), load(in + kCount)); }
   static void kept(const C* in, Index n, C* out) { store(out, keep(load(in), first_lanes<C>(n))); }
   static void fused(const C* a, const C* b, const C* c, C* out) { store(out, Vec<C>(fma(load(a), load(b), load(c)))); }
   static void fused_wide(const T* a, const T* b, const T* c, T* out) {

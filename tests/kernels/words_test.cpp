@@ -118,11 +118,15 @@ void test_memory(const char* set) {
     W::of_one_wide(T(0.1), wide);
     expect_lanes("wide_all", wide, std::vector<T>(at(L), T(0.1)));
   }
-  Call call(Place::begin().at(0), std::string(set) + ", stream");
-  const std::vector<C> values = numbers<C>(L, 0, 1, 1);
-  S* out = call.out<S>(L);
-  W::streamed(call.in(values), out);
-  for (Index i = 0; i < L; ++i) expect_same("stream", i, out[i], static_cast<S>(values[at(i)]));
+  Call call(Place::begin().at(0), std::string(set) + ", two vectors");
+  const std::vector<C> values = numbers<C>(2 * L, 0, 1, 1);
+  S *stored = call.out<S>(2 * L), *streamed = call.out<S>(2 * L);
+  W::stored_two(call.in(values), stored);
+  W::streamed_two(call.in(values), streamed);
+  for (Index i = 0; i < 2 * L; ++i) {
+    expect_same("store_two", i, stored[i], static_cast<S>(values[at(i)]));
+    expect_same("stream_two", i, streamed[i], static_cast<S>(values[at(i)]));
+  }
 }
 
 template <typename S, typename W>
@@ -290,10 +294,11 @@ void test_inverse_roots(const char* set) {
   }
 }
 
-/// Each number of 16 bits, and what is rounded to it from halfway between it and its neighbours.
+/// Each number of 16 bits, and what is rounded to it from halfway between it and its neighbours: one vector, two, and some
+/// lanes of one.
 template <typename S, typename W>
 void test_numbers_of_16_bits(const char* set) {
-  constexpr Index kCount = W::kCount;
+  constexpr Index kCount = 2 * W::kCount;
   const auto same = [](float a, float b) {
     return a == b ? std::signbit(a) == std::signbit(b) : a != a && b != b;
   };
@@ -303,6 +308,8 @@ void test_numbers_of_16_bits(const char* set) {
     for (Index i = 0; i < kCount; ++i)
       in[at(i)] = Eigen::numext::bit_cast<S>(static_cast<std::uint16_t>(first + static_cast<unsigned>(i)));
     W::loaded(in.data(), loaded.data());
+    W::loaded(in.data() + W::kCount, W::kCount - 1, loaded.data() + W::kCount);
+    loaded.back() = static_cast<float>(in.back());
     for (Index i = 0; i < kCount; ++i)
       EXPECT_TRUE(same(loaded[at(i)], static_cast<float>(in[at(i)]))) << set << ", " << loaded[at(i)];
     for (const int step : {0, 1, 2, 3, 4}) {
@@ -317,10 +324,22 @@ void test_numbers_of_16_bits(const char* set) {
                          : step == 3 ? std::nextafter(middle, high)
                                      : low + (high - low) / 4;
       }
-      W::stored(between.data(), kCount, out.data());
-      for (Index i = 0; i < kCount; ++i) {
-        const float expected = static_cast<float>(static_cast<S>(between[at(i)]));
-        EXPECT_TRUE(same(static_cast<float>(out[at(i)]), expected)) << set << ", " << between[at(i)];
+      const auto expect_rounded = [&](Index begin, Index end, const char* word) {
+        for (Index i = begin; i < end; ++i) {
+          const float expected = static_cast<float>(static_cast<S>(between[at(i)]));
+          EXPECT_TRUE(same(static_cast<float>(out[at(i)]), expected))
+              << set << ", " << word << ", " << between[at(i)];
+        }
+      };
+      W::stored_two(between.data(), out.data());
+      expect_rounded(0, kCount, "store_two");
+      out.assign(at(kCount), S(0));
+      for (const Index from : {Index(0), W::kCount}) {
+        W::stored(between.data() + from, W::kCount, out.data() + from);
+        expect_rounded(from, from + W::kCount, "store");
+        out.assign(at(kCount), S(0));
+        W::stored(between.data() + from, W::kCount - 1, out.data() + from);
+        expect_rounded(from, from + W::kCount - 1, "store of some lanes");
       }
     }
   }

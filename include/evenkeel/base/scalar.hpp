@@ -9,6 +9,24 @@
 
 #include "evenkeel/base/config.hpp"
 
+// The compiler's own types of 16 bits: _Float16, which is std::float16_t, and std::bfloat16_t of C++23.
+#if defined(__FLT16_MANT_DIG__) && \
+    (defined(__clang__) || __GNUC__ >= 13 || (__GNUC__ == 12 && (defined(__x86_64__) || defined(__i386__))))
+#define EVENKEEL_EACH_FLOAT16(X) X(::evenkeel::detail::Float16, Eigen::half)
+namespace evenkeel::detail {
+__extension__ typedef _Float16 Float16;
+}
+#else
+#define EVENKEEL_EACH_FLOAT16(X)
+#endif
+#if defined(__STDCPP_BFLOAT16_T__)
+#define EVENKEEL_EACH_BFLOAT16(X) X(decltype(0.0bf16), Eigen::bfloat16)
+#else
+#define EVENKEEL_EACH_BFLOAT16(X)
+#endif
+/// X(type, Eigen's type of the same bits) of each that this compiler has.
+#define EVENKEEL_EACH_COMPILER_SCALAR(X) EVENKEEL_EACH_FLOAT16(X) EVENKEEL_EACH_BFLOAT16(X)
+
 namespace evenkeel {
 EVENKEEL_BEGIN
 
@@ -42,6 +60,12 @@ struct ScalarTraits<Eigen::half> : ScalarTraits<float> {};
 template <>
 struct ScalarTraits<Eigen::bfloat16> : ScalarTraits<float> {};
 
+#define EVENKEEL_X(Scalar, Same) \
+  template <>                    \
+  struct ScalarTraits<Scalar> : ScalarTraits<Same> {};
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+
 /// ScalarTraits for short.
 template <typename Scalar>
 using ParamOf = typename ScalarTraits<Scalar>::Param;
@@ -59,6 +83,46 @@ EVENKEEL_END
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+
+/// The type whose kernels compute a storage type: Eigen's, of those that are the compiler's own.
+template <typename S>
+struct KernelScalarOf {
+  using type = S;
+};
+#define EVENKEEL_X(Scalar, Same)  \
+  template <>                     \
+  struct KernelScalarOf<Scalar> { \
+    using type = Same;            \
+  };
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
+#undef EVENKEEL_X
+template <typename S>
+using KernelScalar = typename KernelScalarOf<S>::type;
+
+template <typename S>
+inline constexpr bool kIsEigenShort = std::is_same_v<S, Eigen::half> || std::is_same_v<S, Eigen::bfloat16>;
+
+/// An element that is stored, as a value to compute with. Memory of Eigen's 16-bit types may be that of the compiler's
+/// own, so it is copied as bytes.
+template <typename S>
+EVENKEEL_INLINE ComputeOf<S> value_at(const S* p) {
+  if constexpr (kIsEigenShort<S>) {
+    S value;
+    std::memcpy(&value, p, sizeof value);
+    return static_cast<ComputeOf<S>>(value);
+  } else {
+    return static_cast<ComputeOf<S>>(*p);
+  }
+}
+template <typename S>
+EVENKEEL_INLINE void put_value(S* p, const ComputeOf<S>& value) {
+  const S stored = static_cast<S>(value);
+  if constexpr (kIsEigenShort<S>) {
+    std::memcpy(static_cast<void*>(p), &stored, sizeof stored);
+  } else {
+    *p = stored;
+  }
+}
 
 /// A matrix or an array of Eigen's, not initialized. The allocation is inlined. Otherwise the linker could keep Eigen's
 /// function from a unit with AVX, whose memory a unit without AVX frees in another way.

@@ -195,10 +195,10 @@ constexpr bool require_argument() {
   return ArgumentOf<T>::kIsArgument;
 }
 
-/// The scalar type of an argument.
+/// The scalar type of an argument, as kernels compute it.
 template <typename T, bool = require_argument<T>()>
 struct ArgumentScalar {
-  using type = typename ArgumentOf<T>::Scalar;
+  using type = KernelScalar<typename ArgumentOf<T>::Scalar>;
 };
 template <typename T>
 struct ArgumentScalar<T, false> {

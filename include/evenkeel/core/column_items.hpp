@@ -135,10 +135,11 @@ struct WideRows {
     if (begin < whole) f(begin * copies * stride, whole - begin, width());
     if (whole < end) f(whole * copies * stride, 1, (rows - whole * copies) * lanes);
   }
-  /// values[0 .. width) = the first row's values, over and over.
+  /// values[0 .. width) = the first row's values, over and over, and on for a line of the cache.
   template <typename T>
   void repeat(T* values) const {
     for (Index c = 1; c < copies; ++c) std::copy(values, values + lanes, values + c * lanes);
+    std::copy_n(values, std::min(width(), kMostInLine), values + width());
   }
 };
 

@@ -42,7 +42,7 @@ class Fingerprint {
   template <typename S>
   int first_other(const S* x) const {
     for (int k = 0; k < kPlaces; ++k) {
-      const auto now = static_cast<Kept<S>>(x[place(k, size_)]);
+      const auto now = static_cast<Kept<S>>(value_at(x + place(k, size_)));
       if (std::memcmp(&now, bytes_of<S>(k), sizeof now) != 0) return k;
     }
     return kPlaces;
@@ -59,7 +59,7 @@ class Fingerprint {
  private:
   /// A long double has bytes without a meaning, so what is kept of it is the nearest double.
   template <typename S>
-  using Kept = std::conditional_t<(sizeof(S) > sizeof(double)), double, S>;
+  using Kept = std::conditional_t<(sizeof(S) > sizeof(double)), double, ComputeOf<S>>;
 
   template <typename S>
   const unsigned char* bytes_of(int k) const {
@@ -69,7 +69,7 @@ class Fingerprint {
   template <typename S, int... kEach>
   EVENKEEL_INLINE void take(const S* x, Index size, std::integer_sequence<int, kEach...>) {
     size_ = size;
-    const Kept<S> values[] = {static_cast<Kept<S>>(x[place(kEach, size)])...};
+    const Kept<S> values[] = {static_cast<Kept<S>>(value_at(x + place(kEach, size)))...};
     std::memcpy(bytes_, values, sizeof values);
   }
 

@@ -171,8 +171,8 @@ template <typename S>
 EVENKEEL_COLD void clear_finite(S* dx, const S* plus, Index size) {
   using C = ComputeOf<S>;
   for (Index i = 0; i < size; ++i) {
-    const C zero = C(static_cast<C>(dx[i]) - static_cast<C>(dx[i]));
-    dx[i] = static_cast<S>(plus == nullptr ? zero : C(zero + static_cast<C>(plus[i])));
+    const C value = value_at(dx + i), zero = C(value - value);
+    put_value(dx + i, plus == nullptr ? zero : C(zero + value_at(plus + i)));
   }
 }
 

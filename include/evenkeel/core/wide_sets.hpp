@@ -336,7 +336,7 @@ class WideSets {
     Values center, first, second;
     const bool rms = pass_.formula.rms;
     for (Index k = 0; k < run_.count; ++k)
-      center[k] = rms ? T(0) : T(T(static_cast<C>(pass_.x[run_.offset + k * set_stride_])) * scale[k]);
+      center[k] = rms ? T(0) : T(T(value_at(pass_.x + run_.offset + k * set_stride_)) * scale[k]);
     const auto sum = [&] {
       for (Index k = 0; k < run_.count; ++k) first[k] = second[k] = T(0);
       for (Index i = 0; i < parts(); ++i) {

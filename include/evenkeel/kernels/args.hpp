@@ -102,6 +102,9 @@ struct PivotLines {
 template <typename C>
 inline constexpr Index kMostLanes = sizeof(C) <= 4 ? 1024 : 512;
 
+/// The most elements of a line of the cache.
+inline constexpr Index kMostInLine = 64;
+
 /// The sums of SumLines for each lane of `rows` rows, which are added to first and second.
 template <typename S>
 struct SumColumns {
@@ -127,7 +130,7 @@ struct MapColumns {
   const ComputeOf<S>* gamma;  // option; [rows]
   const ComputeOf<S>* beta;   // option; [rows], null where gamma is or without a beta
   Index rows, stride, lanes;
-  const ComputeOf<S>* c[4];  // [lanes]
+  const ComputeOf<S>* c[4];  // [lanes]; of kernels without options, the first kMostInLine come again behind them
   Index ahead;
   bool stream;
   Epilogue<S> epilogue;                         // option, but not of gradients

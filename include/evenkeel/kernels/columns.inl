@@ -174,28 +174,27 @@ void pivot_columns(const PivotColumns<S>& a) {
   }
 }
 
-/// One row from lane `from` on.
+/// n lanes from lane l on, which begin at element `at`.
 template <typename S, typename Behind, typename OfDy>
-EVENKEEL_CALL void map_row(const MapColumns<S>& a, Index row, Index from, const Behind& behind_it,
-                           const OfDy& of_its_dy) {
+EVENKEEL_CALL void map_lanes(const MapColumns<S>& a, Index at, Index l, Index n, const Behind& behind_it,
+                             const OfDy& of_its_dy) {
   using V = Vec<ComputeOf<S>>;
   constexpr bool kGradients = !std::is_same_v<OfDy, NoDy>;
-  const Index at = row * a.stride + from, ahead = a.ahead;
+  const Index ahead = a.ahead;
   const S* x = a.x + at;
-  const ComputeOf<S>*c0 = a.c[0] + from, *c1 = a.c[1] + from, *c2 = a.c[2] + from,
-        *c3 = kGradients ? a.c[3] + from : c0;
+  const ComputeOf<S>*c0 = a.c[0] + l, *c1 = a.c[1] + l, *c2 = a.c[2] + l, *c3 = kGradients ? a.c[3] + l : c0;
   const Behind behind = behind_it;  // which no store changes
   const OfDy of_dy = of_its_dy;
   write_line(
-      a.out + at, a.lanes - from, a.stream,
-      [&](Index l, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
-        const V d = as_computed(V(load(x + l, lanes...) - load(c0 + l, lanes...)));
-        V v = fma(d, load(c1 + l, lanes...), load(c2 + l, lanes...));
-        if constexpr (kGradients) v = fma(of_dy(at + l, from + l, d, lanes...), load(c3 + l, lanes...), v);
-        return behind(at + l, v, lanes...);
+      a.out + at, n, a.stream,
+      [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+        const V d = as_computed(V(load(x + i, lanes...) - load(c0 + i, lanes...)));
+        V v = fma(d, load(c1 + i, lanes...), load(c2 + i, lanes...));
+        if constexpr (kGradients) v = fma(of_dy(at + i, l + i, d, lanes...), load(c3 + i, lanes...), v);
+        return behind(at + i, v, lanes...);
       },
-      [&](Index l) EVENKEEL_WORD_LAMBDA {
-        if (ahead > 0) prefetch(x + l, ahead);
+      [&](Index i) EVENKEEL_WORD_LAMBDA {
+        if (ahead > 0) prefetch(x + i, ahead);
       });
 }
 
@@ -229,7 +228,8 @@ EVENKEEL_CALL void map_four_rows(const MapColumns<S>& a, Index row, const Behind
     store(out2 + l, v2);
     store(out3 + l, v3);
   }
-  for (Index r = row; l < lanes && r < row + 4; ++r) map_row(a, r, l, behind_them, of_their_dy);
+  for (Index r = row; l < lanes && r < row + 4; ++r)
+    map_lanes(a, r * stride + l, l, lanes - l, behind_them, of_their_dy);
 }
 
 template <typename S, typename Behind, typename OfDy>
@@ -239,16 +239,29 @@ EVENKEEL_WORD void map_columns_of(const MapColumns<S>& a, const Behind& behind, 
   const bool by_four = !a.stream && a.stride % kPage >= kApart && a.stride % kPage <= kPage - kApart;
   Index row = 0;
   for (; by_four && row + 4 <= a.rows; row += 4) map_four_rows(a, row, behind, of_dy);
-  for (; row < a.rows; ++row) map_row(a, row, 0, behind, of_dy);
+  for (; row < a.rows; ++row) map_lanes(a, row * a.stride, 0, a.lanes, behind, of_dy);
+}
+
+/// Rows that follow each other are streamed from one line of the cache to the next: each begins with its first one, and
+/// goes on to that of the next row.
+template <typename S, typename OfDy>
+EVENKEEL_WORD void map_columns_by_line(const MapColumns<S>& a, const OfDy& of_dy) {
+  const Index first = a.stream && a.stride == a.lanes && a.lanes % kCacheLine<S> == 0 ? next_line(a.out) : 0;
+  if (first == 0) return map_columns_of(a, NoEpilogue(), of_dy);
+  map_lanes(a, 0, 0, first, NoEpilogue(), of_dy);
+  for (Index row = 0; row < a.rows; ++row) {
+    map_lanes(a, row * a.stride + first, first, row + 1 < a.rows ? a.lanes : a.lanes - first, NoEpilogue(),
+              of_dy);
+  }
 }
 
 template <typename S>
 void map_columns(const MapColumns<S>& a) {
-  map_columns_of(a, NoEpilogue(), NoDy());
+  map_columns_by_line(a, NoDy());
 }
 template <typename S>
 void map_gradients_of_columns(const MapColumns<S>& a) {
-  map_columns_of(a, NoEpilogue(), LoadedDy<S>{a.dy});
+  map_columns_by_line(a, LoadedDy<S>{a.dy});
 }
 
 template <typename S>

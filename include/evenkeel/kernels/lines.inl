@@ -167,7 +167,7 @@ EVENKEEL_WORD ComputeOf<S> pivot_of(const S* x, Index count) {
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
   const Index n = count < 16 ? count : 16;
-  const C first = static_cast<C>(*x);
+  const C first = value_at(x);
   const V level = all(first);
   V sum = all(C(0));
   for (Index i = 0; i < n; i += L) {
@@ -186,16 +186,21 @@ void pivot_lines(const PivotLines<S>& a) {
 template <typename S>
 inline constexpr Index kCacheLine = sizeof(S) < 64 ? 64 / static_cast<Index>(sizeof(S)) : 1;
 
+/// The first element that begins a line of the cache.
+template <typename S>
+EVENKEEL_WORD Index next_line(const S* out) {
+  return static_cast<Index>((64 - reinterpret_cast<std::uintptr_t>(out) % 64) % 64 / sizeof(S));
+}
+
 /// The part of out[0 .. n) that is whole lines of the cache.
 struct StreamedPart {
   Index begin, end;
 };
 template <typename S>
 EVENKEEL_WORD StreamedPart streamed_part(const S* out, Index n) {
-  if constexpr (1 < kLanes<ComputeOf<S>> && std::is_same_v<S, ComputeOf<S>>) {
-    const auto address = reinterpret_cast<std::uintptr_t>(out);
-    const Index head = static_cast<Index>((64 - address % 64) % 64 / sizeof(S));
-    if (address % sizeof(S) == 0 && head + kCacheLine<S> <= n) {
+  if constexpr (1 < kLanes<ComputeOf<S>>) {
+    const Index head = next_line(out);
+    if (reinterpret_cast<std::uintptr_t>(out) % sizeof(S) == 0 && head + kCacheLine<S> <= n) {
       return {head, head + (n - head) / kCacheLine<S> * kCacheLine<S>};
     }
   }
@@ -207,6 +212,17 @@ template <typename S>
 EVENKEEL_WORD bool fills_lines(const S* out, Index n, Index stride) {
   const StreamedPart part = streamed_part(out, n);
   return part.begin == 0 && part.end == n && stride % kCacheLine<S> == 0;
+}
+
+/// Streams a line of the cache, or a vector if that is longer: element i is value(i).
+template <typename S>
+inline constexpr Index kLine = kLanes<ComputeOf<S>> < kCacheLine<S> ? kCacheLine<S> : kLanes<ComputeOf<S>>;
+template <typename S, typename Value>
+EVENKEEL_WORD void stream_line(S* out, const Value& value) {
+  constexpr Index L = kLanes<ComputeOf<S>>;
+  if constexpr (kLine<S> == L) return stream(out, value(0));
+#pragma GCC unroll 4
+  for (Index i = 0; i < kLine<S>; i += 2 * L) stream_two(out + i, value(i), value(i + L));
 }
 
 /// Prefetches what lies `ahead` elements on into the second-level cache. The address need not be memory.
@@ -225,29 +241,21 @@ EVENKEEL_WORD void write_line(S* out, Index n, bool streams, const Value& value,
   using C = ComputeOf<S>;
   constexpr Index L = kLanes<C>;
   const StreamedPart part = streams ? streamed_part(out, n) : StreamedPart{0, 0};
+  // Streamed stores would wait for one to a line that is not near.
+  if (streams && part.end < n) prefetch(out, part.end);
   Index i = 0;
-  for (Index partly = part.begin;; partly = n) {
-    while (i < partly) {
-      const Index m = partly - i < L ? partly - i : L;
-      const auto lanes = first_lanes<C>(m);
-      store(out + i, value(i, lanes), lanes);
-      i += m;
-    }
-    if (i == n) return;
-    if (part.begin < part.end) {
-      constexpr Index kLine = L < kCacheLine<S> ? kCacheLine<S> : L;
-      for (; i < part.end; i += kLine) {
-        ask(i);
-#pragma GCC unroll 4
-        for (Index j = 0; j < kLine; j += L) stream(out + i + j, value(i + j));
-      }
-    } else {
-      for (; i + 2 * L <= n; i += 2 * L) {
-        const Vec<C> v = value(i), w = value(i + L);
-        store(out + i, v);
-        store(out + i + L, w);
-      }
-    }
+  for (; i < part.begin; i += L) {
+    const auto lanes = first_lanes<C>(part.begin - i < L ? part.begin - i : L);
+    store(out + i, value(i), lanes);
+  }
+  for (i = part.begin; i < part.end; i += kLine<S>) {
+    ask(i);
+    stream_line(out + i, [&](Index j) EVENKEEL_WORD_LAMBDA { return value(i + j); });
+  }
+  for (; i + 2 * L <= n; i += 2 * L) store_two(out + i, value(i), value(i + L));
+  for (; i < n; i += L) {
+    const auto lanes = first_lanes<C>(n - i < L ? n - i : L);
+    store(out + i, value(i, lanes), lanes);
   }
 }
 

@@ -15,8 +15,7 @@ inline constexpr Index kShortRow = 16;
 /// Whether rows are streamed: those that fill lines of the cache, or are worth two ends that do not.
 template <typename S>
 EVENKEEL_WORD bool streams_rows(bool stream, const S* out, Index n, Index stride) {
-  return stream && std::is_same_v<S, ComputeOf<S>> &&
-         (n >= 16 * kCacheLine<S> || fills_lines(out, n, stride));
+  return stream && (n >= 16 * kCacheLine<S> || fills_lines(out, n, stride));
 }
 
 /// y = ((x - center) scale + shift) gamma + beta of a row; of RMS norm, x scale gamma.
@@ -129,7 +128,7 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
       squares[r + 3] = s3;
     }
   };
-  for (Index r = 0; r < m; ++r) terms.center[r] = kRms ? C(0) : static_cast<C>(x[r * a.stride]);
+  for (Index r = 0; r < m; ++r) terms.center[r] = kRms ? C(0) : value_at(x + r * a.stride);
   if constexpr (!kRms) {
     sum_all(false);
     for (Index t = 0; t < m; t += L) {
@@ -153,7 +152,7 @@ EVENKEEL_CALL std::uint64_t sum_short_row(const NormalizeRows<S>& a, const S* x,
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
   const Index n = a.n, whole = whole_vectors<C>(n);
-  V center = all(kRms ? C(0) : static_cast<C>(*x)), first = all(C(0)), second = first;
+  V center = all(kRms ? C(0) : value_at(x)), first = all(C(0)), second = first;
   if constexpr (!kRms) {
     Index i = 0;
     for (; i < whole; i += L) first = V(first + V(load(x + i) - center));
@@ -242,8 +241,7 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
       for (int j = 0; j < kVectors; ++j) v[j] = term(load(p + j * L), g[j], b[j]);
       if (stream_it) {
         prefetch(p, ahead);
-#pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) stream(q + j * L, v[j]);
+        stream_line(q, [&](Index i) EVENKEEL_WORD_LAMBDA { return v[i / L]; });
       } else {
 #pragma GCC unroll 4
         for (int j = 0; j < kVectors; ++j) store(q + j * L, v[j]);
@@ -274,21 +272,20 @@ EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index
     };
     Index i = 0;
     if (kRows == 1 && stream_it) {  // whole lines of the cache
-      constexpr Index kLine = L < kCacheLine<S> ? kCacheLine<S> : L;
-      const auto stream_line = [&](const auto& load_gamma, const auto& load_beta) EVENKEEL_WORD_LAMBDA {
+      const auto stream_it_by = [&](const auto& load_gamma, const auto& load_beta) EVENKEEL_WORD_LAMBDA {
         prefetch(p + i, ahead);
-#pragma GCC unroll 4
-        for (Index j = i; j < i + kLine; j += L)
-          stream(q + j, term[0](load(p + j), load_gamma(j), load_beta(j)));
+        stream_line(q + i, [&](Index j) EVENKEEL_WORD_LAMBDA {
+          return term[0](load(p + i + j), load_gamma(i + j), load_beta(i + j));
+        });
       };
       const auto of_gamma = [&](Index k) EVENKEEL_WORD_LAMBDA { return gamma_at(k); };
       const auto of_beta = [&](Index k)
                                EVENKEEL_WORD_LAMBDA { return beta == nullptr ? zero : load(beta + k); };
-      for (; has_both && i < whole; i += kLine) {
-        stream_line([&](Index k) EVENKEEL_WORD_LAMBDA { return load(gamma + k); },
-                    [&](Index k) EVENKEEL_WORD_LAMBDA { return beta_at(k); });
+      for (; has_both && i < whole; i += kLine<S>) {
+        stream_it_by([&](Index k) EVENKEEL_WORD_LAMBDA { return load(gamma + k); },
+                     [&](Index k) EVENKEEL_WORD_LAMBDA { return beta_at(k); });
       }
-      for (; i < whole; i += kLine) stream_line(of_gamma, of_beta);
+      for (; i < whole; i += kLine<S>) stream_it_by(of_gamma, of_beta);
     }
     for (; has_both && i < whole; i += L) step(i, load(gamma + i), beta_at(i));
     for (; i < whole; i += L) step(i, gamma_at(i), beta == nullptr ? zero : load(beta + i));
@@ -366,10 +363,10 @@ template <bool kRms, Options kHas, typename S>
 EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   using C = ComputeOf<S>;
   constexpr bool kOptions = kHas != Options::none;
-  constexpr Index L = kLanes<C>, kLine = kCacheLine<C>;
-  constexpr int kLineVectors = static_cast<int>(kLine / L);
+  constexpr Index L = kLanes<C>;
+  constexpr int kLineVectors = static_cast<int>(kLine<S> / L);
   const bool streams = streams_rows(a.stream, a.y, a.n, a.stride);
-  const bool is_line = L > 1 && a.n == kLine, is_short = a.n <= kShortRow * L;
+  const bool is_line = L > 1 && a.n == kLine<S>, is_short = a.n <= kShortRow * L;
   const bool row_by_row = kOptions || (streams && !fills_lines(a.y, a.n, a.stride));
   constexpr Index kLeast =
       L > 4 ? L : 4;  // of short ones, whose sums are added up by whole vectors and four at a time
@@ -621,8 +618,8 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
   using W = Wide<C>;
   constexpr Index L = kLanes<C>;
   constexpr bool kHasManyRegisters = EVENKEEL_REGISTERS >= 32;
-  constexpr int kLineVectors = L > 1 ? static_cast<int>(kCacheLine<C> / L) : 0;
-  const bool is_line = L > 1 && a.n == kCacheLine<C>;
+  constexpr int kLineVectors = L > 1 ? static_cast<int>(kLine<S> / L) : 0;
+  const bool is_line = L > 1 && a.n == kLine<S>;
   const Index n = a.n, whole = whole_vectors<C>(n), stride = a.stride;
   const auto rest = first_lanes<C>(n - whole);
   const S *x = a.x + row * stride, *dy = a.dy + row * stride;
@@ -793,15 +790,12 @@ EVENKEEL_WORD Index gradients_of_rows(const RowGradients<S>& a, Index row, Index
     };
     const auto ask = [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(d + i, ahead); };
     if (is_line) {
-      if (streams) ask(0);
+      if (streams) {
+        ask(0);
+        stream_line(q, value);
+      } else {
 #pragma GCC unroll 4
-      for (int j = 0; j < kLineVectors; ++j) {
-        const V v = value(j * L);
-        if (streams) {
-          stream(q + j * L, v);
-        } else {
-          store(q + j * L, v);
-        }
+        for (int j = 0; j < kLineVectors; ++j) store(q + j * L, value(j * L));
       }
     } else {
       write_line(q, n, streams, value, ask);

@@ -52,23 +52,23 @@ EVENKEEL_WORD V number(long double value) {
 }
 template <typename S>
 EVENKEEL_WORD ComputeOf<S> load(const S* p) {
-  return static_cast<ComputeOf<S>>(*p);
+  return value_at(p);
 }
 template <typename S>
 EVENKEEL_WORD ComputeOf<S> load(const S* p, Mask<ComputeOf<S>> m) {
-  return m.one ? static_cast<ComputeOf<S>>(*p) : ComputeOf<S>(0);
+  return m.one ? value_at(p) : ComputeOf<S>(0);
 }
 template <typename S>
 EVENKEEL_WORD void store(S* p, const ComputeOf<S>& v) {
-  *p = static_cast<S>(v);
+  put_value(p, v);
 }
 template <typename S>
 EVENKEEL_WORD void store(S* p, const ComputeOf<S>& v, Mask<ComputeOf<S>> m) {
-  if (m.one) *p = static_cast<S>(v);
+  if (m.one) put_value(p, v);
 }
 template <typename S>
 EVENKEEL_WORD void stream(S* p, const ComputeOf<S>& v) {
-  *p = static_cast<S>(v);
+  put_value(p, v);
 }
 template <typename C>
 EVENKEEL_WORD C keep(const C& v, Mask<C> m) {
@@ -530,67 +530,198 @@ EVENKEEL_WORD void stream(float* p, F v) { store(p, v); }
 EVENKEEL_WORD void stream(double* p, D v) { store(p, v); }
 #endif
 
-// 16-bit storage: eight values at a time, or one without AVX2. Some of a vector go by way of memory.
+// 16-bit storage: eight or sixteen values at a time, or one without AVX2.
 
-#if EVENKEEL_REGISTER > 16 && (defined(__clang__) || __GNUC__ >= 9)
+#if EVENKEEL_REGISTER > 16
 typedef float Eight __attribute__((vector_size(32)));
 typedef std::uint32_t EightBits __attribute__((vector_size(32)));
+typedef int FourInts __attribute__((vector_size(16)));
+typedef long long TwoLongs __attribute__((vector_size(16)));
+typedef long long FourLongs __attribute__((vector_size(32)));
+typedef char Bytes __attribute__((vector_size(32)));
 typedef short EightShorts __attribute__((vector_size(16)));
-typedef std::uint16_t EightShortBits __attribute__((vector_size(16)));
+typedef short Shorts __attribute__((vector_size(32)));
+typedef std::uint16_t ShortBits __attribute__((vector_size(32)));
 typedef short EightShortsInMemory __attribute__((vector_size(16), aligned(2), may_alias));
+typedef short ShortsInMemory __attribute__((vector_size(32), aligned(2), may_alias));
 
-EVENKEEL_WORD Eight load_eight(const Eigen::half* p) {
-  return __builtin_ia32_vcvtph2ps256(*reinterpret_cast<const EightShortsInMemory*>(p));
+#ifdef __clang__
+EVENKEEL_WORD Shorts join_shorts(EightShorts a, EightShorts b) {
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
-EVENKEEL_WORD Eight load_eight(const Eigen::bfloat16* p) {
-  const EightShortBits bits = (EightShortBits) * reinterpret_cast<const EightShortsInMemory*>(p);
-  return (Eight)(__builtin_convertvector(bits, EightBits) << 16);
+EVENKEEL_WORD Shorts twice(EightShorts v) { return join_shorts(v, v); }
+EVENKEEL_WORD EightShorts first_shorts(Shorts v) {
+  return __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
 }
-EVENKEEL_WORD void store_eight(Eigen::half* p, Eight v) {
-  *reinterpret_cast<EightShortsInMemory*>(p) = (EightShorts)__builtin_ia32_vcvtps2ph256(v, 0);
+EVENKEEL_WORD Shorts least(Shorts a, Shorts b) { return a < b ? a : b; }
+EVENKEEL_WORD ShortBits least(ShortBits a, ShortBits b) { return a < b ? a : b; }
+#else
+EVENKEEL_WORD Shorts join_shorts(EightShorts a, EightShorts b) {
+  return (Shorts)__builtin_ia32_insert128i256((FourLongs)__builtin_ia32_si256_si((FourInts)a), (TwoLongs)b,
+                                              1);
 }
-/// Rounds to even; NaN is quiet.
-EVENKEEL_WORD void store_eight(Eigen::bfloat16* p, Eight v) {
-  const EightBits bits = (EightBits)v, rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-  const EightBits is_nan = (EightBits)((bits & 0x7fffffffu) > 0x7f800000u);
-  const EightBits nan = (bits >> 16 & 0x8000u) | 0x7fc0u;
-  const EightBits result = (is_nan & nan) | (~is_nan & rounded);
-  *reinterpret_cast<EightShortsInMemory*>(p) = (EightShorts) __builtin_convertvector(result, EightShortBits);
+EVENKEEL_WORD Shorts twice(EightShorts v) { return (Shorts)__builtin_ia32_vbroadcastsi256((TwoLongs)v); }
+EVENKEEL_WORD EightShorts first_shorts(Shorts v) {
+  return (EightShorts)__builtin_ia32_extract128i256((FourLongs)v, 0);
 }
+EVENKEEL_WORD Shorts least(Shorts a, Shorts b) { return __builtin_ia32_pminsw256(a, b); }
+EVENKEEL_WORD ShortBits least(ShortBits a, ShortBits b) {
+  return (ShortBits)__builtin_ia32_pminuw256((Shorts)a, (Shorts)b);
+}
+#endif
+#if defined(__clang__) && __clang_major__ >= 15
+EVENKEEL_WORD Shorts add_saturated(Shorts a, Shorts b) { return __builtin_elementwise_add_sat(a, b); }
+EVENKEEL_WORD ShortBits subtract_saturated(ShortBits a, ShortBits b) {
+  return __builtin_elementwise_sub_sat(a, b);
+}
+#else
+EVENKEEL_WORD Shorts add_saturated(Shorts a, Shorts b) { return __builtin_ia32_paddsw256(a, b); }
+EVENKEEL_WORD ShortBits subtract_saturated(ShortBits a, ShortBits b) {
+  return (ShortBits)__builtin_ia32_psubusw256((Shorts)a, (Shorts)b);
+}
+#endif
+
+EVENKEEL_WORD Eight floats_of(const Eigen::half*, EightShorts v) { return __builtin_ia32_vcvtph2ps256(v); }
+EVENKEEL_WORD Eight floats_of(const Eigen::bfloat16*, EightShorts v) {
+  const Bytes from = {-1, -1, 0, 1, -1, -1, 2,  3,  -1, -1, 4,  5,  -1, -1, 6,  7,
+                      -1, -1, 8, 9, -1, -1, 10, 11, -1, -1, 12, 13, -1, -1, 14, 15};
+  return (Eight)__builtin_ia32_pshufb256((Bytes)twice(v), from);
+}
+EVENKEEL_WORD EightShorts shorts_of(const Eigen::half*, Eight v) {
+  return (EightShorts)__builtin_ia32_vcvtps2ph256(v, 0);
+}
+EVENKEEL_WORD Shorts shorts_of(const Eigen::half* p, Eight v, Eight w) {
+  return join_shorts(shorts_of(p, v), shorts_of(p, w));
+}
+/// The upper halves of floats, rounded to even by the lower ones: those in even places, then those in odd ones. NaN is
+/// quiet and has no other bits.
+EVENKEEL_WORD Shorts rounded_upper_halves(ShortBits upper, ShortBits lower) {
+  const ShortBits up = subtract_saturated(lower, ~upper & 1) >> 15;  // from the middle on, if upper is odd
+  // The largest bits of either sign are those of NaN, and stay so.
+  const Shorts sum = add_saturated((Shorts)least(upper, ShortBits{} + 0xfffe), (Shorts)up);
+  const ShortBits bits = least((ShortBits)least(sum, Shorts{} + 0x7fc0), ShortBits{} + 0xffc0);
+  const Bytes from = {0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,
+                      0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15};
+  const Bytes in_order = __builtin_ia32_pshufb256((Bytes)bits, from);
+  return (Shorts)__builtin_ia32_permdi256((FourLongs)in_order, 0xd8);
+}
+EVENKEEL_WORD EightShorts shorts_of(const Eigen::bfloat16*, Eight v) {
+  return first_shorts(rounded_upper_halves((ShortBits)((EightBits)v >> 16), (ShortBits)v));
+}
+EVENKEEL_WORD Shorts shorts_of(const Eigen::bfloat16*, Eight v, Eight w) {
+  const Shorts upper = __builtin_ia32_pblendw256((Shorts)((EightBits)v >> 16), (Shorts)w, 0xaa);
+  const Shorts lower = __builtin_ia32_pblendw256((Shorts)v, (Shorts)((EightBits)w << 16), 0xaa);
+  return rounded_upper_halves((ShortBits)upper, (ShortBits)lower);
+}
+
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_WORD Eight load_eight(const S* p) {
+  return floats_of(p, *reinterpret_cast<const EightShortsInMemory*>(p));
+}
+template <typename S>
+EVENKEEL_WORD void store_sixteen(S* p, Eight v, Eight w) {
+  *reinterpret_cast<ShortsInMemory*>(p) = shorts_of(p, v, w);
+}
+template <typename S>
+EVENKEEL_WORD void stream_sixteen(S* p, Eight v, Eight w) {
+#ifdef __clang__
+  __builtin_nontemporal_store(shorts_of(p, v, w), reinterpret_cast<Shorts*>(p));
+#else
+  __builtin_ia32_movntdq256(reinterpret_cast<FourLongs*>(p), (FourLongs)shorts_of(p, v, w));
+#endif
+}
+
+// At most eight values are two pieces of memory, which may overlap.
+__extension__ typedef unsigned __int128 EightShortsBits;
+template <typename Piece>
+EVENKEEL_WORD EightShortsBits load_pieces(const char* p, unsigned bytes) {
+  Piece first, last;
+  std::memcpy(&first, p, sizeof first);
+  std::memcpy(&last, p + bytes - sizeof last, sizeof last);
+  return first | EightShortsBits{last} << 8 * (bytes - sizeof last);
+}
+template <typename Piece>
+EVENKEEL_WORD void store_pieces(char* p, unsigned bytes, EightShortsBits v) {
+  const Piece first = static_cast<Piece>(v), last = static_cast<Piece>(v >> 8 * (bytes - sizeof last));
+  std::memcpy(p, &first, sizeof first);
+  std::memcpy(p + bytes - sizeof last, &last, sizeof last);
+}
+EVENKEEL_CALL EightShorts load_shorts(const void* from, int n) {
+  const char* p = static_cast<const char*>(from);
+  const unsigned bytes = static_cast<unsigned>(2 * n);
+  const EightShortsBits v = n > 3   ? load_pieces<std::uint64_t>(p, bytes)
+                            : n > 1 ? load_pieces<std::uint32_t>(p, bytes)
+                            : n > 0 ? load_pieces<std::uint16_t>(p, bytes)
+                                    : 0;
+  return (EightShorts)TwoLongs{static_cast<long long>(v), static_cast<long long>(v >> 64)};
+}
+EVENKEEL_CALL void store_shorts(void* to, EightShorts lanes, int n) {
+  char* p = static_cast<char*>(to);
+  const unsigned bytes = static_cast<unsigned>(2 * n);
+  EightShortsBits v;
+  std::memcpy(&v, &lanes, sizeof v);
+  if (n > 3) return store_pieces<std::uint64_t>(p, bytes, v);
+  if (n > 1) return store_pieces<std::uint32_t>(p, bytes, v);
+  if (n > 0) store_pieces<std::uint16_t>(p, bytes, v);
+}
+
+#if EVENKEEL_REGISTER == 64
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_WORD F load(const S* p) {
-#if EVENKEEL_REGISTER == 64
   return join(load_eight(p), load_eight(p + 8));
-#else
-  return load_eight(p);
-#endif
 }
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_WORD void store(S* p, F v) {
-#if EVENKEEL_REGISTER == 64
-  store_eight(p, low_half(v));
-  store_eight(p + 8, high_half(v));
+  store_sixteen(p, low_half(v), high_half(v));
+}
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_WORD void stream(S* p, F v) {
+  stream_sixteen(p, low_half(v), high_half(v));
+}
+template <typename S>
+EVENKEEL_WORD F load_some(const S* p, int n) {
+  const int first = n < 8 ? n : 8;
+  return join(floats_of(p, load_shorts(p, first)), floats_of(p, load_shorts(p + first, n - first)));
+}
+template <typename S>
+EVENKEEL_WORD void store_some(S* p, F v, int n) {
+  const int first = n < 8 ? n : 8;
+  store_shorts(p, shorts_of(p, low_half(v)), first);
+  store_shorts(p + first, shorts_of(p, high_half(v)), n - first);
+}
 #else
-  store_eight(p, v);
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_WORD F load(const S* p) {
+  return load_eight(p);
+}
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_WORD void store(S* p, F v) {
+  *reinterpret_cast<EightShortsInMemory*>(p) = shorts_of(p, v);
+}
+template <typename S>
+EVENKEEL_WORD F load_some(const S* p, int n) {
+  return floats_of(p, load_shorts(p, n));
+}
+template <typename S>
+EVENKEEL_WORD void store_some(S* p, F v, int n) {
+  store_shorts(p, shorts_of(p, v), n);
+}
 #endif
+template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
+EVENKEEL_WORD F load(const S* p, const Mask<float>& m) {
+  if (m.n >= kLanes<float>) return load(p);
+  return load_some(p, m.n);
 }
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
-EVENKEEL_CALL F load(const S* p, const Mask<float>& m) {
-  S lanes[kLanes<float>] = {};
-  for (int i = 0; i < m.n; ++i) lanes[i] = p[i];
-  return load(lanes);
-}
-template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
-EVENKEEL_CALL void store(S* p, const F& v, const Mask<float>& m) {
-  S lanes[kLanes<float>];
-  store(lanes, v);
-  for (int i = 0; i < m.n; ++i) p[i] = lanes[i];
+EVENKEEL_WORD void store(S* p, const F& v, const Mask<float>& m) {
+  if (m.n >= kLanes<float>) return store(p, v);
+  store_some(p, v, m.n);
 }
 #else
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_CALL F load(const S* p, const Mask<float>& m) {
   float lanes[kLanes<float>] = {};
-  for (int i = 0; i < m.n; ++i) lanes[i] = static_cast<float>(p[i]);
+  for (int i = 0; i < m.n; ++i) lanes[i] = value_at(p + i);
   return load(lanes);
 }
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
@@ -601,17 +732,17 @@ template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_CALL void store(S* p, const F& v, const Mask<float>& m) {
   float lanes[kLanes<float>];
   store(lanes, v);
-  for (int i = 0; i < m.n; ++i) p[i] = static_cast<S>(lanes[i]);
+  for (int i = 0; i < m.n; ++i) put_value(p + i, lanes[i]);
 }
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_WORD void store(S* p, F v) {
   store(p, v, first_lanes<float>(kLanes<float>));
 }
-#endif
 template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_WORD void stream(S* p, F v) {
   store(p, v);
 }
+#endif
 
 // Lanes chosen by bits.
 
@@ -963,6 +1094,28 @@ EVENKEEL_WORD double transposed_total(D v) {
 }
 
 #endif
+
+/// Two vectors, side by side. 16-bit storage has whole registers of them.
+template <typename S>
+inline constexpr bool kTwoAreOne = EVENKEEL_REGISTER == 32 && sizeof(S) == 2;
+template <typename S>
+EVENKEEL_WORD void store_two(S* p, const Vec<ComputeOf<S>>& v, const Vec<ComputeOf<S>>& w) {
+  if constexpr (kTwoAreOne<S>) {
+    store_sixteen(p, v, w);
+  } else {
+    store(p, v);
+    store(p + kLanes<ComputeOf<S>>, w);
+  }
+}
+template <typename S>
+EVENKEEL_WORD void stream_two(S* p, const Vec<ComputeOf<S>>& v, const Vec<ComputeOf<S>>& w) {
+  if constexpr (kTwoAreOne<S>) {
+    stream_sixteen(p, v, w);
+  } else {
+    stream(p, v);
+    stream(p + kLanes<ComputeOf<S>>, w);
+  }
+}
 
 /// The part of n that is whole vectors.
 template <typename C>
