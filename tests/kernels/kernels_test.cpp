@@ -155,7 +155,7 @@ void test_sum_lines() {
               const std::vector<C> centers = numbers<C>(cells, 3, 0.1, 4);
               Call call(place, text + (has_dy ? ", dy" : "") + (has_mask ? ", mask" : ""));
               T *first = call.out<T>(cells), *second = call.out<T>(cells);
-              const auto sum = has_mask ? set.kernels.sum_lines_with_options : set.kernels.sum_lines;
+              const auto sum = has_mask ? set.kernels.sum_lines_with_options() : set.kernels.sum_lines();
               sum({call.in(has_mask ? masked(x, mask) : x),
                    data_or_null(call, has_dy, has_mask ? masked(dy, mask) : dy),
                    data_or_null(call, has_mask, mask), call.in(offsets), cells, part.lines, part.begin,
@@ -213,9 +213,9 @@ void test_map_lines() {
                 const std::vector<S> before(out, out + x.size());
                 const S* in_x = in_place && !has_dy ? out : call.in(x);
                 const S* in_dy = !has_dy ? nullptr : in_place ? out : call.in(dy);
-                const auto map = has_residual || is_active(activation) ? set.kernels.map_lines_with_options
-                                 : has_dy                              ? set.kernels.map_gradients_of_lines
-                                                                       : set.kernels.map_lines;
+                const auto map = has_residual || is_active(activation) ? set.kernels.map_lines_with_options()
+                                 : has_dy                              ? set.kernels.map_gradients_of_lines()
+                                                                       : set.kernels.map_lines();
                 map({in_x,
                      in_dy,
                      out,
@@ -261,7 +261,7 @@ void test_pivot_lines() {
           if (equal) std::fill(x.begin(), x.end(), static_cast<S>(0.1f));
           Call call(place, text);
           C* pivots = call.out<C>(cells);
-          set.kernels.pivot_lines({call.in(x), call.in(std::vector<Index>{0, n, 2 * n}), cells, n, pivots});
+          set.kernels.pivot_lines()({call.in(x), call.in(std::vector<Index>{0, n, 2 * n}), cells, n, pivots});
           for (Index k = 0; k < cells; ++k) {
             Real mean = 0, size = 0;
             for (Index i = 0; i < some; ++i) {
@@ -327,8 +327,8 @@ void test_sum_columns() {
                 Call call(place, text + columns_text(columns) + (has_dy ? ", dy" : "") +
                                      (has_mask ? ", mask" : "") + (has_weights ? ", weights" : ""));
                 T *first = call.out_with_room(before), *second = call.out_with_room(before);
-                const auto sum =
-                    has_mask || has_weights ? set.kernels.sum_columns_with_options : set.kernels.sum_columns;
+                const auto sum = has_mask || has_weights ? set.kernels.sum_columns_with_options()
+                                                         : set.kernels.sum_columns();
                 sum({call.in(has_mask ? masked(x, mask) : x),
                      data_or_null(call, has_dy, has_mask ? masked(dy, mask) : dy),
                      data_or_null(call, has_mask, mask), data_or_null(call, has_weights, weights),
@@ -402,10 +402,11 @@ void test_map_columns() {
                 const S* in_x = in_place && !has_dy ? out : call.in(x);
                 const S* in_dy = !has_dy ? nullptr : in_place ? out : call.in(dy);
                 if (has_dy && is_active(activation)) continue;
-                const auto map = has_residual || is_active(activation) ? set.kernels.map_columns_with_options
-                                 : params > 0                          ? set.kernels.map_columns_by_row
-                                 : has_dy                              ? set.kernels.map_gradients_of_columns
-                                                                       : set.kernels.map_columns;
+                const auto map = has_residual || is_active(activation)
+                                     ? set.kernels.map_columns_with_options()
+                                 : params > 0 ? set.kernels.map_columns_by_row()
+                                 : has_dy     ? set.kernels.map_gradients_of_columns()
+                                              : set.kernels.map_columns();
                 const S* const more = data_or_null(call, has_residual, residual);
                 map({in_x,
                      in_dy,
@@ -457,7 +458,7 @@ void test_pivot_columns() {
             if (equal) std::fill(x.begin(), x.end(), static_cast<S>(0.1f));
             Call call(place, text + columns_text(columns));
             C* pivots = call.out<C>(lanes);
-            set.kernels.pivot_columns({call.in(x), rows, lanes + 2, lanes, pivots});
+            set.kernels.pivot_columns()({call.in(x), rows, lanes + 2, lanes, pivots});
             for (Index l = 0; l < lanes; ++l) {
               Real mean = 0, size = 0;
               for (Index r = 0; r < rows; ++r) {
@@ -487,14 +488,14 @@ void test_sum_params() {
           const std::vector<T> before = numbers<T>(columns.rows, 1, 1, 6);
           Call call(place, text + columns_text(columns));
           T *grad_gamma = call.out(before), *grad_beta = call.out(before);
-          set.kernels.sum_params({call.in(x),
-                                  call.in(dy),
-                                  columns.rows,
-                                  columns.stride,
-                                  lanes,
-                                  {call.in(c0), call.in(c1), call.in(c2)},
-                                  grad_gamma,
-                                  grad_beta});
+          set.kernels.sum_params()({call.in(x),
+                                    call.in(dy),
+                                    columns.rows,
+                                    columns.stride,
+                                    lanes,
+                                    {call.in(c0), call.in(c1), call.in(c2)},
+                                    grad_gamma,
+                                    grad_beta});
           for (Index r = 0; r < columns.rows; ++r) {
             Sums sums;
             Real xhat_size = 0;
@@ -615,8 +616,8 @@ void test_normalize_rows() {
           const bool has_options = c.has_skip || c.has_residual || is_active(activation);
           const auto& kernels = set.kernels;
           const auto normalize =
-              c.rms ? (has_options ? kernels.normalize_rms_rows_with_options : kernels.normalize_rms_rows)
-                    : (has_options ? kernels.normalize_rows_with_options : kernels.normalize_rows);
+              c.rms ? (has_options ? kernels.normalize_rms_rows_with_options() : kernels.normalize_rms_rows())
+                    : (has_options ? kernels.normalize_rows_with_options() : kernels.normalize_rows());
           EXPECT_EQ(normalize(a), 0) << Call::what();
 
           for (Index r = 0; r < c.rows; ++r) {
@@ -699,7 +700,8 @@ void test_rows_outside() {
           a.epsilon = T(1e-5);
           a.outside = call.out<unsigned char>(count);
           a.epilogue.residual = data_or_null(call, fused, residual);
-          const auto normalize = fused ? set.kernels.normalize_rows_with_options : set.kernels.normalize_rows;
+          const auto normalize =
+              fused ? set.kernels.normalize_rows_with_options() : set.kernels.normalize_rows();
           EXPECT_EQ(normalize(a), 4) << Call::what();
           const std::vector<S> y(a.y, a.y + count * n);
           for (Index r = 0; r < count; ++r) {
@@ -798,8 +800,8 @@ void test_row_gradients(std::vector<GradientCase> (*cases)(Index), Index most) {
           a.plus = data_or_null(call, c.has_plus, plus);
           const auto& kernels = set.kernels;
           const auto differentiate =
-              c.rms ? (c.has_plus ? kernels.rms_row_gradients_with_options : kernels.rms_row_gradients)
-                    : (c.has_plus ? kernels.row_gradients_with_options : kernels.row_gradients);
+              c.rms ? (c.has_plus ? kernels.rms_row_gradients_with_options() : kernels.rms_row_gradients())
+                    : (c.has_plus ? kernels.row_gradients_with_options() : kernels.row_gradients());
           EXPECT_EQ(differentiate(a), 0) << Call::what();
 
           const Real u = kUnit<C>, count = static_cast<Real>(n);
@@ -906,7 +908,7 @@ void test_gradients_outside() {
                        a.scratch = call.out<C>(4 * n);
                        a.outside = call.out<unsigned char>(count);
                        const std::vector<S> before(a.dx, a.dx + count * n);
-                       EXPECT_EQ(set.kernels.row_gradients(a), 6) << Call::what();
+                       EXPECT_EQ(set.kernels.row_gradients()(a), 6) << Call::what();
                        std::vector<Sums> params(at(n));
                        for (Index r = 0; r < count; ++r) {
                          expect_same("outside", r, a.outside[r], expected[at(r)]);
@@ -1001,7 +1003,7 @@ void test_sum_wide(bool hides_nan) {
                                dy_scale = powers_of_two<C, T>(some + 1);
           Call call(place, text + wide_text(c));
           T *first = call.out_with_room<T>(some), *second = call.out_with_room<T>(some);
-          set.kernels.sum_wide(
+          set.kernels.sum_wide()(
               {call.in(c.has_mask && hides_nan ? masked(x, mask) : x),
                data_or_null(call, c.has_dy, c.has_mask && hides_nan ? masked(dy, mask) : dy),
                data_or_null(call, c.has_mask, mask), data_or_null(call, c.line_params, of_lines),
@@ -1090,11 +1092,11 @@ void test_map_wide() {
           const S* const more = data_or_null(call, has_residual, residual);
           a.epilogue = {c.has_dy ? nullptr : more, nullptr, activation};
           a.plus = c.has_dy ? more : nullptr;
-          if (has_residual || is_active(activation)) a.apply_epilogue = set.kernels.apply_epilogue;
+          if (has_residual || is_active(activation)) a.apply_epilogue = set.kernels.apply_epilogue();
           if (c.has_dy) {
-            set.kernels.map_gradients_wide(a);
+            set.kernels.map_gradients_wide()(a);
           } else {
-            set.kernels.map_wide(a);
+            set.kernels.map_wide()(a);
           }
           std::vector<Sums> param_sums(at(sums));
           std::vector<bool> written(at(size), false);
@@ -1156,9 +1158,9 @@ void test_finish_sums() {
           Call call(place, text + ", kind " + std::to_string(kind));
           T *mean = call.out_with_room<T>(sets), *mean_low = call.out_with_room<T>(sets),
             *variance = call.out_with_room<T>(sets), *inv_std = call.out_with_room<T>(sets);
-          const unsigned seen =
-              set.kernels.finish_sums({sets, n, epsilon, call.in_with_room(pivots), call.in_with_room(first),
-                                       call.in_with_room(second), mean, mean_low, variance, inv_std});
+          const unsigned seen = set.kernels.finish_sums()(
+              {sets, n, epsilon, call.in_with_room(pivots), call.in_with_room(first),
+               call.in_with_room(second), mean, mean_low, variance, inv_std});
           EXPECT_EQ((seen & detail::kPoorPivot) != 0, kind == 1) << Call::what();
           EXPECT_EQ((seen & detail::kOutOfRange) != 0, kind >= 2) << Call::what();
           for (Index k = 0; k < sets; ++k) {
@@ -1203,11 +1205,11 @@ void test_finish_gradients() {
           Call call(place, text + (params == 0 ? "" : params == 1 ? ", gammas" : ", one gamma"));
           T *xhat = call.out(dy_x), *weighted = call.out_with_room<T>(cells),
             *weighted_xhat = call.out_with_room<T>(cells);
-          EXPECT_EQ(
-              set.kernels.finish_gradients({cells, T(9), call.in_with_room(mean), call.in_with_room(mean_low),
-                                            call.in_with_room(inv_std), data_or_null(call, params > 0, gamma),
-                                            call.in(dy), xhat, weighted, weighted_xhat, params == 2}),
-              0u);
+          EXPECT_EQ(set.kernels.finish_gradients()({cells, T(9), call.in_with_room(mean),
+                                                    call.in_with_room(mean_low), call.in_with_room(inv_std),
+                                                    data_or_null(call, params > 0, gamma), call.in(dy), xhat,
+                                                    weighted, weighted_xhat, params == 2}),
+                    0u);
           for (Index k = 0; k < cells; ++k) {
             const std::size_t i = at(k);
             const Real difference = real(mean[i]) - real(static_cast<C>(mean[i])),
@@ -1229,11 +1231,11 @@ void test_finish_gradients() {
         std::vector<T> ones(at(cells), T(1)), zeros(at(cells), T(0)), sum(at(cells), T(0));
         sum.back() = static_cast<T>((std::numeric_limits<C>::max)());
         Call call(place, text + ", out of range");
-        EXPECT_EQ(
-            set.kernels.finish_gradients({cells, T(9), call.in_with_room(zeros), call.in_with_room(zeros),
-                                          call.in_with_room(ones), nullptr, call.in(sum), call.out(zeros),
-                                          call.out_with_room<T>(cells), call.out_with_room<T>(cells), false}),
-            unsigned{detail::kOutOfRange});
+        EXPECT_EQ(set.kernels.finish_gradients()({cells, T(9), call.in_with_room(zeros),
+                                                  call.in_with_room(zeros), call.in_with_room(ones), nullptr,
+                                                  call.in(sum), call.out(zeros), call.out_with_room<T>(cells),
+                                                  call.out_with_room<T>(cells), false}),
+                  unsigned{detail::kOutOfRange});
       });
 }
 template <typename S>
@@ -1256,17 +1258,17 @@ void test_coefficients() {
                                  (params > 1 ? ", beta" : "") + (of_one_param ? ", of one parameter" : ""));
             C* c[4] = {call.out_with_room<C>(cells), call.out_with_room<C>(cells),
                        call.out_with_room<C>(cells), has_dy ? call.out_with_room<C>(cells) : nullptr};
-            set.kernels.coefficients({cells,
-                                      n,
-                                      call.in_with_room(mean),
-                                      call.in_with_room(mean_low),
-                                      call.in_with_room(inv_std),
-                                      params > 0 ? call.in_with_room(gamma) : nullptr,
-                                      params > 1 && !has_dy ? call.in_with_room(beta) : nullptr,
-                                      has_dy ? call.in_with_room(dy) : nullptr,
-                                      has_dy ? call.in_with_room(dy_xhat) : nullptr,
-                                      {c[0], c[1], c[2], c[3]},
-                                      of_one_param});
+            set.kernels.coefficients()({cells,
+                                        n,
+                                        call.in_with_room(mean),
+                                        call.in_with_room(mean_low),
+                                        call.in_with_room(inv_std),
+                                        params > 0 ? call.in_with_room(gamma) : nullptr,
+                                        params > 1 && !has_dy ? call.in_with_room(beta) : nullptr,
+                                        has_dy ? call.in_with_room(dy) : nullptr,
+                                        has_dy ? call.in_with_room(dy_xhat) : nullptr,
+                                        {c[0], c[1], c[2], c[3]},
+                                        of_one_param});
             for (Index k = 0; k < cells; ++k) {
               const std::size_t i = at(k), of_params = of_one_param ? 0 : i;
               const Real g = params > 0 ? real(gamma[of_params]) : 1,
@@ -1313,7 +1315,7 @@ void test_inference_coefficients() {
           Call call(place, text + (params > 0 ? ", gamma" : "") + (params > 1 ? ", beta" : ""));
           C* c[3] = {call.out_with_room<C>(cells), call.out_with_room<C>(cells),
                      call.out_with_room<C>(cells)};
-          set.kernels.inference_coefficients(
+          set.kernels.inference_coefficients()(
               {cells,
                epsilon,
                {call.in(mean), call.in(variance), data_or_null(call, has_low, high),
@@ -1366,17 +1368,17 @@ struct Inference {
                          (has_beta ? ", beta" : "") + (in_place ? ", in place" : ""));
     S* out = in_place ? call.out(x) : call.out<S>(columns.size());
     const std::vector<S> before(out, out + x.size());
-    const Index written =
-        set.kernels.infer_columns({in_place ? out : call.in(x),
-                                   out,
-                                   columns.rows,
-                                   columns.stride,
-                                   columns.lanes,
-                                   epsilon,
-                                   {call.in(mean), call.in(variance), data_or_null(call, !high.empty(), high),
-                                    data_or_null(call, !low.empty(), low)},
-                                   data_or_null(call, has_gamma, gamma),
-                                   data_or_null(call, has_beta, beta)});
+    const Index written = set.kernels.infer_columns()(
+        {in_place ? out : call.in(x),
+         out,
+         columns.rows,
+         columns.stride,
+         columns.lanes,
+         epsilon,
+         {call.in(mean), call.in(variance), data_or_null(call, !high.empty(), high),
+          data_or_null(call, !low.empty(), low)},
+         data_or_null(call, has_gamma, gamma),
+         data_or_null(call, has_beta, beta)});
     EXPECT_EQ(written, expected) << Call::what();
     for (Index i = 0; i < columns.size(); ++i) {
       const std::size_t lane = at(i % columns.stride);
@@ -1459,13 +1461,13 @@ void test_refused_variances() {
         right[at(lanes - 1)] = std::numeric_limits<C>::max();
         right[at(lanes / 2)] = std::numeric_limits<C>::denorm_min();
         Call call(place, text);
-        EXPECT_EQ(set.kernels.check_variances({call.in(right), lanes}), 0U) << Call::what();
+        EXPECT_EQ(set.kernels.check_variances()({call.in(right), lanes}), 0U) << Call::what();
         for (const C wrong : no_variances<C>())
           for (const Index where : {Index(0), lanes / 3, lanes - 1}) {
             Inference<S> inference{Columns{2, lanes, lanes}, true, true, true};
             inference.variance[at(where)] = wrong;
             if (wrong == C(0) && set.lanes == 1) continue;  // which is right
-            EXPECT_EQ(set.kernels.check_variances({call.in(inference.variance), lanes}), 1U)
+            EXPECT_EQ(set.kernels.check_variances()({call.in(inference.variance), lanes}), 1U)
                 << Call::what() << ": " << wrong << " at " << where;
             inference.expect_written(set, place, text + ", no variance", -1);
           }
@@ -1506,12 +1508,12 @@ void test_spread_and_fold() {
           const std::vector<T> values = numbers<T>(cells * n, 1, 1, 2);
           Call call(place, text + ", " + std::to_string(cells) + " cells");
           C* spread = call.out_with_room<C>(cells * n);
-          set.kernels.spread({call.in_with_room(from), cells, n, spread});
+          set.kernels.spread()({call.in_with_room(from), cells, n, spread});
           for (Index k = 0; k < cells; ++k)
             for (Index i = 0; i < n; ++i) expect_same("spread", k * n + i, spread[k * n + i], from[at(k)]);
 
           T* folded = call.out_with_room<T>(cells);
-          set.kernels.fold({call.in_with_room(values), cells, n, folded});
+          set.kernels.fold()({call.in_with_room(values), cells, n, folded});
           for (Index k = 0; k < cells; ++k) {
             Sums sums;
             for (Index i = 0; i < n; ++i) sums.add(real(values[at(k * n + i)]), 0);
@@ -1522,7 +1524,7 @@ void test_spread_and_fold() {
           const Columns blocks{cells, n + 2, n};
           const std::vector<T> of_blocks = numbers<T>(blocks.size(), 1, 1, 3);
           C* totals = call.out<C>(n);
-          set.kernels.sum_blocks({call.in(of_blocks), n, cells, n + 2, totals});
+          set.kernels.sum_blocks()({call.in(of_blocks), n, cells, n + 2, totals});
           for (Index i = 0; i < n; ++i) {
             Sums sums;
             for (Index b = 0; b < cells; ++b) sums.add(real(of_blocks[at(b * (n + 2) + i)]), 0);
@@ -1550,19 +1552,19 @@ void test_same_bits_wherever() {
             const S *in_x = call.in(x), *in_dy = call.in(dy);
             const C* in_c = call.in(c);
             S* outs[3] = {call.out<S>(3 * n), call.out<S>(3 * n), call.out<S>(3 * n)};
-            set.kernels.map_gradients_of_lines({in_x,
-                                                in_dy,
-                                                outs[0],
-                                                call.in(std::vector<Index>{0}),
-                                                1,
-                                                {1, 0, 1, 0, 3 * n},
-                                                0,
-                                                3 * n,
-                                                {in_c, in_c, in_c, in_c},
-                                                0,
-                                                stream,
-                                                {}});
-            set.kernels.map_gradients_of_columns(
+            set.kernels.map_gradients_of_lines()({in_x,
+                                                  in_dy,
+                                                  outs[0],
+                                                  call.in(std::vector<Index>{0}),
+                                                  1,
+                                                  {1, 0, 1, 0, 3 * n},
+                                                  0,
+                                                  3 * n,
+                                                  {in_c, in_c, in_c, in_c},
+                                                  0,
+                                                  stream,
+                                                  {}});
+            set.kernels.map_gradients_of_columns()(
                 {in_x, in_dy, outs[1], nullptr, nullptr, 3, n, n, {in_c, in_c, in_c, in_c}, 0, stream, {}});
             detail::NormalizeRows<S> rows{};
             unsigned char outside[3];
@@ -1574,7 +1576,7 @@ void test_same_bits_wherever() {
             rows.epsilon = 1;
             rows.outside = outside;
             rows.stream = stream;
-            set.kernels.normalize_rows(rows);
+            set.kernels.normalize_rows()(rows);
             for (int i = 0; i < 3; ++i) {
               const std::vector<S> got(outs[i], outs[i] + 3 * n);
               if (expected[i].empty()) expected[i] = got;
@@ -1587,7 +1589,7 @@ void test_same_bits_wherever() {
 template <typename S>
 class Kernels : public ::testing::Test {};
 using Scalars = ::testing::Types<float, double>;
-TYPED_TEST_SUITE(Kernels, Scalars);
+TYPED_TEST_SUITE(Kernels, Scalars, );
 
 TYPED_TEST(Kernels, SumLines) { test_sum_lines<TypeParam>(); }
 TYPED_TEST(Kernels, MapLines) { test_map_lines<TypeParam>(); }

@@ -40,11 +40,11 @@ void test_OfLines(const InstructionSet<float>& set) {
   const detail::Lines line = {1, 0, 1, 0, kLanes};
   for (const bool gradients : {false, true}) {
     Doubles first(kRows), second(kRows);
-    set.kernels.sum_lines_with_options(
+    set.kernels.sum_lines_with_options()(
         detail::SumLines<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(), offsets.data(), kRows,
                                 line, 0, kLanes, c0.data(), first.data(), second.data()});
     Floats out(kSize);
-    const auto map = gradients ? set.kernels.map_gradients_of_lines : set.kernels.map_lines_with_options;
+    const auto map = gradients ? set.kernels.map_gradients_of_lines() : set.kernels.map_lines_with_options();
     map(detail::MapLines<float>{x.data(),
                                 gradients ? dy.data() : nullptr,
                                 out.data(),
@@ -76,11 +76,11 @@ void test_OfLines(const InstructionSet<float>& set) {
 void test_OfColumns(const InstructionSet<float>& set) {
   for (const bool gradients : {false, true}) {
     Doubles first(kLanes + detail::kPadding), second(kLanes + detail::kPadding);
-    set.kernels.sum_columns_with_options(
+    set.kernels.sum_columns_with_options()(
         detail::SumColumns<float>{x.data(), gradients ? dy.data() : nullptr, mask.data(), nullptr, kRows,
                                   kLanes, kLanes, c0.data(), first.data(), second.data()});
     Floats out(kSize);
-    set.kernels.map_columns_with_options(
+    set.kernels.map_columns_with_options()(
         detail::MapColumns<float>{x.data(),
                                   gradients ? dy.data() : nullptr,
                                   out.data(),
@@ -115,9 +115,9 @@ void test_OfWidePasses(const InstructionSet<float>& set) {
   const detail::Lines rows = {1, 0, kRows, kLanes, kLanes};
   const double center = 0.25, slope = 1.5, level = 0.5;
   double first[1 + detail::kPadding], second[1 + detail::kPadding], f = 0, s = 0;
-  set.kernels.sum_wide(detail::SumWide<float>{x.data(), nullptr, mask.data(), nullptr, nullptr, rows,
-                                              detail::WideShare::all, &center, nullptr, nullptr, first,
-                                              second});
+  set.kernels.sum_wide()(detail::SumWide<float>{x.data(), nullptr, mask.data(), nullptr, nullptr, rows,
+                                                detail::WideShare::all, &center, nullptr, nullptr, first,
+                                                second});
   Floats out(kSize);
   detail::MapWide<float> a{};
   a.x = x.data();
@@ -127,8 +127,8 @@ void test_OfWidePasses(const InstructionSet<float>& set) {
   a.c[1] = &slope;
   a.c[2] = &level;
   a.epilogue = kFused;
-  a.apply_epilogue = set.kernels.apply_epilogue;
-  set.kernels.map_wide(a);
+  a.apply_epilogue = set.kernels.apply_epilogue();
+  set.kernels.map_wide()(a);
   for (Index i = 0; i < kSize; ++i) {
     const double d = at(x, i) - center;
     expect_near(out[static_cast<std::size_t>(i)], activated(d * slope + level + at(residual, i)));
@@ -165,7 +165,7 @@ void test_OfRows(const InstructionSet<float>& set) {
       a.sum = sum.data();
       a.epilogue = {more.data(), nullptr, kLeaky};
       const auto normalize =
-          rms ? set.kernels.normalize_rms_rows_with_options : set.kernels.normalize_rows_with_options;
+          rms ? set.kernels.normalize_rms_rows_with_options() : set.kernels.normalize_rows_with_options();
       EXPECT_EQ(normalize(a), 0);
       for (Index r = 0; r < 3; ++r) {
         double mean = 0, squares = 0;
@@ -207,10 +207,10 @@ void test_plus(const InstructionSet<float>& set) {
     a.inv_std = inv_std.data();
     a.scratch = scratch.data();
     a.outside = outside;
-    EXPECT_EQ(set.kernels.row_gradients(a), 0);
+    EXPECT_EQ(set.kernels.row_gradients()(a), 0);
     a.dx = dx_plus.data();
     a.plus = more.data();
-    EXPECT_EQ(set.kernels.row_gradients_with_options(a), 0);
+    EXPECT_EQ(set.kernels.row_gradients_with_options()(a), 0);
     for (Index i = 0; i < rows * n; ++i)
       expect_near(dx_plus[static_cast<std::size_t>(i)], at(dx, i) + at(more, i));
   }

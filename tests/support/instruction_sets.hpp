@@ -14,11 +14,43 @@
 
 namespace ek_test {
 
+#if EVENKEEL_HAS_CHOICE
+#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) \
+  X(baseline, kernel) X(avx2, kernel) X(avx512, kernel) X(emulated_avx512, kernel)
+#elif EVENKEEL_HAS_VECTORS
+#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) X(baseline, kernel)
+#else
+#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel)
+#endif
+
+enum class Set { one_by_one, baseline, avx2, avx512, emulated_avx512 };
+
+/// The kernels of one set, by their names. Those that no test of a scalar type asks for are not compiled.
+template <typename S>
+struct KernelsOf {
+  Set set;
+
+#define EK_TEST_X(its, kernel) \
+  if (set == Set::its) return evenkeel::detail::its::kernel<S>;
+#define EK_TEST_KERNEL(Result, kernel, Arguments)                          \
+  auto kernel() const->Result (*)(const evenkeel::detail::Arguments<S>&) { \
+    if constexpr (evenkeel::detail::kHasVectors<S>) {                      \
+      EK_TEST_EACH_SET_WITH_VECTORS(EK_TEST_X, kernel)                     \
+    }                                                                      \
+    return evenkeel::detail::one_by_one::kernel<S>;                        \
+  }
+  EVENKEEL_EACH_LARGE_KERNEL(EK_TEST_KERNEL)
+  EVENKEEL_EACH_KERNEL_WITH_OPTIONS(EK_TEST_KERNEL)
+  EVENKEEL_EACH_SMALL_KERNEL(EK_TEST_KERNEL)
+#undef EK_TEST_KERNEL
+#undef EK_TEST_X
+};
+
 template <typename S>
 struct InstructionSet {
   const char* name;
   Index lanes;  // of the compute type
-  evenkeel::detail::KernelTable<S> kernels;
+  KernelsOf<S> kernels;
 };
 
 inline bool has_avx2() {
@@ -39,38 +71,18 @@ inline bool has_avx512() {
 
 /// Those that this machine has; instead of an AVX-512 that it has not, an emulated one.
 template <typename S>
-const std::vector<InstructionSet<S>>& instruction_sets() {
-  static const std::vector<InstructionSet<S>> all = [] {
-    namespace detail = evenkeel::detail;
-    std::vector<InstructionSet<S>> sets;
-#define EK_KERNEL_OF(Result, name, Arguments) detail::EK_SET::name<S>,
-#define EK_SET one_by_one
-    sets.push_back({"one by one", 1, {EVENKEEL_EACH_KERNEL(EK_KERNEL_OF)}});
-#undef EK_SET
-#if EVENKEEL_HAS_VECTORS
-    if constexpr (detail::kHasVectors<S>) {
-      constexpr Index kSize = sizeof(evenkeel::ComputeOf<S>);
-#define EK_SET baseline
-      sets.push_back({"baseline", 16 / kSize, {EVENKEEL_EACH_KERNEL(EK_KERNEL_OF)}});
-#undef EK_SET
-#if EVENKEEL_HAS_CHOICE
-#define EK_SET avx2
-      if (has_avx2()) sets.push_back({"AVX2", 32 / kSize, {EVENKEEL_EACH_KERNEL(EK_KERNEL_OF)}});
-#undef EK_SET
-#define EK_SET avx512
-      if (has_avx512()) sets.push_back({"AVX-512", 64 / kSize, {EVENKEEL_EACH_KERNEL(EK_KERNEL_OF)}});
-#undef EK_SET
-#define EK_SET emulated_avx512
-      if (has_avx2() && !has_avx512())
-        sets.push_back({"emulated AVX-512", 64 / kSize, {EVENKEEL_EACH_KERNEL(EK_KERNEL_OF)}});
-#undef EK_SET
-#endif
-    }
-#endif
-#undef EK_KERNEL_OF
-    return sets;
-  }();
-  return all;
+std::vector<InstructionSet<S>> instruction_sets() {
+  constexpr Index kSize = sizeof(evenkeel::ComputeOf<S>);
+  std::vector<InstructionSet<S>> sets = {{"one by one", 1, {Set::one_by_one}}};
+  if (!evenkeel::detail::kHasVectors<S>) return sets;
+  sets.push_back({"baseline", 16 / kSize, {Set::baseline}});
+  if (has_avx2()) sets.push_back({"AVX2", 32 / kSize, {Set::avx2}});
+  if (has_avx512()) {
+    sets.push_back({"AVX-512", 64 / kSize, {Set::avx512}});
+  } else if (has_avx2()) {
+    sets.push_back({"emulated AVX-512", 64 / kSize, {Set::emulated_avx512}});
+  }
+  return sets;
 }
 
 }  // namespace ek_test

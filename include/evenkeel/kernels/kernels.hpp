@@ -66,17 +66,6 @@ namespace evenkeel::detail {
   X(void, sum_blocks, SumBlocks)                             \
   X(void, fold, Fold)                                        \
   X(void, apply_epilogue, EpilogueOfValues)
-#define EVENKEEL_EACH_KERNEL(X) \
-  EVENKEEL_EACH_LARGE_KERNEL(X) EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X) EVENKEEL_EACH_SMALL_KERNEL(X)
-
-/// The kernels of one scalar type and one instruction set.
-template <typename S>
-struct KernelTable {
-#define EVENKEEL_X(Result, name, Arguments) \
-  Result (*name)(const Arguments<S>&);  // NOLINT(bugprone-macro-parentheses)
-  EVENKEEL_EACH_KERNEL(EVENKEEL_X)
-#undef EVENKEEL_X
-};
 
 template <typename S>
 inline constexpr bool kHasVectors =
