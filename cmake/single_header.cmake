@@ -22,6 +22,7 @@ while(text MATCHES "#include \"(evenkeel/[^\"]+)\"\n")
       list(APPEND seen ${name})
     endif()
     file(READ "${INCLUDE}/${name}" header)
+    string(REGEX REPLACE "^// SPDX[^\n]*\n(//\n)?" "" header "${header}")
     string(REPLACE "#pragma once\n" "" header "${header}")
     string(REGEX MATCHALL "\n#if" ifs "${before}")
     string(REGEX MATCHALL "\n#if EVENKEEL_IS_SUPPORTED" guards "${before}")  # around what all headers have
@@ -45,4 +46,4 @@ string(STRIP "${license}" license)
 string(REPLACE "\n" "\n// " license "${license}")
 string(REPLACE "// \n" "//\n" license "${license}")
 file(WRITE "${OUTPUT}"
-  "// Evenkeel ${VERSION}, all headers in one. It needs Eigen 3.4 or newer.\n//\n// ${license}\n#pragma once\n${text}")
+  "// SPDX-License-Identifier: MIT\n//\n// Evenkeel ${VERSION}, all headers in one. It needs Eigen 3.4 or newer.\n//\n// ${license}\n#pragma once\n${text}")

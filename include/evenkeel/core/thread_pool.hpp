@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 // Eigen has thread pools for callers that define EIGEN_USE_THREADS.

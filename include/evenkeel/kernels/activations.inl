@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // Smooth activations and their slopes. Included beside words.inl.
 //
 // Silu and gelu are z gate(z), where gate rises from 0 to 1 and gate(z) + gate(-z) = 1. So with a = |z|

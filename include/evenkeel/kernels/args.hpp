@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include "evenkeel/base/scalar.hpp"
@@ -130,7 +131,8 @@ struct MapColumns {
   const ComputeOf<S>* gamma;  // option; [rows]
   const ComputeOf<S>* beta;   // option; [rows], null where gamma is or without a beta
   Index rows, stride, lanes;
-  const ComputeOf<S>* c[4];  // [lanes]; of kernels without options, the first kMostInLine come again behind them
+  const ComputeOf<S>*
+      c[4];  // [lanes]; of kernels without options, the first kMostInLine come again behind them
   Index ahead;
   bool stream;
   Epilogue<S> epilogue;                         // option, but not of gradients

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // Passes over rows of lanes: one center and one of each coefficient a lane. Included beside words.inl.
 
 /// Rows that are summed in the compute type before they join a sum in the statistic type. If that is no wider, short

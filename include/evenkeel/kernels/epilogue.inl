@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // What is fused behind a norm. A map is given one of the classes below, whose call makes its result of z = norm(x) at
 // element i. Included beside words.inl.
 

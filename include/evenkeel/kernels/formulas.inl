@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // The formulas, for as many sets as a Wide has lanes. Included beside words.inl.
 
 /// What a mean loses when it is rounded to C, plus its low part.

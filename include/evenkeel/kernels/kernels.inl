@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // All kernels, for the instruction set that instruction_sets.hpp includes this for: each file uses those above it.
 // clang-format off
 #include "evenkeel/kernels/words.inl"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // Passes over cells that are lines in memory: one center and one of each coefficient a cell. Included beside words.inl.
 
 /// Vectors that are summed in the compute type before they join a sum in the statistic type, in each of four sums.

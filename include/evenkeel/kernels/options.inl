@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // What is optional in a pass: masks, weights, residuals, activations. Kernels of their own, a vector at a time, that only
 // callers of them compile. Included beside words.inl.
 

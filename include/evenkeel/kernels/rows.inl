@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // Rows of neighbours that share statistics and have parameters of their own: layer norm and RMS norm. Included beside
 // words.inl.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // Small numbers of sets and cells, a vector of them at a time. Lanes beyond the last are 0, and not what memory holds
 // there, so that they trap nowhere. Included beside words.inl.
 

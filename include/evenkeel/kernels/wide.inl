@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // Passes in the statistic type with scaled values, for sets whose squares leave the range of the compute type (after
 // Blue 1978, whose accumulators for large and small numbers are scaled by constants). Included beside words.inl.
 

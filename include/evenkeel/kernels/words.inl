@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // The words that kernels are written in, for registers of EVENKEEL_REGISTER bytes; 0: one element at a time, any type.
 // instruction_sets.hpp includes this text once for each instruction set, in its target region and its namespace.
 //
