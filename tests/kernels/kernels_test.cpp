@@ -1544,7 +1544,7 @@ void test_same_bits_wherever() {
       "maps at every offset", {16, 31, 32, 33, 47, 64, 65, 97, 129},
       [&](const InstructionSet<S>& set, Index n, const Place&, const std::string& text) {
         const std::vector<S> x = numbers<S>(3 * n, 3, 1, 1), dy = numbers<S>(3 * n, 0.5, 1, 2);
-        const std::vector<C> c = numbers<C>(n, 1, 0.5, 3);
+        const std::vector<C> c = going_on(numbers<C>(n, 1, 0.5, 3), Columns{3, n, n});
         std::vector<S> expected[3];
         for (const bool stream : {false, true})
           for (int offset = 0; offset < 64; offset += static_cast<int>(sizeof(S))) {
