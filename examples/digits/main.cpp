@@ -33,7 +33,7 @@ Run train_with(const std::string& norm, Index batch, const Options& options, con
   Random random(options.seed);
   progress.begin_run("batch " + padded(std::to_string(batch), 3) + " norm " + padded(norm, 5));
   return train(Network(data.train.pixels.cols(), make_norm(norm), random),
-               Run{norm, batch, options.rate_for(norm), {}}, data, options.steps, random,
+               Run{norm, batch, options.rate_for(norm, batch), {}}, data, options.steps, random,
                [&](const Run& run) {
                  progress.show(run.curve.back().step, formatted("test %5.1f %%", run.accuracy()));
                });
@@ -49,7 +49,7 @@ void run(const Options& options) {
   const Data data = options.data ? load(*options.data) : draw_data();
   for (Index batch : options.batches) check_batch(batch, data);
   const std::string title = describe(data);
-  std::printf("%s\n", title.c_str());
+  print_what_comes(title, options);
 
   Progress progress(static_cast<Index>(options.batches.size() * options.norms.size()), options.steps);
   std::vector<Run> runs;
@@ -60,6 +60,7 @@ void run(const Options& options) {
   }
   print_table(runs, data.test.count());
   save_chart(title, options, runs);
+  print_conclusion(runs);
 }
 
 }  // namespace
