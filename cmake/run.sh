@@ -76,6 +76,7 @@ has() {
     libgtest-dev) has_cmake_package GTest ;;
     libbenchmark-dev) has_cmake_package benchmark ;;
     libtorch-dev) has_cmake_package Torch ;;
+    doxygen-awesome-css) [[ -d /usr/share/doxygen-awesome-css ]] ;;
     nlohmann-json3-dev) has_cmake_package nlohmann_json ;;
     wine64) [[ -x /usr/lib/wine/wine64 ]] ;;
     lib* | g++-*) dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed ;;
@@ -190,18 +191,33 @@ version() {
 }
 
 docs() {
-  local html=$root/build/docs/html mathjax=/usr/share/javascript/mathjax formulas=
-  need doxygen
+  local html=$root/build/docs/html mathjax=/usr/share/javascript/mathjax theme=/usr/share/doxygen-awesome-css
+  local more=() script
+  need doxygen codespell
   (need libjs-mathjax) || say "Going on without libjs-mathjax: formulas take a connection to the net"
+  (need doxygen-awesome-css) || say "Going on without doxygen-awesome-css: pages have Doxygen's own look"
+  cd "$root"
+  say "Looking for misspelt words"
+  codespell README.md CHANGELOG.md .github cmake/docs include examples benchmarks tests \
+    --skip '*.svg,*/corpus,*/crashers' --ignore-words-list crashers
   rm -rf "$html"
   mkdir -p "$html"
   if [[ -d $mathjax ]]; then
     ln -s "$mathjax" "$html/mathjax"
-    formulas='MATHJAX_RELPATH = mathjax'
+    more+=('MATHJAX_RELPATH = mathjax')
+  fi
+  if [[ -d $theme ]]; then
+    # Doxygen's own header, with the theme's scripts.
+    doxygen -w html build/docs/header.html build/docs/footer.html build/docs/doxygen.css
+    for script in darkmode-toggle:DarkModeToggle fragment-copy-button:FragmentCopyButton paragraph-link:ParagraphLink; do
+      cp "$theme/doxygen-awesome-${script%:*}.js" "$html"
+      sed -i "s|</head>|<script src=\"\$relpath^doxygen-awesome-${script%:*}.js\"></script>\n<script>DoxygenAwesome${script#*:}.init()</script>\n&|" build/docs/header.html
+    done
+    more+=('HTML_HEADER = build/docs/header.html' 'GENERATE_TREEVIEW = YES'
+      "HTML_EXTRA_STYLESHEET = $theme/doxygen-awesome.css $theme/doxygen-awesome-sidebar-only.css $theme/doxygen-awesome-sidebar-only-darkmode-toggle.css cmake/docs/pages.css")
   fi
   say "Building the documentation"
-  cd "$root"
-  doxygen - < <(cat cmake/docs/Doxyfile && printf 'PROJECT_NUMBER = %s\n%s\n' "$(version)" "$formulas")
+  doxygen - < <(cat cmake/docs/Doxyfile && printf '%s\n' "PROJECT_NUMBER = $(version)" ${more[@]+"${more[@]}"})
   say "Open $html/index.html"
 }
 

@@ -237,6 +237,8 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
       nullptr;  // where nothing is tracked; a pointer, so that inference alone compiles no training
 };
 
+// For the library itself.
+
 #define EVENKEEL_X(Scalar, Same)                     \
   template <>                                        \
   class BatchNorm<Scalar> : public BatchNorm<Same> { \

@@ -213,6 +213,8 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   GroupNormOptions options_;
 };
 
+// For the library itself.
+
 #define EVENKEEL_X(Scalar, Same)                     \
   template <>                                        \
   class GroupNorm<Scalar> : public GroupNorm<Same> { \

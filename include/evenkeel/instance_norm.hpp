@@ -214,6 +214,8 @@ class InstanceNorm : public TrackingLayer<InstanceNorm<Scalar>, Scalar, Instance
                                   const detail::ForwardArguments&) const = nullptr;
 };
 
+// For the library itself.
+
 #define EVENKEEL_X(Scalar, Same)                           \
   template <>                                              \
   class InstanceNorm<Scalar> : public InstanceNorm<Same> { \

@@ -171,6 +171,8 @@ class LayerNorm : public FeatureLayer<LayerNorm<Scalar>, Scalar, LayerNormOption
   static constexpr auto features_of = detail::layer_norm_features;
 };
 
+// For the library itself.
+
 #define EVENKEEL_X(Scalar, Same)                     \
   template <>                                        \
   class LayerNorm<Scalar> : public LayerNorm<Same> { \

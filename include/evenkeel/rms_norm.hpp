@@ -165,6 +165,8 @@ class RMSNorm : public FeatureLayer<RMSNorm<Scalar>, Scalar, RMSNormOptions> {
   static constexpr auto features_of = detail::rms_norm_features;
 };
 
+// For the library itself.
+
 #define EVENKEEL_X(Scalar, Same)                 \
   template <>                                    \
   class RMSNorm<Scalar> : public RMSNorm<Same> { \

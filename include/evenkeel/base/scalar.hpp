@@ -10,6 +10,8 @@
 
 #include "evenkeel/base/config.hpp"
 
+// For the library itself.
+
 // The compiler's own types of 16 bits: _Float16, which is std::float16_t, and std::bfloat16_t of C++23.
 #if defined(__FLT16_MANT_DIG__) && \
     (defined(__clang__) || __GNUC__ >= 13 || (__GNUC__ == 12 && (defined(__x86_64__) || defined(__i386__))))
@@ -27,6 +29,8 @@ __extension__ typedef _Float16 Float16;
 #endif
 /// X(type, Eigen's type of the same bits) of each that this compiler has.
 #define EVENKEEL_EACH_COMPILER_SCALAR(X) EVENKEEL_EACH_FLOAT16(X) EVENKEEL_EACH_BFLOAT16(X)
+
+// For callers again.
 
 namespace evenkeel {
 EVENKEEL_BEGIN
@@ -61,11 +65,15 @@ struct ScalarTraits<Eigen::half> : ScalarTraits<float> {};
 template <>
 struct ScalarTraits<Eigen::bfloat16> : ScalarTraits<float> {};
 
+// For the library itself.
+
 #define EVENKEEL_X(Scalar, Same) \
   template <>                    \
   struct ScalarTraits<Scalar> : ScalarTraits<Same> {};
 EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X
+
+// For callers again.
 
 /// ScalarTraits for short.
 template <typename Scalar>
@@ -81,6 +89,8 @@ using Vector = Eigen::Array<T, Eigen::Dynamic, 1>;
 
 EVENKEEL_END
 }  // namespace evenkeel
+
+// For the library itself.
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
