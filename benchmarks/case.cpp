@@ -1,6 +1,7 @@
 #include "case.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <iterator>
 #include <set>
 #include <utility>
@@ -98,7 +99,8 @@ std::string Case::layout_text() const {
 
 std::string Case::family() const {
   std::string name = text_of(norm);
-  name[name.find(' ')] = '_';
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c == ' ' ? '_' : static_cast<char>(std::tolower(c)); });
   name += (silu ? "_silu/" : "/") + text_of(direction);
   if (layout == Layout::kColumns) return name + "/columns";
   if (layout == Layout::kRows) return name;

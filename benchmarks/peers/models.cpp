@@ -43,8 +43,7 @@ constexpr Norms kEfficientNetB0[] = {
     {8, kBatch, 32, 1152, 7, kSilu}, {4, kBatch, 32, 192, 7},         {1, kBatch, 32, 320, 7},
     {1, kBatch, 32, 1280, 7, kSilu},
 };
-static_assert(count_of(kEfficientNetB0) ==
-              1 + (3 * 16 - 1) + 1);  // stem; the first block does not expand; head
+static_assert(count_of(kEfficientNetB0) == 1 + 3 * 16 - 1 + 1);  // stem, blocks but one expansion, head
 static_assert(count_of(kEfficientNetB0, kSilu) == 49 - 16);
 
 // Dosovitskiy et al. 2020, table 1: 12 blocks of two norms and one behind, over 196 patches and a class token.
@@ -56,40 +55,27 @@ constexpr Norms kGpt2Small[] = {{2 * 12 + 1, kLayer, Index{4} * 1024, 768}};
 // Devlin et al. 2018: 12 blocks of two norms and one over the embeddings; without that of a head.
 constexpr Norms kBertBase[] = {{2 * 12 + 1, kLayer, Index{8} * 512, 768}};
 
-// Liu et al. 2022, table 9. In the blocks, and one each behind the stem, before the downsampling and in the head.
+// Liu et al. 2022, table 9: one in each block, behind the stem, before each downsampling and in the head.
 constexpr Norms kConvNeXtT[] = {
     {1 + 3 + 1, kLayer, 32, 96, 56}, {3 + 1, kLayer, 32, 192, 28}, {9 + 1, kLayer, 32, 384, 14},
     {3, kLayer, 32, 768, 7},         {1, kLayer, 32, 768},
 };
 static_assert(count_of(kConvNeXtT) == 1 + 18 + 3 + 1);
 
-// Rombach et al. 2022, as the U-Net of Stable Diffusion 1 is configured: 320 channels times 1, 2, 4 and 4.
+// Rombach et al. 2022, as the U-Net of Stable Diffusion 1 is configured: 320 channels times 1, 2, 4 and 4, with skip
+// connections concatenated. SiLU is behind the norms of residual blocks and before the output; each of the 16
+// transformers has a group norm without it and three layer norms over the pixels.
 constexpr Norms kStableDiffusionUNet[] = {
-    {8, kGroup, 2, 320, 64, kSilu},
-    {2, kGroup, 2, 640, 64, kSilu},
-    {1, kGroup, 2, 960, 64, kSilu},
-    {1, kGroup, 2, 320, 32, kSilu},
-    {6, kGroup, 2, 640, 32, kSilu},
-    {1, kGroup, 2, 960, 32, kSilu},
-    {1, kGroup, 2, 1280, 32, kSilu},
-    {1, kGroup, 2, 1920, 32, kSilu},
-    {1, kGroup, 2, 640, 16, kSilu},
-    {6, kGroup, 2, 1280, 16, kSilu},
-    {1, kGroup, 2, 1920, 16, kSilu},
-    {2, kGroup, 2, 2560, 16, kSilu},
-    {11, kGroup, 2, 1280, 8, kSilu},
-    {3, kGroup, 2, 2560, 8, kSilu},
-    // Each of the 16 transformers: a group norm, and three layer norms over its tokens.
-    {5, kGroup, 2, 320, 64},
-    {5, kGroup, 2, 640, 32},
-    {5, kGroup, 2, 1280, 16},
-    {1, kGroup, 2, 1280, 8},
-    {15, kLayer, 2 * 4096, 320},
-    {15, kLayer, 2 * 1024, 640},
-    {15, kLayer, 2 * 256, 1280},
+    {8, kGroup, 2, 320, 64, kSilu},  {2, kGroup, 2, 640, 64, kSilu},  {1, kGroup, 2, 960, 64, kSilu},
+    {1, kGroup, 2, 320, 32, kSilu},  {6, kGroup, 2, 640, 32, kSilu},  {1, kGroup, 2, 960, 32, kSilu},
+    {1, kGroup, 2, 1280, 32, kSilu}, {1, kGroup, 2, 1920, 32, kSilu}, {1, kGroup, 2, 640, 16, kSilu},
+    {6, kGroup, 2, 1280, 16, kSilu}, {1, kGroup, 2, 1920, 16, kSilu}, {2, kGroup, 2, 2560, 16, kSilu},
+    {11, kGroup, 2, 1280, 8, kSilu}, {3, kGroup, 2, 2560, 8, kSilu},  {5, kGroup, 2, 320, 64},
+    {5, kGroup, 2, 640, 32},         {5, kGroup, 2, 1280, 16},        {1, kGroup, 2, 1280, 8},
+    {15, kLayer, 2 * 4096, 320},     {15, kLayer, 2 * 1024, 640},     {15, kLayer, 2 * 256, 1280},
     {3, kLayer, 2 * 64, 1280},
 };
-static_assert(count_of(kStableDiffusionUNet, kSilu) == 2 * 22 + 1);  // residual blocks, and before the output
+static_assert(count_of(kStableDiffusionUNet, kSilu) == 2 * 22 + 1);
 static_assert(count_of(kStableDiffusionUNet) == 45 + 16 * (1 + 3));
 
 // Touvron et al. 2023: 32 blocks of two norms and one behind.

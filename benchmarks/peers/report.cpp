@@ -117,7 +117,7 @@ std::optional<double> ModelRow::seconds(const std::string& library) const {
 Section models_section(const std::vector<ModelRow>& rows, const Setting& setting) {
   Section section{"models", "Models", "", Json::array()};
   if (rows.empty()) return section;
-  std::vector<std::string> head = {"model", "norms", "floor"};
+  std::vector<std::string> head = {"model", "norms", "floor, ms"};
   for (const Library& library : setting.libraries) head.push_back(library.name);
   head.push_back("best peer / Evenkeel");
   Table table(head);
@@ -144,15 +144,14 @@ Section models_section(const std::vector<ModelRow>& rows, const Setting& setting
     section.data.push_back(json);
   }
   section.markdown =
-      "Milliseconds of one step of training in all norms of a model, float: the time of each shape, forward "
-      "and "
-      "backward, times the norms that have it. Each call is measured alone and again and again, so that what "
-      "fits "
-      "the caches is found there, which between the layers of a model it may not be. SiLU counts where it "
-      "follows "
-      "a norm (EfficientNet, and the U-Net's residual blocks): Evenkeel fuses it, a peer runs its own behind "
-      "its norm; no "
-      "other activation and no residual counts. The dash is for a library that lacks one of the norms.\n\n" +
+      "Milliseconds that all norms of a model take in one step of training, float: forward and backward of "
+      "each "
+      "shape, times the norms that have it. A call is measured alone, again and again: it finds in the "
+      "caches what "
+      "fits there, as it may not between the layers of a model. Where SiLU follows a norm (in EfficientNet, "
+      "and in "
+      "the U-Net's residual blocks), Evenkeel fuses it and a peer runs its own SiLU; other activations and "
+      "residuals are not measured. A library that lacks one of the norms has a dash.\n\n" +
       table.text() + "\n";
   return section;
 }
