@@ -178,8 +178,6 @@ Pass pass_of(Problem<float>& p, Tag tag, Groups... groups) {
   const auto deliver = [t] { t.deliver(); };
   Step norm{Forward(desc),
             {{DNNL_ARG_SRC, t.x}, {DNNL_ARG_DST, t.out}, {DNNL_ARG_SCALE, scale}, {DNNL_ARG_SHIFT, shift}}};
-  const Step silu{dnnl::eltwise_forward(silu_forward_desc(t.desc())),
-                  {{DNNL_ARG_SRC, t.out}, {DNNL_ARG_DST, t.out}}};
   memory mean, variance;  // none where they are neither given nor kept
   if (!p.inference()) {
     mean = memory(desc.mean_desc(), cpu());
@@ -192,7 +190,10 @@ Pass pass_of(Problem<float>& p, Tag tag, Groups... groups) {
   std::vector<Step> steps;
   if (!p.backward()) {
     steps.push_back(norm);
-    if (p.test.silu) steps.push_back(silu);
+    if (p.test.silu) {
+      steps.push_back({dnnl::eltwise_forward(silu_forward_desc(t.desc())),
+                       {{DNNL_ARG_SRC, t.out}, {DNNL_ARG_DST, t.out}}});
+    }
     if (!running || p.inference()) return {[steps] { run(steps); }, deliver};
     return {[steps, mean, variance, statistics = RunningStatistics(p)]() mutable {
               run(steps);

@@ -111,8 +111,8 @@ std::optional<Pass> prepare(Problem<Scalar>& p) {
                 },
                 deliver};
   }
-  const auto [z, mean, inv_std] = *results;
-  return Pass{[=, z = z, mean = mean, inv_std = inv_std] {
+  const at::Tensor z = t->test.silu ? std::get<0>(*results) : at::Tensor();
+  return Pass{[t, results, z, mean = std::get<1>(*results), inv_std = std::get<2>(*results)] {
                 *results = backward(*t, t->test.silu ? at::silu_backward(t->dy, z) : t->dy, mean, inv_std);
               },
               deliver};

@@ -145,13 +145,10 @@ Section models_section(const std::vector<ModelRow>& rows, const Setting& setting
   }
   section.markdown =
       "Milliseconds that all norms of a model take in one step of training, float: forward and backward of "
-      "each "
-      "shape, times the norms that have it. A call is measured alone, again and again: it finds in the "
-      "caches what "
-      "fits there, as it may not between the layers of a model. Where SiLU follows a norm (in EfficientNet, "
-      "and in "
-      "the U-Net's residual blocks), Evenkeel fuses it and a peer runs its own SiLU; other activations and "
-      "residuals are not measured. A library that lacks one of the norms has a dash.\n\n" +
+      "each shape, times the norms that have it. A call is measured alone, again and again: it finds in the "
+      "caches what fits there, as it may not between the layers of a model. Where SiLU follows a norm (in "
+      "EfficientNet, and in the U-Net's residual blocks), Evenkeel fuses it and a peer runs its own; other "
+      "activations and residuals are not measured. A library that lacks one of the norms has a dash.\n\n" +
       table.text() + "\n";
   return section;
 }
