@@ -1,6 +1,7 @@
 #include "case.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <iterator>
 #include <set>
 #include <utility>
@@ -19,7 +20,8 @@ constexpr Shape kShapes[] = {
     {Norm::kBatch, 256, 1024},   {Norm::kLayer, 32, 768},     {Norm::kLayer, 512, 768},
     {Norm::kLayer, 8192, 768},   {Norm::kLayer, 4096, 4096},  {Norm::kLayer, 16384, 64},
     {Norm::kLayer, 65536, 16},   {Norm::kGroup, 2, 320, 32},  {Norm::kGroup, 2, 1280, 12},
-    {Norm::kGroup, 1, 512, 96},  {Norm::kGroup, 8, 64, 56},
+    {Norm::kGroup, 1, 512, 96},  {Norm::kGroup, 8, 64, 56},   {Norm::kInstance, 8, 64, 56},
+    {Norm::kRms, 32, 768},       {Norm::kRms, 8192, 768},     {Norm::kRms, 512, 4096},
 };
 
 struct OddShape {
@@ -39,9 +41,9 @@ constexpr OddShape kOddShapes[] = {
 };
 
 constexpr Shape kSmallShapes[] = {
-    {Norm::kBatch, 1, 64, 4}, {Norm::kBatch, 8, 64},    {Norm::kBatch, 8, 64, 7},
-    {Norm::kLayer, 1, 768},   {Norm::kLayer, 32, 64},   {Norm::kLayer, 1, 4096},
-    {Norm::kLayer, 1, 8192},  {Norm::kGroup, 1, 64, 4}, {Norm::kGroup, 2, 64, 8},
+    {Norm::kBatch, 1, 64, 4}, {Norm::kBatch, 8, 64},   {Norm::kBatch, 8, 64, 7}, {Norm::kLayer, 1, 768},
+    {Norm::kLayer, 32, 64},   {Norm::kLayer, 1, 4096}, {Norm::kLayer, 1, 8192},  {Norm::kGroup, 1, 64, 4},
+    {Norm::kGroup, 2, 64, 8}, {Norm::kRms, 1, 4096},
 };
 
 /// In all of kBatches. Layer norm is over the channels of each pixel.
@@ -52,10 +54,9 @@ constexpr Shape kBatchedShapes[] = {
     {Norm::kGroup, 1, 256, 14},
 };
 
-/// As group norm of one channel a group, which is what other libraries have for it. They are not compared.
+/// More of instance norm, which is not compared.
 constexpr Shape kInstanceShapes[] = {
     {Norm::kInstance, 1, 64, 112},
-    {Norm::kInstance, 8, 64, 56},
     {Norm::kInstance, 8, 256, 14},
     {Norm::kInstance, 8, 512, 7},
 };
@@ -92,14 +93,15 @@ std::string Case::shape() const {
 
 std::string Case::layout_text() const {
   if (layout == Layout::kColumns) return "columns";
-  if (layout == Layout::kRows) return norm == Norm::kLayer ? "rows" : "N,C";
+  if (layout == Layout::kRows) return over_channels() ? "rows" : "N,C";
   return layout == Layout::kChannelsFirst ? "N,C,H,W" : "N,H,W,C";
 }
 
 std::string Case::family() const {
   std::string name = text_of(norm);
-  name[name.find(' ')] = '_';
-  name += "/" + text_of(direction);
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c == ' ' ? '_' : static_cast<char>(std::tolower(c)); });
+  name += (silu ? "_silu/" : "/") + text_of(direction);
   if (layout == Layout::kColumns) return name + "/columns";
   if (layout == Layout::kRows) return name;
   return name + (layout == Layout::kChannelsFirst ? "/nchw" : "/nhwc");
@@ -111,6 +113,7 @@ std::string text_of(Norm norm) {
   return norm == Norm::kBatch   ? "batch norm"
          : norm == Norm::kLayer ? "layer norm"
          : norm == Norm::kGroup ? "group norm"
+         : norm == Norm::kRms   ? "RMS norm"
                                 : "instance norm";
 }
 

@@ -8,7 +8,7 @@ namespace evenkeel::benchmarks {
 
 using Index = std::ptrdiff_t;
 
-enum class Norm { kBatch, kLayer, kGroup, kInstance };
+enum class Norm { kBatch, kLayer, kGroup, kInstance, kRms };
 enum class Direction { kForward, kBackward, kInference };
 
 /// N,C; N,C,H,W; N,H,W,C; and the column-major matrix of C,N, whose values lie as those of N,C.
@@ -25,10 +25,14 @@ struct Case {
   Index batch, channels, side = 1;
   bool is_double = false;
   double epsilon = kEpsilon;
+  bool silu = false;  // behind the norm
 
   Index pixels() const { return side * side; }
   Index size() const { return batch * channels * pixels(); }
   bool has_running_statistics() const { return norm == Norm::kBatch; }
+  bool has_mean() const { return norm != Norm::kRms; }
+  bool has_beta() const { return norm != Norm::kRms; }
+  bool over_channels() const { return norm == Norm::kLayer || norm == Norm::kRms; }  // of each pixel
   Index groups() const { return norm == Norm::kInstance ? channels : kGroups; }
 
   /// Of the row-major tensor.
@@ -47,6 +51,7 @@ struct Case {
 std::string text_of(Norm norm);            // batch norm
 std::string text_of(Direction direction);  // forward
 
+inline constexpr Norm kNorms[] = {Norm::kBatch, Norm::kLayer, Norm::kGroup, Norm::kInstance, Norm::kRms};
 inline constexpr Index kBatches[] = {1, 8, 32, 128, 256};
 inline constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackward, Direction::kInference};
 

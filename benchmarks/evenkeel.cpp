@@ -5,6 +5,7 @@
 #include <evenkeel/group_norm.hpp>
 #include <evenkeel/instance_norm.hpp>
 #include <evenkeel/layer_norm.hpp>
+#include <evenkeel/rms_norm.hpp>
 #include <memory>
 #include <unsupported/Eigen/CXX11/Tensor>
 #include <utility>
@@ -25,10 +26,11 @@ Pass pass_of_columns(const std::shared_ptr<Device>& device, const std::shared_pt
   return {[=]() mutable { layer->forward(*device, x, y); }};
 }
 
-template <typename Device, typename Layer, typename Scalar>
-Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>& layer, Problem<Scalar>& p) {
+template <typename Device, typename Layer, typename Scalar, typename... Fused>
+Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>& layer, Problem<Scalar>& p,
+             const Fused&... fused) {
   std::copy(p.gamma.begin(), p.gamma.end(), layer->gamma().data());
-  std::copy(p.beta.begin(), p.beta.end(), layer->beta().data());
+  std::copy_n(p.beta.begin(), layer->beta().size(), layer->beta().data());
   if constexpr (std::is_same_v<Scalar, float>) {
     if (p.test.layout == Layout::kColumns) return pass_of_columns(device, layer, p);
   }
@@ -37,13 +39,13 @@ Pass pass_of(const std::shared_ptr<Device>& device, const std::shared_ptr<Layer>
     return view(data, {d[0], d[1], d[2], d[3]}, row_major);
   };
   const auto x = view_of(std::as_const(p.x).data()), dy = view_of(p.dy.data()), out = view_of(p.out.data());
-  if (p.inference()) return {[=] { std::as_const(*layer).infer(*device, x, out); }};
-  if (!p.backward()) return {[=] { layer->forward(*device, x, out); }};
-  layer->forward(*device, x, out);
-  return {[=] { layer->backward(*device, x, dy, out); },
+  if (p.inference()) return {[=] { std::as_const(*layer).infer(*device, x, out, fused...); }};
+  if (!p.backward()) return {[=] { layer->forward(*device, x, out, fused...); }};
+  layer->forward(*device, x, out, fused...);
+  return {[=] { layer->backward(*device, x, dy, out, fused...); },
           [=, &p] {
             std::copy_n(layer->grad_gamma().data(), p.test.channels, p.grad_gamma.data());
-            std::copy_n(layer->grad_beta().data(), p.test.channels, p.grad_beta.data());
+            std::copy_n(layer->grad_beta().data(), layer->grad_beta().size(), p.grad_beta.data());
           }};
 }
 
@@ -51,32 +53,38 @@ template <typename Device, typename Scalar>
 std::optional<Pass> prepare(const std::shared_ptr<Device>& device, Problem<Scalar>& p) {
   const Layout layout = p.test.layout;
   const Index axis = layout == Layout::kColumns ? 0 : layout == Layout::kChannelsLast ? 3 : 1;
-  if (p.test.norm == Norm::kLayer) {
-    LayerNormOptions options;
+  const auto with_both = [&](auto options) {
     options.axis = axis;
     options.epsilon = p.test.epsilon;
-    return pass_of(device, std::make_shared<LayerNorm<Scalar>>(p.test.channels, options), p);
+    return options;
+  };
+  const auto pass = [&](const auto& layer) { return pass_of(device, layer, p); };
+  const auto silu_pass = [&](const auto& layer) {  // only where a case has it, for the compile time's sake
+    if constexpr (std::is_same_v<Scalar, float>) {
+      if (p.test.silu) return pass_of(device, layer, p, silu());
+    }
+    return pass(layer);
+  };
+  const Index channels = p.test.channels;
+  switch (p.test.norm) {
+    case Norm::kLayer:
+      return pass(std::make_shared<LayerNorm<Scalar>>(channels, with_both(LayerNormOptions())));
+    case Norm::kRms:
+      return pass(std::make_shared<RMSNorm<Scalar>>(channels, with_both(RMSNormOptions())));
+    case Norm::kGroup:
+      return silu_pass(std::make_shared<GroupNorm<Scalar>>(kGroups, channels, with_both(GroupNormOptions())));
+    case Norm::kInstance: {
+      InstanceNormOptions options = with_both(InstanceNormOptions());
+      options.affine = true;
+      return pass(std::make_shared<InstanceNorm<Scalar>>(channels, options));
+    }
+    case Norm::kBatch:
+      break;
   }
-  if (p.test.norm == Norm::kGroup) {
-    GroupNormOptions options;
-    options.axis = axis;
-    options.epsilon = p.test.epsilon;
-    return pass_of(device, std::make_shared<GroupNorm<Scalar>>(kGroups, p.test.channels, options), p);
-  }
-  if (p.test.norm == Norm::kInstance) {
-    InstanceNormOptions options;
-    options.axis = axis;
-    options.epsilon = p.test.epsilon;
-    options.affine = true;
-    return pass_of(device, std::make_shared<InstanceNorm<Scalar>>(p.test.channels, options), p);
-  }
-  BatchNormOptions options;
-  options.axis = axis;
-  options.epsilon = p.test.epsilon;
-  auto layer = std::make_shared<BatchNorm<Scalar>>(p.test.channels, options);
+  const auto layer = std::make_shared<BatchNorm<Scalar>>(channels, with_both(BatchNormOptions()));
   std::copy(p.running_mean.begin(), p.running_mean.end(), layer->running_mean().data());
   std::copy(p.running_var.begin(), p.running_var.end(), layer->running_var().data());
-  return pass_of(device, layer, p);
+  return silu_pass(layer);
 }
 
 struct Pool {

@@ -54,7 +54,7 @@ struct Problem {
         x(random_values<Scalar>(c.size(), 0.5, 1, 1)),
         dy(random_values<Scalar>(c.size(), 0.5, 1, 2)),
         gamma(random_values<Scalar>(c.channels, 1, 0.2, 3)),
-        beta(random_values<Scalar>(c.channels, 0, 0.2, 4)),
+        beta(random_values<Scalar>(c.channels, 0, c.has_beta() ? 0.2 : 0, 4)),
         running_mean(random_values<Scalar>(c.channels, 0.5, 0.1, 5)),
         running_var(random_values<Scalar>(c.channels, 1, 0.1, 6)),
         out(c.size()),

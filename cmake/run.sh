@@ -29,7 +29,8 @@ Usage: bash cmake/run.sh COMMAND [ARGUMENT...]
   bench [ARGUMENT...]  build and run the benchmarks, e.g. bench --benchmark_filter=layer_norm
   compare [ARGUMENT...]
                        build and run the comparison with oneDNN, PyTorch and Eigen expressions,
-                       e.g. compare --filter layer_norm; writes compare.md, .json and .svg
+                       e.g. compare --filter layer_norm, or compare --filter models/ for the time
+                       of all norms of ResNet-50, GPT-2 and others; writes compare.md, .json and .svg
                        to build/compare
   errors [--output DIR]
                        print the errors of the same libraries on inputs that are hard to

@@ -21,7 +21,7 @@ struct Group {
 
 std::vector<Group> groups_of(const std::vector<Row>& rows) {
   std::vector<Group> groups;
-  for (const Norm norm : {Norm::kBatch, Norm::kLayer, Norm::kGroup}) {
+  for (const Norm norm : kNorms) {
     for (const Layout layout : {Layout::kChannelsFirst, Layout::kChannelsLast, Layout::kRows}) {
       Group group;
       for (const Row& row : rows) {
@@ -29,7 +29,7 @@ std::vector<Group> groups_of(const std::vector<Row>& rows) {
         const std::string shape = row.test.shape();
         const bool known = std::find(group.shapes.begin(), group.shapes.end(), shape) != group.shapes.end();
         if (!known) group.shapes.push_back(shape);
-        group.title = text_of(norm) + (norm == Norm::kLayer ? "" : ", " + row.test.layout_text());
+        group.title = text_of(norm) + (row.test.over_channels() ? "" : ", " + row.test.layout_text());
         group.rows.push_back(&row);
       }
       if (!group.rows.empty()) groups.push_back(std::move(group));

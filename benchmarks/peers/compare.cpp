@@ -6,12 +6,15 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "baseline.hpp"
 #include "chart.hpp"
 #include "comparison.hpp"
+#include "models.hpp"
 #include "options.hpp"
 #include "program.hpp"
 #include "report.hpp"
@@ -27,6 +30,12 @@ class Session {
     for (const bool is_double : {false, true}) {
       for (const Case& c : compared_cases(is_double)) total_ += options_.wants(c.name()) ? 1 : 0;
     }
+    std::set<std::string> in_models;
+    for (const Model& model : models()) {
+      if (!options_.wants(name_of(model))) continue;
+      for (const Model::Norms& norms : model.passes) in_models.insert(norms.test.name());
+    }
+    total_ += static_cast<int>(in_models.size());
     for (const OddCase& c : odd_cases()) total_ += options_.wants(odd_name(c)) ? 1 : 0;
     for (const Case& c : large_cases()) total_ += options_.wants(threads_name(c)) ? 1 : 0;
     for (const Case& c : small_cases()) {
@@ -38,11 +47,26 @@ class Session {
   std::vector<Row> compared(const std::vector<Case>& cases) {
     std::vector<Row> rows;
     for (const Case& c : cases) {
-      if (!options_.wants(c.name())) continue;
-      rows.push_back(run(c, libraries_));
-      std::string multiples;
-      for (const Result& r : rows.back().results) multiples += ", " + r.library + " " + rounded(r.multiple);
-      report(c.name(), "floor " + rounded(1e6 * rows.back().floor.time.seconds) + " us" + multiples);
+      if (options_.wants(c.name())) rows.push_back(run_and_report(c, c.name()));
+    }
+    return rows;
+  }
+
+  /// Models share cases, which are measured once.
+  std::vector<ModelRow> in_models() {
+    std::map<std::string, Row> measured;
+    std::vector<ModelRow> rows;
+    for (const Model& model : models()) {
+      if (!options_.wants(name_of(model))) continue;
+      rows.push_back({model, {}});
+      for (const Model::Norms& norms : model.passes) {
+        const std::string name = norms.test.name();
+        auto row = measured.find(name);
+        if (row == measured.end()) {
+          row = measured.emplace(name, run_and_report(norms.test, name_of(model) + "/" + name)).first;
+        }
+        rows.back().rows.push_back(row->second);
+      }
     }
     return rows;
   }
@@ -81,6 +105,8 @@ class Session {
   const std::vector<std::string>& errors() const { return errors_; }
 
  private:
+  static std::string name_of(const Model& model) { return "models/" + model.name; }
+
   static std::string odd_name(const OddCase& c) { return "odd/" + c.odd.name(); }
 
   static std::string threads_name(const Case& c) { return "threads/" + c.name(); }
@@ -97,6 +123,14 @@ class Session {
 
   Row run(const Case& c, const std::vector<Library>& libraries) {
     return compare(c, libraries, options_.repetitions, errors_);
+  }
+
+  Row run_and_report(const Case& c, const std::string& name) {
+    Row row = run(c, libraries_);
+    std::string multiples;
+    for (const Result& r : row.results) multiples += ", " + r.library + " " + rounded(r.multiple);
+    report(name, "floor " + rounded(1e6 * row.floor.time.seconds) + " us" + multiples);
+    return row;
   }
 
   void report(const std::string& name, const std::string& text) {
@@ -130,6 +164,7 @@ int run(const Options& options) {
   Session session(options, setting);
   const std::vector<Row> floats = session.compared(compared_cases(false));
   std::vector<Section> sections = {
+      models_section(session.in_models(), setting),
       comparison_section("float", "float", floats, setting),
       comparison_section("double", "double", session.compared(compared_cases(true)), setting),
       small_section(session.compared(small_cases()), setting),

@@ -41,19 +41,24 @@ class Expressions {
   }
 
   void forward() {
+    if (!case_.has_mean()) return forward_rms();
     mean_ = x_.mean(StatisticAxes()).reshape(statistic_dims_);
     out_ = x_ - spread(mean_);
     const Tensor variance = out_.square().mean(StatisticAxes()).reshape(statistic_dims_);
     inv_std_ = (variance + epsilon()).rsqrt();
     out_ = out_ * spread(inv_std_) * spread(gamma_) + spread(beta_);
+    if (case_.silu) out_ = out_ * out_.sigmoid();
     if (case_.has_running_statistics()) move_running_statistics(variance);
   }
 
   void backward() {
+    if (!case_.has_mean()) return backward_rms();
     xhat_ = (x_ - spread(mean_)) * spread(inv_std_);
-    grad_beta_ = dy_.sum(ParameterAxes()).reshape(parameter_dims_);
-    grad_gamma_ = (dy_ * xhat_).sum(ParameterAxes()).reshape(parameter_dims_);
-    out_ = dy_ * spread(gamma_);
+    if (case_.silu) take_slope_of_silu();
+    const Map dz(case_.silu ? dz_.data() : dy_.data(), dims_);
+    grad_beta_ = dz.sum(ParameterAxes()).reshape(parameter_dims_);
+    grad_gamma_ = (dz * xhat_).sum(ParameterAxes()).reshape(parameter_dims_);
+    out_ = dz * spread(gamma_);
     const Tensor mean = out_.mean(StatisticAxes()).reshape(statistic_dims_);
     const Tensor along = (out_ * xhat_).mean(StatisticAxes()).reshape(statistic_dims_);
     out_ = (out_ - spread(mean) - xhat_ * spread(along)) * spread(inv_std_);
@@ -63,9 +68,29 @@ class Expressions {
     if (!case_.has_running_statistics()) return forward();
     const Tensor scale = gamma_ * (running_var_ + epsilon()).rsqrt();
     out_ = (x_ - spread(running_mean_)) * spread(scale) + spread(beta_);
+    if (case_.silu) out_ = out_ * out_.sigmoid();
   }
 
  private:
+  void forward_rms() {
+    inv_std_ = (x_.square().mean(StatisticAxes()).reshape(statistic_dims_) + epsilon()).rsqrt();
+    out_ = x_ * spread(inv_std_) * spread(gamma_);
+  }
+
+  void backward_rms() {
+    xhat_ = x_ * spread(inv_std_);
+    grad_gamma_ = (dy_ * xhat_).sum(ParameterAxes()).reshape(parameter_dims_);
+    out_ = dy_ * spread(gamma_);
+    const Tensor along = (out_ * xhat_).mean(StatisticAxes()).reshape(statistic_dims_);
+    out_ = (out_ - xhat_ * spread(along)) * spread(inv_std_);
+  }
+
+  void take_slope_of_silu() {
+    const auto z = xhat_ * spread(gamma_) + spread(beta_);
+    dz_ = z.sigmoid();
+    dz_ = dy_ * dz_ * (z * (Scalar{1} - dz_) + Scalar{1});
+  }
+
   Scalar epsilon() const { return static_cast<Scalar>(case_.epsilon); }
 
   template <typename Reduced>
@@ -95,7 +120,7 @@ class Expressions {
   Case case_;
   Dims dims_, statistic_dims_, parameter_dims_;
   Map x_, dy_, out_, gamma_, beta_, grad_gamma_, grad_beta_;
-  Tensor mean_, inv_std_, xhat_, running_mean_, running_var_;
+  Tensor mean_, inv_std_, xhat_, dz_, running_mean_, running_var_;
 };
 
 template <typename StatisticAxes, typename ParameterAxes, typename Scalar, std::size_t kRank>
@@ -144,7 +169,9 @@ std::optional<Pass> prepare(Problem<Scalar>& p) {
   const bool first = c.layout == Layout::kChannelsFirst;
   switch (c.norm) {
     case Norm::kLayer:
-      return pass_of<Axes<1>, Axes<0>>(p, std::array<Index, 2>{n, channels});
+    case Norm::kRms:
+      if (first) return pass_of<Axes<1>, Axes<0, 2>>(p, std::array<Index, 3>{n, channels, pixels});
+      return pass_of<Axes<1>, Axes<0>>(p, std::array<Index, 2>{n * pixels, channels});
     case Norm::kBatch:
       if (first) return pass_of<Axes<0, 2>, Axes<0, 2>>(p, std::array<Index, 3>{n, channels, pixels});
       return pass_of<Axes<0>, Axes<0>>(p, std::array<Index, 2>{n * pixels, channels});

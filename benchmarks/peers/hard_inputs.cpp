@@ -46,6 +46,8 @@ void add_published(Norm norm, std::vector<HardInput>& inputs) {
                         ek_test::frames_at_their_floor(1000)});
       add_normal("4x3x64x64, mean 1e5, std 0.1 (flax#1491)", images_of(4, 3, 64), 1e5, 0.1);
       break;
+    case Norm::kRms:
+      break;
     case Norm::kGroup:
     case Norm::kInstance:
       add_normal("2x64x64x64, mean 100, std 0.01 (pytorch#40302)", images_of(2, 64, 64), 100, 0.01);
@@ -57,6 +59,7 @@ void add_published(Norm norm, std::vector<HardInput>& inputs) {
 Case usual_case(Norm norm) {
   switch (norm) {
     case Norm::kLayer:
+    case Norm::kRms:
       return {norm, Direction::kForward, Layout::kRows, 512, 768};
     case Norm::kBatch:
       return {norm, Direction::kForward, Layout::kChannelsFirst, 32, 32, 14};
@@ -98,6 +101,7 @@ ek_test::IndexMap map_of(const Case& test) {
     case Norm::kBatch:
       return ek_test::batch_norm_map(shape, Eigen::RowMajor);
     case Norm::kLayer:
+    case Norm::kRms:
       return ek_test::layer_norm_map(shape, Eigen::RowMajor, 1);
     case Norm::kGroup:
     case Norm::kInstance:

@@ -25,6 +25,7 @@ dnnl::stream& stream() {
 }
 
 const auto kScaleAndShift = dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift;
+constexpr auto kSilu = dnnl::algorithm::eltwise_swish;  // of alpha 1
 
 #if DNNL_VERSION_MAJOR >= 3
 
@@ -40,6 +41,14 @@ auto backward_desc(const ForwardDesc& forward, const memory::desc& x, float epsi
                                            kScaleAndShift, forward);
 }
 
+auto silu_forward_desc(const memory::desc& z) {
+  return dnnl::eltwise_forward::primitive_desc(cpu(), dnnl::prop_kind::forward_training, kSilu, z, z, 1.0f);
+}
+
+auto silu_backward_desc(const memory::desc& z) {
+  return dnnl::eltwise_backward::primitive_desc(cpu(), kSilu, z, z, z, 1.0f, silu_forward_desc(z));
+}
+
 #else
 
 template <typename Forward>
@@ -52,6 +61,14 @@ template <typename Backward, typename ForwardDesc>
 auto backward_desc(const ForwardDesc& forward, const memory::desc& x, float epsilon) {
   return typename Backward::primitive_desc(
       typename Backward::desc(dnnl::prop_kind::backward, x, x, epsilon, kScaleAndShift), cpu(), forward);
+}
+
+auto silu_forward_desc(const memory::desc& z) {
+  return dnnl::eltwise_forward::primitive_desc({dnnl::prop_kind::forward_training, kSilu, z, 1.0f}, cpu());
+}
+
+auto silu_backward_desc(const memory::desc& z) {
+  return dnnl::eltwise_backward::primitive_desc({kSilu, z, z, 1.0f}, cpu(), silu_forward_desc(z));
 }
 
 #endif
@@ -90,7 +107,7 @@ class Tensors {
 
  private:
   static memory::dims dims_of(const Case& c) {
-    if (c.norm == Norm::kLayer) return {c.batch, c.channels};
+    if (c.norm == Norm::kLayer) return {c.batch * c.pixels(), c.channels};
     return {c.batch, c.channels, c.side, c.side};
   }
 
@@ -135,6 +152,17 @@ class RunningStatistics {
   float unbiased_;
 };
 
+/// What a pass executes, one step after another.
+struct Step {
+  dnnl::primitive primitive;
+  std::unordered_map<int, memory> arguments;
+};
+
+void run(const std::vector<Step>& steps) {
+  for (const Step& step : steps) step.primitive.execute(stream(), step.arguments);
+  stream().wait();
+}
+
 /// Groups: their number, for group norm alone.
 template <typename Forward, typename Backward, typename... Groups>
 Pass pass_of(Problem<float>& p, Tag tag, Groups... groups) {
@@ -146,47 +174,54 @@ Pass pass_of(Problem<float>& p, Tag tag, Groups... groups) {
   const float epsilon = static_cast<float>(p.test.epsilon);
   const auto desc =
       forward_desc<Forward>(kind, t.desc(), epsilon, kScaleAndShift | given_statistics, groups...);
-  std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, t.x},
-                                               {DNNL_ARG_DST, t.out},
-                                               {DNNL_ARG_SCALE, vector_over(p.gamma)},
-                                               {DNNL_ARG_SHIFT, vector_over(p.beta)}};
-  if (p.inference()) {
-    if (running) {
-      arguments.insert(
-          {{DNNL_ARG_MEAN, vector_over(p.running_mean)}, {DNNL_ARG_VARIANCE, vector_over(p.running_var)}});
-    }
-    return {[t, arguments, forward = Forward(desc)] {
-              forward.execute(stream(), arguments);
-              stream().wait();
-            },
-            [t] { t.deliver(); }};
+  const memory scale = vector_over(p.gamma), shift = vector_over(p.beta);
+  const auto deliver = [t] { t.deliver(); };
+  Step norm{Forward(desc),
+            {{DNNL_ARG_SRC, t.x}, {DNNL_ARG_DST, t.out}, {DNNL_ARG_SCALE, scale}, {DNNL_ARG_SHIFT, shift}}};
+  memory mean, variance;  // none where they are neither given nor kept
+  if (!p.inference()) {
+    mean = memory(desc.mean_desc(), cpu());
+    variance = memory(desc.variance_desc(), cpu());
+  } else if (running) {
+    mean = vector_over(p.running_mean);
+    variance = vector_over(p.running_var);
   }
-
-  const memory mean(desc.mean_desc(), cpu()), variance(desc.variance_desc(), cpu());
-  arguments.insert({{DNNL_ARG_MEAN, mean}, {DNNL_ARG_VARIANCE, variance}});
-  const auto run_forward = [t, arguments, forward = Forward(desc)] {
-    forward.execute(stream(), arguments);
-    stream().wait();
-  };
+  if (mean) norm.arguments.insert({{DNNL_ARG_MEAN, mean}, {DNNL_ARG_VARIANCE, variance}});
+  std::vector<Step> steps;
   if (!p.backward()) {
-    if (!running) return {run_forward, [t] { t.deliver(); }};
-    return {[run_forward, mean, variance, statistics = RunningStatistics(p)]() mutable {
-              run_forward();
+    steps.push_back(norm);
+    if (p.test.silu) {
+      steps.push_back({dnnl::eltwise_forward(silu_forward_desc(t.desc())),
+                       {{DNNL_ARG_SRC, t.out}, {DNNL_ARG_DST, t.out}}});
+    }
+    if (!running || p.inference()) return {[steps] { run(steps); }, deliver};
+    return {[steps, mean, variance, statistics = RunningStatistics(p)]() mutable {
+              run(steps);
               statistics.update(data_of(mean), data_of(variance));
             },
-            [t] { t.deliver(); }};
+            deliver};
   }
 
-  run_forward();
-  arguments.insert({{DNNL_ARG_DIFF_DST, t.dy},
+  memory dz = t.dy;
+  if (p.test.silu) {
+    const memory z(t.desc(), cpu());
+    norm.arguments[DNNL_ARG_DST] = z;
+    dz = memory(t.desc(), cpu());
+    steps.push_back({dnnl::eltwise_backward(silu_backward_desc(t.desc())),
+                     {{DNNL_ARG_SRC, z}, {DNNL_ARG_DIFF_DST, t.dy}, {DNNL_ARG_DIFF_SRC, dz}}});
+  }
+  run({norm});
+  steps.push_back({Backward(backward_desc<Backward>(desc, t.desc(), epsilon, groups...)),
+                   {{DNNL_ARG_SRC, t.x},
+                    {DNNL_ARG_MEAN, mean},
+                    {DNNL_ARG_VARIANCE, variance},
+                    {DNNL_ARG_SCALE, scale},
+                    {DNNL_ARG_SHIFT, shift},
+                    {DNNL_ARG_DIFF_DST, dz},
                     {DNNL_ARG_DIFF_SRC, t.out},
                     {DNNL_ARG_DIFF_SCALE, vector_over(p.grad_gamma)},
-                    {DNNL_ARG_DIFF_SHIFT, vector_over(p.grad_beta)}});
-  return {[t, arguments, backward = Backward(backward_desc<Backward>(desc, t.desc(), epsilon, groups...))] {
-            backward.execute(stream(), arguments);
-            stream().wait();
-          },
-          [t] { t.deliver(); }};
+                    {DNNL_ARG_DIFF_SHIFT, vector_over(p.grad_beta)}}});
+  return {[steps] { run(steps); }, deliver};
 }
 
 std::optional<Pass> prepare(Problem<float>& p, Tag tag) {
@@ -194,7 +229,10 @@ std::optional<Pass> prepare(Problem<float>& p, Tag tag) {
     switch (p.test.norm) {
       case Norm::kBatch:
         return pass_of<dnnl::batch_normalization_forward, dnnl::batch_normalization_backward>(p, tag);
+      case Norm::kRms:
+        return std::nullopt;
       case Norm::kLayer:
+        if (p.test.layout == Layout::kChannelsFirst) return std::nullopt;
         return pass_of<dnnl::layer_normalization_forward, dnnl::layer_normalization_backward>(p, tag);
       case Norm::kGroup:
       case Norm::kInstance:

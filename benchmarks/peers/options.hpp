@@ -26,7 +26,8 @@ constexpr const char* kHelp =
 
 Writes compare.md, compare.json and compare.svg.
 
-  --filter REGEX   only cases whose name has it, as batch_norm/forward/nchw/32x64x56x56/float
+  --filter REGEX   only cases whose name has it, as batch_norm/forward/nchw/32x64x56x56/float,
+                   and models whose name has it, as models/ResNet-50, 32 images
   --repetitions N  of each measurement, whose median is reported (11; 41 with --only-baseline)
   --output DIR     where to write (.)
   --including FILE what cost_of_including.sh has measured, to be part of the report

@@ -26,11 +26,15 @@ struct Tensors {
         running_mean(vector(p.running_mean).clone()),
         running_var(vector(p.running_var).clone()) {}
 
+  /// N,C,H,W, whatever the layout; N,H,W,C for layer norm, which takes the last axis.
   at::Tensor image(const Buffer<Scalar>& values) const {
     const Index n = test.batch, c = test.channels, s = test.side;
     if (test.side == 1) return at::from_blob(values.data(), {n, c}, kType);
-    if (test.layout == Layout::kChannelsFirst) return at::from_blob(values.data(), {n, c, s, s}, kType);
-    return at::from_blob(values.data(), {n, c, s, s}, {s * s * c, 1, s * c, c}, kType);
+    const at::Tensor image =
+        test.layout == Layout::kChannelsFirst
+            ? at::from_blob(values.data(), {n, c, s, s}, kType)
+            : at::from_blob(values.data(), {n, c, s, s}, {s * s * c, 1, s * c, c}, kType);
+    return test.norm == Norm::kLayer ? image.permute({0, 2, 3, 1}) : image;
   }
   static at::Tensor vector(const Buffer<Scalar>& values) {
     return at::from_blob(values.data(), {values.size()}, kType);
@@ -56,6 +60,7 @@ Triple forward(Tensors<Scalar>& t) {
                                    c.epsilon);
     case Norm::kLayer:
       return at::native_layer_norm(t.x, {c.channels}, t.gamma, t.beta, c.epsilon);
+    case Norm::kRms:
     case Norm::kGroup:
     case Norm::kInstance:
       break;
@@ -65,30 +70,32 @@ Triple forward(Tensors<Scalar>& t) {
 
 /// dx, dgamma, dbeta.
 template <typename Scalar>
-Triple backward(Tensors<Scalar>& t, const at::Tensor& mean, const at::Tensor& inv_std) {
+Triple backward(Tensors<Scalar>& t, const at::Tensor& dy, const at::Tensor& mean, const at::Tensor& inv_std) {
   const Case& c = t.test;
   switch (c.norm) {
     case Norm::kBatch:
-      return at::native_batch_norm_backward(t.dy, t.x, t.gamma, t.running_mean, t.running_var, mean, inv_std,
+      return at::native_batch_norm_backward(dy, t.x, t.gamma, t.running_mean, t.running_var, mean, inv_std,
                                             true, c.epsilon, kAllGradients);
     case Norm::kLayer:
-      return at::native_layer_norm_backward(t.dy, t.x, {c.channels}, mean, inv_std, t.gamma, t.beta,
+      return at::native_layer_norm_backward(dy, t.x, {c.channels}, mean, inv_std, t.gamma, t.beta,
                                             kAllGradients);
+    case Norm::kRms:
     case Norm::kGroup:
     case Norm::kInstance:
       break;
   }
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 1)
-  const at::Tensor &dy = t.dy, &x = t.x;
+  const at::Tensor &g = dy, &x = t.x;
 #else  // knows only N,C,H,W, to which autograd brings the tensors
-  const at::Tensor dy = t.dy.contiguous(), x = t.x.contiguous();
+  const at::Tensor g = dy.contiguous(), x = t.x.contiguous();
 #endif
-  return at::native_group_norm_backward(dy, x, mean, inv_std, t.gamma, c.batch, c.channels, c.pixels(),
+  return at::native_group_norm_backward(g, x, mean, inv_std, t.gamma, c.batch, c.channels, c.pixels(),
                                         c.groups(), kAllGradients);
 }
 
 template <typename Scalar>
 std::optional<Pass> prepare(Problem<Scalar>& p) {
+  if (p.test.norm == Norm::kRms) return std::nullopt;
   auto t = std::make_shared<Tensors<Scalar>>(p);
   auto results = std::make_shared<Triple>(forward(*t));
   const auto deliver = [t, results, &p] {
@@ -98,10 +105,15 @@ std::optional<Pass> prepare(Problem<Scalar>& p) {
     t->vector(p.grad_beta).copy_(std::get<2>(*results));
   };
   if (!p.backward()) {
-    return Pass{[t, results] { *results = forward(*t); }, deliver};
+    return Pass{[t, results] {
+                  *results = forward(*t);
+                  if (t->test.silu) std::get<0>(*results) = at::silu(std::get<0>(*results));
+                },
+                deliver};
   }
-  return Pass{[t, results, mean = std::get<1>(*results), inv_std = std::get<2>(*results)] {
-                *results = backward(*t, mean, inv_std);
+  const at::Tensor z = t->test.silu ? std::get<0>(*results) : at::Tensor();
+  return Pass{[t, results, z, mean = std::get<1>(*results), inv_std = std::get<2>(*results)] {
+                *results = backward(*t, t->test.silu ? at::silu_backward(t->dy, z) : t->dy, mean, inv_std);
               },
               deliver};
 }

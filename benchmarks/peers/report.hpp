@@ -1,10 +1,12 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "comparison.hpp"
+#include "models.hpp"
 #include "setting.hpp"
 #include "threads.hpp"
 
@@ -20,6 +22,16 @@ struct Section {
 
 Section comparison_section(const std::string& key, const std::string& title, const std::vector<Row>& rows,
                            const Setting& setting);
+
+/// A model, and what its passes take, in their order.
+struct ModelRow {
+  Model model;
+  std::vector<Row> rows;
+
+  double floor_seconds() const;
+  std::optional<double> seconds(const std::string& library) const;  // of what lacks no norm of it
+};
+Section models_section(const std::vector<ModelRow>& rows, const Setting& setting);
 
 struct OddRow {
   Row odd, round;
