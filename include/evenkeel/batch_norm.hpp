@@ -35,7 +35,8 @@ inline Formula formula_of(const BatchNormOptions& options) {
 template <typename S>
 void batch_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                         Index channels, const BatchNormOptions& options, Moments<StatisticOf<S>>* moments) {
-  const Partition p = channel_partition(caller, a.x, channels, formula_of(options), options.axis);
+  const Partition p =
+      channel_partition(caller, a.x, a.strides(), channels, formula_of(options), options.axis);
   check_two_values(caller, a.x, p, "channel");
   call_forward<Sets::channels, S>(caller, loops, a, p, formula_of(options), moments);
 }
@@ -44,7 +45,7 @@ template <typename S>
 void batch_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
                          const BatchNormOptions& options, const Moments<StatisticOf<S>>& moments,
                          Vector<StatisticOf<S>>& workspace) {
-  const Partition p = channel_partition(caller, a.x, -1, formula_of(options), options.axis);
+  const Partition p = channel_partition(caller, a.x, a.strides(), -1, formula_of(options), options.axis);
   call_backward<Sets::channels, S>(caller, loops, a, p, formula_of(options), moments, workspace);
 }
 

@@ -66,11 +66,12 @@ EVENKEEL_OUTLINE void map_outputs(const Caller& caller, const Argument& weight, 
   for (const Argument* a : {&weight, &bias}) check_not_null(caller, *a);
   check_apart(caller, bias, weight);
 
-  const MemoryShape shape(weight.shape, weight.layout);
+  const MemoryShape shape = memory_shape(weight, weight.strides());
   const Index inner = shape.product(shape.axis(axis) + 1, shape.rank);
   S* const weights = static_cast<S*>(const_cast<void*>(weight.data));
+  const auto old_weight = [&](Index i) -> S& { return weights[weight.has_gaps ? shape.offset(i) : i]; };
   const auto new_weight = [&](Index i) {
-    return narrowed<S>(T(T(static_cast<ComputeOf<S>>(weights[i])) * map.scale[i / inner % channels]));
+    return narrowed<S>(T(T(static_cast<ComputeOf<S>>(old_weight(i))) * map.scale[i / inner % channels]));
   };
   const B* const biases_before = static_cast<const B*>(bias.data);
   const auto old_bias = [&](Index c) {
@@ -84,14 +85,14 @@ EVENKEEL_OUTLINE void map_outputs(const Caller& caller, const Argument& weight, 
       fail(caller, {name, " of channel ", channel, " would no longer be finite"});
   };
   for (Index i = 0; i < weight.size; ++i) {
-    check(weight.name, i / inner % channels, static_cast<ComputeOf<S>>(weights[i]),
+    check(weight.name, i / inner % channels, static_cast<ComputeOf<S>>(old_weight(i)),
           static_cast<ComputeOf<S>>(new_weight(i)));
   }
   for (Index c = 0; c < channels; ++c)
     check(bias.name, c, old_bias(c), static_cast<ComputeOf<B>>(new_bias(c)));
 
   B* const biases = static_cast<B*>(prepare(bias, has_bias ? bias.shape : Shape{channels}));
-  for (Index i = 0; i < weight.size; ++i) weights[i] = new_weight(i);
+  for (Index i = 0; i < weight.size; ++i) old_weight(i) = new_weight(i);
   for (Index c = 0; c < channels; ++c) biases[c] = new_bias(c);
 }
 
@@ -103,6 +104,7 @@ void map_outputs(const Caller& caller, Weight& weight, Bias& bias, Index output_
   static_assert((std::is_same_v<S, Scalar> || std::is_same_v<S, ParamOf<Scalar>>)&&(
                     std::is_same_v<B, Scalar> || std::is_same_v<B, ParamOf<Scalar>>),
                 "evenkeel: weight and bias must be of the layer's Scalar or ParamOf<Scalar>");
+  check_contiguous(caller, "bias", bias);
   map_outputs<S, B>(caller, output_argument(caller, "weight", weight), output_argument(caller, "bias", bias),
                     output_axis, map);
 }

@@ -39,8 +39,9 @@ EVENKEEL_OUTLINE void check_groups(const Caller& caller, Index groups, Index cha
 
 /// The partition of x into samples, groups and channels, which are checked first. expected < 0 allows any number of
 /// channels.
-EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argument& x, Index groups,
-                                                Index expected, const GroupNormOptions& options) {
+EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argument& x,
+                                                const Strides& strides, Index groups, Index expected,
+                                                const GroupNormOptions& options) {
   check_epsilon(caller, options.epsilon);
   check_gamma_offset(caller, options.gamma_offset);
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
@@ -52,8 +53,11 @@ EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argu
   }
   if (expected >= 0) check_extent(caller, x.shape, axis, "channel", expected);
   check_groups(caller, groups, x.shape[axis]);
-  const MemoryShape shape(x.shape, x.layout);
-  return partition_groups(shape, has_batch ? shape.axis(batch_axis) : -1, shape.axis(axis), groups);
+  const MemoryShape shape = memory_shape(x, strides);
+  const Partition p =
+      partition_groups(shape, has_batch ? shape.axis(batch_axis) : -1, shape.axis(axis), groups);
+  check_walkable(caller, x, strides, p);
+  return p;
 }
 
 inline Formula formula_of(const GroupNormOptions& options) {
@@ -64,7 +68,7 @@ template <typename S>
 void group_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                         Index groups, Index channels, const GroupNormOptions& options,
                         Moments<StatisticOf<S>>* moments) {
-  const Partition p = group_norm_partition(caller, a.x, groups, channels, options);
+  const Partition p = group_norm_partition(caller, a.x, a.strides(), groups, channels, options);
   call_forward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments);
 }
 
@@ -72,7 +76,7 @@ template <typename S>
 void group_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
                          Index groups, const GroupNormOptions& options,
                          const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace) {
-  const Partition p = group_norm_partition(caller, a.x, groups, -1, options);
+  const Partition p = group_norm_partition(caller, a.x, a.strides(), groups, -1, options);
   call_backward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments, workspace);
 }
 

@@ -32,12 +32,13 @@ namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 /// Group norm's partition with one channel a group.
-EVENKEEL_OUTLINE Partition instance_norm_partition(const Caller& caller, const Argument& x, Index expected,
+EVENKEEL_OUTLINE Partition instance_norm_partition(const Caller& caller, const Argument& x,
+                                                   const Strides& strides, Index expected,
                                                    const InstanceNormOptions& options, bool has_params) {
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   const Index channels = expected < 0 ? x.shape[axis] : expected;
   Partition p =
-      group_norm_partition(caller, x, std::max<Index>(channels, 1), expected,
+      group_norm_partition(caller, x, strides, std::max<Index>(channels, 1), expected,
                            {options.epsilon, options.axis, options.batch_axis, true, options.gamma_offset});
   if (!has_params) p = with_rows(p);
   if (channels == 0) p.group.extent = 0;  // no channel, no set
@@ -52,8 +53,8 @@ template <typename S>
 void instance_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                            Index channels, const InstanceNormOptions& options,
                            Moments<StatisticOf<S>>* moments) {
-  const Partition p =
-      instance_norm_partition(caller, a.x, channels, options, a.gamma.size > 0 || a.beta.size > 0);
+  const Partition p = instance_norm_partition(caller, a.x, a.strides(), channels, options,
+                                              a.gamma.size > 0 || a.beta.size > 0);
   check_two_values(caller, a.x, p, "channel and sample");
   call_forward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments);
 }
@@ -62,8 +63,8 @@ template <typename S>
 void instance_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
                             const InstanceNormOptions& options, const Moments<StatisticOf<S>>& moments,
                             Vector<StatisticOf<S>>& workspace) {
-  const bool has_params = a.gamma.size > 0 || a.grad_gamma.output != nullptr || a.grad_beta.output != nullptr;
-  const Partition p = instance_norm_partition(caller, a.x, -1, options, has_params);
+  const bool has_params = a.gamma.size > 0 || a.grad_gamma.object != nullptr || a.grad_beta.object != nullptr;
+  const Partition p = instance_norm_partition(caller, a.x, a.strides(), -1, options, has_params);
   call_backward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments, workspace);
 }
 

@@ -106,42 +106,79 @@ inline void check_countable(const Caller& caller, const char* name, const Shape&
   }
 }
 
+/// How many elements there are from the first to the last, with what lies between them. Refuses strides with which
+/// elements overlap or the fastest axis is not one of neighbours.
+EVENKEEL_COLD inline Index span_of(const Caller& caller, const char* name, const Shape& shape, Layout layout,
+                                   const Shape& strides, std::size_t element) {
+  const int rank = shape.rank();
+  if (shape.size() == 0) return 0;
+  if (strides.rank() != rank) {
+    fail(caller, {name, " has ", counted(strides.rank(), "stride"), " ", shown(strides), " for shape ",
+                  shown(shape)});
+  }
+  const Index most = std::numeric_limits<Index>::max() / static_cast<Index>(element);
+  Index span = 1;
+  for (int i = 0; i < rank; ++i) {
+    const int axis = layout == col_major ? i : rank - 1 - i;
+    const Index extent = shape[axis], stride = strides[axis];
+    if (extent == 1) continue;
+    if (span == 1 ? stride != 1 : stride < span) {
+      fail(caller, {name, " has stride ", stride, " on axis ", axis, " of ", shown(shape), ", must be ",
+                    span == 1 ? "" : "at least ", span, "; copy it first"});
+    }
+    if (extent > 1 && stride > (most - span) / (extent - 1)) {
+      fail(caller, {name, " with strides ", shown(strides),
+                    " has more elements than memory can have, at most ", most});
+    }
+    span += (extent - 1) * stride;
+  }
+  return span;
+}
+
 EVENKEEL_END
 }  // namespace evenkeel::detail
 
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Contiguous memory that somebody else owns, seen as a tensor. Scalar is const where it may only be read.
+/// Memory that somebody else owns, seen as a tensor. Scalar is const where it may only be read.
 template <typename Scalar>
 struct TensorView {
   Scalar* data = nullptr;     // of the first element; null only where there is none
   Shape shape;                // of rank 1 to 8
-  Layout layout = row_major;  // of a contiguous tensor, so that strides follow
+  Layout layout = row_major;  // which axis is the fastest
+  Shape strides;              // from an element to the next one on each axis; of rank 0: memory is contiguous
 
   /// How many elements: 0 for a view of nothing, which has rank 0.
   Index size() const { return shape.rank() == 0 ? 0 : shape.size(); }
 };
 
-/// A view of anybody's memory: ek::view(pointer, {n, c, h, w}, ek::row_major).
+/// A view of anybody's memory: ek::view(pointer, {n, c, h, w}, ek::row_major). With strides, in elements, of memory that
+/// is not contiguous: ek::view(pointer, {h, w, c}, ek::row_major, {pitch, c, 1}) for an image of padded rows.
 ///
-/// Shapes   rank 1 to 8; the memory holds the product of the dimensions, contiguous in the given order.
-/// Aliasing nothing is copied; the memory must outlive the view.
-/// Errors   std::invalid_argument for a negative dimension, a rank that is not 1 to 8, or more elements than memory
-///          can have.
+/// Shapes   rank 1 to 8; the memory holds the product of the dimensions, contiguous in the given order, or apart by
+///          strides that are 1 on the fastest axis and on others at least what the faster ones take.
+/// Aliasing nothing is copied; the memory must outlive the view. What lies between is neither read nor written, and
+///          counts as part of the view where overlaps are looked for.
+/// Errors   std::invalid_argument for a negative dimension, a rank that is not 1 to 8, other strides, or more elements
+///          than memory can have.
 template <typename Scalar>
-TensorView<Scalar> view(Scalar* data, const Shape& shape, Layout layout = row_major) {
-  if (shape.rank() == 0) detail::fail({"", "view"}, {"shape has rank 0, must have 1 to 8"});
+TensorView<Scalar> view(Scalar* data, const Shape& shape, Layout layout = row_major,
+                        const Shape& strides = {}) {
+  const detail::Caller caller{"", "view"};
+  if (shape.rank() == 0) detail::fail(caller, {"shape has rank 0, must have 1 to 8"});
   for (int axis = 0; axis < shape.rank(); ++axis) {
     if (shape[axis] < 0)
-      detail::fail({"", "view"}, {"dimension ", axis, " of ", detail::shown(shape), " is negative"});
+      detail::fail(caller, {"dimension ", axis, " of ", detail::shown(shape), " is negative"});
   }
-  detail::check_countable({"", "view"}, "shape", shape, sizeof(Scalar));
-  return {data, shape, layout};
+  detail::check_countable(caller, "shape", shape, sizeof(Scalar));
+  if (strides.rank() > 0) detail::span_of(caller, "view", shape, layout, strides, sizeof(Scalar));
+  return {data, shape, layout, strides};
 }
 template <typename Scalar, typename Extent>
-TensorView<Scalar> view(Scalar* data, std::initializer_list<Extent> shape, Layout layout = row_major) {
-  return view(data, Shape(shape.begin(), shape.end()), layout);
+TensorView<Scalar> view(Scalar* data, std::initializer_list<Extent> shape, Layout layout = row_major,
+                        const Shape& strides = {}) {
+  return view(data, Shape(shape.begin(), shape.end()), layout, strides);
 }
 
 EVENKEEL_END

@@ -153,7 +153,7 @@ void two_threads_as_device(Given& g) {
 }
 #endif
 
-#if SNIPPET_IS(26)  // evenkeel: an argument must be contiguous
+#if SNIPPET_IS(26)  // evenkeel: neighbours must be contiguous
 void every_other_value_as_x(Given& g) {
   g.bn.infer(Eigen::Map<Eigen::MatrixXf, 0, WRONG_OR_RIGHT(Eigen::InnerStride<2>, Eigen::InnerStride<1>)>(
                  g.values.data(), 8, 4),
@@ -161,7 +161,7 @@ void every_other_value_as_x(Given& g) {
 }
 #endif
 
-#if SNIPPET_IS(27)  // evenkeel: an argument must be contiguous
+#if SNIPPET_IS(27)  // evenkeel: neighbours must be contiguous
 void every_other_value_as_y(Given& g) {
   g.bn.infer(g.four,
              Eigen::Map<Eigen::VectorXf, 0, Eigen::InnerStride<WRONG_OR_RIGHT(2, 1)>>(g.values.data(), 4));

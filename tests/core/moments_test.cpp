@@ -61,14 +61,22 @@ TYPED_TEST(FingerprintOf, KnowsTheBits) {
     if (size > 1) x.back() = static_cast<S>(0);
     Fingerprint print;
     EXPECT_EQ(print.size(), 0);
+    const auto itself = [](Index i) { return i; };
     print.take(x.data(), size);
     EXPECT_EQ(print.size(), size);
-    EXPECT_EQ(print.first_other(x.data()), Fingerprint::kPlaces);
+    EXPECT_EQ(print.first_other(x.data(), itself), Fingerprint::kPlaces);
+    std::vector<S> spread(2 * x.size(), static_cast<S>(7));
+    for (std::size_t i = 0; i < x.size(); ++i) spread[2 * i] = x[i];
+    const auto twice = [](Index i) { return 2 * i; };
+    EXPECT_EQ(print.first_other(spread.data(), twice), Fingerprint::kPlaces);
+    Fingerprint of_spread;
+    of_spread.take_at(spread.data(), size, twice);
+    EXPECT_EQ(of_spread.first_other(x.data(), itself), Fingerprint::kPlaces);
     for (int k = Fingerprint::kPlaces - 1; k >= 0; --k) {  // so that the change is the first
       S& value = x[at(Fingerprint::place(k, size))];
       const S before = value;
       value = static_cast<S>(k == 7 && size > 1 ? -0.0 : 2.5);
-      const int other = print.first_other(x.data());
+      const int other = print.first_other(x.data(), itself);
       EXPECT_LE(other, k);
       EXPECT_EQ(Fingerprint::place(other, size), Fingerprint::place(k, size));
       value = before;

@@ -110,7 +110,7 @@ struct Seen {
     std::vector<float> values;
     if (!x.is_usable() || x.size() == 0) return values;
     for (int k = 0; k < ek::detail::Fingerprint::kPlaces; ++k)
-      values.push_back(x.data[ek::detail::Fingerprint::place(k, x.size())]);
+      values.push_back(x.data[x.offset(ek::detail::Fingerprint::place(k, x.size()))]);
     return values;
   }
   bool is(const Argument& other) const {
@@ -127,14 +127,15 @@ bool has_one_value(const Setup& s, const Shape& shape) {
   return size_of(shape) == s.features[0] * samples && size_of(shape) > 0;
 }
 
-/// Does the call, and looks at what it did.
+/// Does the call, and looks at what it did. Returns whether it was carried out.
 template <typename Layer, typename Call>
-void expect(bool is_right, const Layer& layer, const Arena& arena, std::initializer_list<Argument> outputs,
+bool expect(bool is_right, const Layer& layer, const Arena& arena, std::initializer_list<Argument> outputs,
             const std::string& name, Call call) {
   const std::vector<double> state = state_of(layer);
-  const std::optional<std::string> refusal = outcome_of(is_right, name, arena, outputs, call);
+  const std::optional<std::string> refusal = outcome_of(is_right, name, arena, outputs, call, true);
   if (refusal && !same_bits(state_of(layer), state))
     broken(name + ": refusing changes no layer: " + *refusal);
+  return !refusal;
 }
 
 /// What a call may fuse: an activation, a residual behind the norm, or a skip before it.
@@ -147,11 +148,12 @@ inline constexpr bool kHasSkip =
 template <typename Layer>
 class Calls {
  public:
-  Calls(Choices& choices, const Setup& s, const Layer& layer) : choices_(choices), s_(s), layer_(layer) {}
+  Calls(Choices& choices, const Setup& s, const Layer& layer)
+      : choices_(choices), s_(s), layer_(layer), gap_(choices.flag() ? 0 : choices.between(1, 3)) {}
 
   void check() {
     for (int calls = 0; calls < 8; ++calls) {
-      const Argument x = any_argument(choices_, arena_, shape(), choices_.layout());
+      const Argument x = any_argument(choices_, arena_, shape(), choices_.layout(), any_gap());
       const Index function = choices_.between(0, HasRunningStatistics<Layer>::value ? 4 : 2);
       const Argument& used = seen_ && !choices_.rarely() ? seen_->x : x;
       if (function == 1) {
@@ -169,8 +171,10 @@ class Calls {
  private:
   Shape shape() { return any_shape(choices_, s_); }
   Argument like(const Argument& model) {
-    return another(choices_, arena_, model, [&] { return shape(); });
+    return another(
+        choices_, arena_, model, [&] { return shape(); }, any_gap());
   }
+  Index any_gap() { return gap_ > 0 && choices_.flag() ? gap_ : 0; }
   Kind any_kind() {
     if (choices_.flag()) return Kind::none;
     const Kind kind = choices_.one_of({Kind::activation, Kind::residual, Kind::skip});
@@ -195,36 +199,50 @@ class Calls {
       const bool right = is_right && is_right_too;
       if (trains) {
         const Seen now(x);
-        expect(right, layer_, arena_, outputs, "forward",
-               [&] { layer_.forward(x.view(), y.view(), fused()...); });
-        if (right) seen_ = now;
+        if (expect(right, layer_, arena_, outputs, "forward",
+                   [&] { layer_.forward(x.view(), y.view(), fused()...); })) {
+          seen_ = now;
+          return true;
+        }
       } else {
         expect(right, layer_, arena_, outputs, "infer",
                [&] { std::as_const(layer_).infer(x.view(), y.view(), fused()...); });
       }
+      return false;
     };
     const Kind kind = any_kind();
-    if (kind == Kind::none) return call(true, {y});
-    if (kind == Kind::activation) return call(true, {y}, [a = any_activation()] { return a; });
+    if (kind == Kind::none) {
+      call(true, {y});
+      return;
+    }
+    if (kind == Kind::activation) {
+      call(true, {y}, [a = any_activation()] { return a; });
+      return;
+    }
     const Argument other = like(x), sum = like(x);
-    const bool other_is_right = other.is_usable() && other.is_like(x) && other.is_apart_or_same(y);
+    const bool copies_x = x.true_gap() != y.true_gap();  // to y
+    const bool other_is_right = other.is_usable() && other.is_like(x) && other.is_apart_or_same(y) &&
+                                !(copies_x && other.overlaps(y));
     // Views live as long as the call.
     ek::TensorView<float> other_view, sum_view;
     if (kind == Kind::residual) {
-      return call(other_is_right, {y}, [&, a = any_activation()] {
+      call(other_is_right, {y}, [&, a = any_activation()] {
         other_view = other.view();
         return ek::add(other_view).then(a);
       });
+      return;
     }
     if constexpr (kHasSkip<Layer>) {
       const bool sum_is_right = sum.is_usable() && sum.is_like(x) && sum.is_apart_or_same(x) &&
-                                sum.is_apart_or_same(other) && !sum.overlaps(y);
-      call(other_is_right && sum_is_right, {y, sum}, [&] {
-        other_view = other.view();
-        sum_view = sum.view();
-        return ek::residual_in(other_view, sum_view);
-      });
-      if (trains && is_right && other_is_right && sum_is_right) seen_ = Seen(sum);
+                                sum.is_apart_or_same(other) && !sum.overlaps(y) &&
+                                !(copies_x && sum.overlaps(x));
+      if (call(other_is_right && sum_is_right, {y, sum}, [&] {
+            other_view = other.view();
+            sum_view = sum.view();
+            return ek::residual_in(other_view, sum_view);
+          })) {
+        seen_ = Seen(sum);
+      }
     }
   }
 
@@ -239,9 +257,9 @@ class Calls {
       const bool is_right = is_right_forward(x, y, false);
       const Seen now(x);
       const Index batches = std::as_const(layer_).num_batches_tracked();
-      expect(is_right, layer_, arena_, {y}, "recompute", [&] { layer_.recompute(x.view(), y.view()); });
+      if (expect(is_right, layer_, arena_, {y}, "recompute", [&] { layer_.recompute(x.view(), y.view()); }))
+        seen_ = now;
       require(std::as_const(layer_).num_batches_tracked() == batches, "recompute tracks no batch");
-      if (is_right) seen_ = now;
     }
   }
 
@@ -291,6 +309,7 @@ class Calls {
   Choices& choices_;
   const Setup& s_;
   Layer layer_;
+  Index gap_;  // between steps of the slowest axis, of about half of the arguments
   Arena arena_ = filled_arena();
   std::optional<Seen> seen_;
 };

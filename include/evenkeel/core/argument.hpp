@@ -10,11 +10,12 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// What a call does with an output argument, whatever its type.
-struct OutputType {
+/// What a call does with an argument, whatever its type; with an input only the last.
+struct ArgumentType {
   bool (*resizable_to)(const Shape&);
   void (*resize)(void* argument, const Shape&);
   void* (*data)(void* argument);
+  Shape (*strides)(const void* argument);
 };
 
 /// The memory of an argument. Checks take arguments without their types, so that they are compiled once.
@@ -23,14 +24,26 @@ struct Memory {
   const void* data = nullptr;
   Index size = 0;
   std::uintptr_t bytes = 0;  // more than an Index of 32 bits may hold
-  void* output = nullptr;    // the caller's object; null for an input
+  void* object = nullptr;    // the caller's, of an output or with gaps
+};
+
+/// The strides of an argument, which the caller's object knows. Contiguous memory has none.
+struct Strides {
+  const void* object = nullptr;
+  const ArgumentType* type = nullptr;
+
+  bool are_none() const { return object == nullptr; }
+  Shape shape() const { return are_none() ? Shape() : type->strides(object); }
 };
 
 /// An argument whose shape counts.
 struct Argument : Memory {
   Shape shape;
   Layout layout = row_major;
-  const OutputType* type = nullptr;  // of an output
+  bool has_gaps = false;
+  const ArgumentType* type = nullptr;  // of an output, or with gaps
+
+  Strides strides() const { return has_gaps ? Strides{object, type} : Strides(); }
 };
 
 /// What calls ask of an argument's type. The primary template stands for types that cannot be arguments. kLayout is the
@@ -58,7 +71,7 @@ struct TensorArgument {
     return static_cast<int>(T::Layout) == int{Eigen::RowMajor} ? row_major : col_major;
   }
   static bool is_contiguous(const T&) { return true; }
-  static void check(const Caller&, const char*, const T&) {}
+  static Shape strides(const T&) { return {}; }
   static bool resizable_to(const Shape&) { return false; }
   static void resize(const T&, const Shape&) {}
 };
@@ -103,8 +116,8 @@ struct ArgumentTraits<TensorView<Scalar_>> {
   static int rank(const TensorView<Scalar_>& v) { return v.shape.rank(); }
   static Index extent(const TensorView<Scalar_>& v, int axis) { return v.shape[axis]; }
   static Layout layout(const TensorView<Scalar_>& v) { return v.layout; }
-  static bool is_contiguous(const TensorView<Scalar_>&) { return true; }
-  static void check(const Caller&, const char*, const TensorView<Scalar_>&) {}
+  static bool is_contiguous(const TensorView<Scalar_>& v) { return v.strides.rank() == 0; }
+  static Shape strides(const TensorView<Scalar_>& v) { return v.strides; }
   static bool resizable_to(const Shape&) { return false; }
   static void resize(const TensorView<Scalar_>&, const Shape&) {}
 };
@@ -134,7 +147,7 @@ struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
       kIsVector ? kAnyLayout : int{T::IsRowMajor ? Eigen::RowMajor : Eigen::ColMajor};
   static_assert(T::InnerStrideAtCompileTime == 1 || T::InnerStrideAtCompileTime == Eigen::Dynamic ||
                     T::InnerSizeAtCompileTime == 1,
-                "evenkeel: an argument must be contiguous, and this one has an inner stride; copy it first");
+                "evenkeel: neighbours must be contiguous, and these have an inner stride; copy them first");
 
   static int rank(const T&) { return kIsVector ? 1 : 2; }
   static Index extent(const T& dense, int axis) {
@@ -146,10 +159,10 @@ struct ArgumentTraits<T, std::enable_if_t<lies_in_memory<T>()>> {
            ((dense.innerSize() == 1 || dense.innerStride() == 1) &&
             (dense.outerSize() == 1 || dense.outerStride() == dense.innerSize()));
   }
-  static void check(const Caller& caller, const char* name, const T& dense) {
-    if (is_contiguous(dense)) return;
-    fail(caller, {name, " is not contiguous: ", dense.rows(), " x ", dense.cols(), " with inner stride ",
-                  dense.innerStride(), " and outer stride ", dense.outerStride(), "; copy it first"});
+  static Shape strides(const T& dense) {
+    if (kIsVector) return {dense.innerStride()};
+    return T::IsRowMajor ? Shape{dense.outerStride(), dense.innerStride()}
+                         : Shape{dense.innerStride(), dense.outerStride()};
   }
 
   static bool resizable_to(const Shape& shape) {
@@ -240,10 +253,37 @@ constexpr std::uintptr_t bytes_of(Index size) {
   return static_cast<std::uintptr_t>(size) * sizeof(T);
 }
 
+EVENKEEL_COLD inline void set_strides(const Caller& caller, const Strides& strides, std::size_t element,
+                                      Argument& a) {
+  const Index span = span_of(caller, a.name, a.shape, a.layout, strides.shape(), element);
+  if (span == a.size) return;
+  a.bytes = static_cast<std::uintptr_t>(span) * element;
+  a.has_gaps = true;
+  a.object = const_cast<void*>(strides.object);
+  a.type = strides.type;
+}
+
+/// Whether elements of one shape lie apart alike; an axis of one element has no stride.
+EVENKEEL_COLD inline bool are_alike(const Shape& a, const Shape& b, const Shape& shape) {
+  bool alike = a.rank() == b.rank();
+  for (int axis = 0; alike && axis < a.rank(); ++axis) alike = shape[axis] == 1 || a[axis] == b[axis];
+  return alike;
+}
+inline bool are_same(const Strides& a, const Strides& b, const Shape& shape) {
+  return a.object == b.object || are_alike(a.shape(), b.shape(), shape);
+}
+
+template <typename T>
+Shape strides_of(const void* value) {
+  return ArgumentOf<T>::strides(*static_cast<const T*>(value));
+}
+
+template <typename T>
+inline constexpr ArgumentType kInputType = {nullptr, nullptr, nullptr, strides_of<T>};
+
 template <typename T>
 Argument argument_of(const Caller& caller, const char* name, T& value) {
   using Traits = ArgumentOf<T>;
-  Traits::check(caller, name, value);
   Argument a;
   a.name = name;
   a.data = data_in(value);
@@ -251,7 +291,17 @@ Argument argument_of(const Caller& caller, const char* name, T& value) {
   a.layout = Traits::layout(value);
   a.size = value.size();
   a.bytes = bytes_of<typename Traits::Scalar>(a.size);
+  if (!Traits::is_contiguous(value))
+    set_strides(caller, {&value, &kInputType<T>}, sizeof(typename Traits::Scalar), a);
   return a;
+}
+
+/// Refuses a parameter or gradient that is not contiguous.
+template <typename T>
+void check_contiguous(const Caller& caller, const char* name, const T& value) {
+  using Traits = ArgumentOf<T>;
+  if (Traits::is_contiguous(value)) return;
+  fail(caller, {name, " has strides ", shown(Traits::strides(value)), ", must be contiguous; copy it first"});
 }
 
 /// The argument of an input.
@@ -263,10 +313,10 @@ EVENKEEL_OUTLINE Argument input_argument(const Caller& caller, const char* name,
 }
 
 template <typename T>
-inline constexpr OutputType kOutputType = {
+inline constexpr ArgumentType kOutputType = {
     [](const Shape& shape) { return ArgumentOf<T>::resizable_to(shape); },
     [](void* argument, const Shape& shape) { ArgumentOf<T>::resize(*static_cast<T*>(argument), shape); },
-    [](void* argument) -> void* { return data_in(*static_cast<T*>(argument)); }};
+    [](void* argument) -> void* { return data_in(*static_cast<T*>(argument)); }, strides_of<T>};
 
 /// The argument of an output, which does not change yet.
 template <typename T>
@@ -275,7 +325,7 @@ EVENKEEL_OUTLINE Argument output_argument(const Caller& caller, const char* name
                 "evenkeel: an output must not be const");
   using Plain = std::remove_const_t<T>;  // the view may be const, its memory is not
   Argument a = argument_of(caller, name, value);
-  a.output = const_cast<Plain*>(&value);
+  a.object = const_cast<Plain*>(&value);
   a.type = &kOutputType<Plain>;
   return a;
 }
@@ -285,7 +335,7 @@ template <typename Param, typename T>
 EVENKEEL_OUTLINE Memory param_argument(const Caller& caller, const char* name, const T& values) {
   static_assert(std::is_same_v<ScalarOf<T>, Param>,
                 "evenkeel: parameters must be of the type ParamOf<Scalar>");
-  ArgumentOf<T>::check(caller, name, values);
+  check_contiguous(caller, name, values);
   return {name, data_in(values), values.size(), bytes_of<Param>(values.size()), nullptr};
 }
 
@@ -298,7 +348,7 @@ EVENKEEL_INLINE bool overlap(const Memory& a, const Memory& b) {
 
 EVENKEEL_OUTLINE void check_apart(const Caller& caller, const Memory& a, const Memory& b) {
   const bool are_one =
-      a.output != nullptr && a.output == b.output;  // an empty one too, which is not yet anywhere
+      a.object != nullptr && a.object == b.object;  // an empty one too, which is not yet anywhere
   if (are_one || overlap(a, b)) fail(caller, {a.name, " overlaps ", b.name});
 }
 
@@ -317,7 +367,9 @@ EVENKEEL_OUTLINE void check_output(const Caller& caller, const Argument& out, co
          {out.name, " is ", shown(out.shape), ", expected ", same.name, "'s shape ", shown(same.shape)});
   }
   if (has_shape) check_not_null(caller, out);
-  if (!(out.data == same.data && has_shape) && overlap(out, same)) {
+  const bool is_same =
+      out.data == same.data && has_shape && are_same(out.strides(), same.strides(), out.shape);
+  if (!is_same && overlap(out, same)) {
     fail(caller, {out.name, " overlaps ", same.name, " without being ", same.name, " itself"});
   }
 }
@@ -325,8 +377,8 @@ EVENKEEL_OUTLINE void check_output(const Caller& caller, const Argument& out, co
 /// Gives an output its shape, and returns its memory.
 EVENKEEL_OUTLINE void* prepare(const Argument& out, const Shape& shape) {
   if (out.shape == shape) return const_cast<void*>(out.data);
-  out.type->resize(out.output, shape);
-  return out.type->data(out.output);
+  out.type->resize(out.object, shape);
+  return out.type->data(out.object);
 }
 
 EVENKEEL_END

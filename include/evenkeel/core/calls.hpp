@@ -76,32 +76,108 @@ struct FusedArguments {
 };
 inline bool is_there(const Argument& a) { return a.name[0] != 0; }
 
+/// The strides of a call are those that its output has or will have. An input of others is copied first: x into y, dy
+/// into dx, and backward's x into the workspace.
+inline Strides strides_of_call(const Argument& x, const Argument& out) {
+  const bool has_its = out.has_gaps && out.shape == x.shape && out.layout == x.layout;
+  return has_its ? out.strides() : Strides();
+}
+
+/// Memory of an argument's shape and these strides.
+EVENKEEL_OUTLINE MemoryShape memory_shape(const Argument& a, const Strides& strides) {
+  MemoryShape shape(a.shape, a.layout);
+  if (!strides.are_none()) shape.set_strides(strides.shape());
+  return shape;
+}
+
+EVENKEEL_COLD inline void refuse_loops(const Caller& caller, const Argument& x, const Strides& strides) {
+  const Shape its = strides.shape();
+  fail(caller, {"strides ", shown(its), " of ", shown(x.shape),
+                " take more loops than this norm walks; a contiguous output will do"});
+}
+/// Refuses strides that the partition cannot walk.
+inline void check_walkable(const Caller& caller, const Argument& x, const Strides& strides,
+                           const Partition& p) {
+  if (!p.is_walkable) refuse_loops(caller, x, strides);
+}
+
+/// Copies `size` neighbours.
+template <typename S>
+void copy_line(const void* from, void* to, Index size) {
+  std::copy_n(static_cast<const S*>(from), size, static_cast<S*>(to));
+}
+
+/// Copies elements of so many bytes between memory of one shape.
+EVENKEEL_COLD inline void copy_lines(const MemoryShape& here, const void* from, const MemoryShape& there,
+                                     void* to, std::size_t element, void (*copy)(const void*, void*, Index)) {
+  const int line = std::max(here.line_axis(), there.line_axis());
+  const Index lines = here.product(0, line), size = here.product(line, here.rank);
+  const auto bytes = [&](const MemoryShape& shape, Index i) {
+    return static_cast<std::size_t>(shape.offset(i * size)) * element;
+  };
+  for (Index i = 0; i < lines; ++i)
+    copy(static_cast<const char*>(from) + bytes(here, i), static_cast<char*>(to) + bytes(there, i), size);
+}
+
+/// An input as a call walks it: where it lies, or copied to an array with these strides.
+template <typename S>
+const S* as_walked(const Argument& input, const Strides& strides, S* to) {
+  if (are_same(input.strides(), strides, input.shape)) return static_cast<const S*>(input.data);
+  copy_lines(memory_shape(input, input.strides()), input.data, memory_shape(input, strides), to, sizeof(S),
+             copy_line<S>);
+  return to;
+}
+
+EVENKEEL_COLD inline Index strided_offset(const Argument& a, const Strides& strides, Index i) {
+  return memory_shape(a, strides).offset(i);
+}
+/// Where the element lies that is number i in the order of memory.
+inline Index offset_of(const Argument& a, const Strides& strides, Index i) {
+  return strides.are_none() ? i : strided_offset(a, strides, i);
+}
+
 /// The arguments of a forward call.
 struct ForwardArguments {
   Argument x, y;
   Memory gamma, beta;
   const FusedArguments* fused = nullptr;  // may be null
+
+  Strides strides() const { return strides_of_call(x, y); }
 };
+
+/// What is fused is never copied: it has the strides of the call, or will have.
+EVENKEEL_OUTLINE void check_strides(const Caller& caller, const Argument& a, const Argument& x,
+                                    const Strides& strides) {
+  const Strides its = strides_of_call(x, a);
+  if (are_same(its, strides, x.shape)) return;
+  const Shape has = its.shape(), expected = strides.shape();
+  fail(caller, {a.name, " has strides ", shown(has), ", expected the output's ", shown(expected),
+                "; those of contiguous memory are []"});
+}
 
 /// An input that a call fuses: of x's shape; out is another array, or may be this one itself.
 EVENKEEL_OUTLINE void check_fused_input(const Caller& caller, const Argument& input, const Argument& x,
-                                        const Argument& out, bool may_be_out) {
+                                        const Strides& strides, const Argument& out, bool may_be_out) {
   if (!is_there(input)) return;
   if (input.shape != x.shape) {
     fail(caller, {input.name, " is ", shown(input.shape), ", expected x's shape ", shown(x.shape)});
   }
   check_layout(caller, input, x);
+  check_strides(caller, input, x, strides);
   if (may_be_out && input.data == out.data && out.shape == x.shape) return;
   check_apart(caller, out, input);
 }
 
 EVENKEEL_OUTLINE void check_fused_forward(const Caller& caller, const ForwardArguments& a) {
   const FusedArguments& f = *a.fused;
-  check_fused_input(caller, f.residual, a.x, a.y, true);
-  check_fused_input(caller, f.skip, a.x, a.y, true);
+  const Strides strides = a.strides();
+  const bool copies_x = !are_same(a.x.strides(), strides, a.x.shape);  // to y
+  check_fused_input(caller, f.residual, a.x, strides, a.y, !copies_x);
+  check_fused_input(caller, f.skip, a.x, strides, a.y, !copies_x);
   if (!is_there(f.sum)) return;
   check_output(caller, f.sum, a.x);
-  check_fused_input(caller, f.skip, a.x, f.sum, true);
+  check_strides(caller, f.sum, a.x, strides);
+  check_fused_input(caller, f.skip, a.x, strides, f.sum, true);
   check_apart(caller, f.sum, a.y);
   check_apart(caller, f.sum, a.gamma);
   check_apart(caller, f.sum, a.beta);
@@ -120,13 +196,23 @@ EVENKEEL_OUTLINE void check_forward(const Caller& caller, const ForwardArguments
 template <typename S>
 Pass<S> forward_pass(const ForwardArguments& a, void* out, const Formula& formula) {
   Pass<S> pass;
-  pass.x = static_cast<const S*>(a.x.data);
   pass.out = static_cast<S*>(out);
+  pass.x = as_walked<S>(a.x, a.strides(), pass.out);
   pass.gamma = data_of<ComputeOf<S>>(a.gamma);
   pass.beta = data_of<ComputeOf<S>>(a.beta);
   pass.formula = formula;
   if (a.fused != nullptr) a.fused->fuse(*a.fused, &pass);
   return pass;
+}
+
+/// Keeps what backward knows forward's x by.
+template <typename S>
+void take_seen(const ForwardArguments& a, const S* values, Fingerprint& seen) {
+  if (!a.y.has_gaps) {
+    seen.take(values, a.x.size);
+  } else {
+    seen.take_at(values, a.x.size, [&](Index i) { return offset_of(a.x, a.strides(), i); });
+  }
 }
 
 template <typename S>
@@ -147,10 +233,10 @@ EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loop
   }
   if (moments != nullptr) {
     pass.moments = moments->places();
-    if (pass.fused.skip == nullptr) moments->seen.take(pass.x, a.x.size);
+    if (pass.fused.skip == nullptr) take_seen(a, pass.x, moments->seen);
   }
   run(p, pass, loops);
-  if (moments != nullptr && pass.fused.skip != nullptr) moments->seen.take(pass.x, a.x.size);
+  if (moments != nullptr && pass.fused.skip != nullptr) take_seen(a, pass.x, moments->seen);
 }
 
 /// Normalizes with each set's own statistics. moments may be null.
@@ -213,6 +299,8 @@ struct BackwardArguments {
   Memory gamma;
   Memory beta;                            // where something is fused
   const FusedArguments* fused = nullptr;  // may be null
+
+  Strides strides() const { return strides_of_call(x, dx); }
 };
 
 /// The argument of a gradient, or that of none.
@@ -220,7 +308,10 @@ template <typename Param, typename Gradient>
 Argument gradient_argument(const Caller& caller, const char* name, Gradient* gradient) {
   static_assert(std::is_same_v<ScalarOf<Gradient>, Param>,
                 "evenkeel: gradients must be of the type ParamOf<Scalar>");
-  if (gradient != nullptr) return output_argument(caller, name, *gradient);
+  if (gradient != nullptr) {
+    check_contiguous(caller, name, *gradient);
+    return output_argument(caller, name, *gradient);
+  }
   Argument none;
   none.name = name;
   return none;
@@ -230,14 +321,16 @@ EVENKEEL_OUTLINE void check_fused_backward(const Caller& caller, const BackwardA
   const FusedArguments& f = *a.fused;
   check_param(caller, a.beta, params);
   check_apart(caller, a.dx, a.beta);
-  check_fused_input(caller, f.residual, a.x, a.dx, false);
-  check_fused_input(caller, f.plus, a.x, a.dx, false);
+  const Strides strides = a.strides();
+  check_fused_input(caller, f.residual, a.x, strides, a.dx, false);
+  check_fused_input(caller, f.plus, a.x, strides, a.dx, false);
   for (const Argument* gradient : {&a.grad_gamma, &a.grad_beta}) {
     check_apart(caller, *gradient, f.residual);
     check_apart(caller, *gradient, f.plus);
   }
   if (!is_there(f.d_residual)) return;
   check_output(caller, f.d_residual, a.x);
+  check_strides(caller, f.d_residual, a.x, strides);
   for (const Memory* other :
        {static_cast<const Memory*>(&a.x), static_cast<const Memory*>(&a.dy),
         static_cast<const Memory*>(&a.dx), static_cast<const Memory*>(&f.residual), &a.gamma, &a.beta,
@@ -261,7 +354,7 @@ EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const Backw
   expected.name = "gamma";
   expected.shape = Shape{params};
   for (const Argument* gradient : {&a.grad_gamma, &a.grad_beta}) {
-    if (gradient->output == nullptr) continue;
+    if (gradient->object == nullptr) continue;
     check_output(caller, *gradient, expected);
     for (const Memory* other : {static_cast<const Memory*>(&a.x), static_cast<const Memory*>(&a.dy),
                                 static_cast<const Memory*>(&a.dx), &a.gamma}) {
@@ -293,24 +386,41 @@ EVENKEEL_OUTLINE void check_seen(const Caller& caller, const Argument& x, const 
     if (x.size != seen.size())
       fail(caller, {"x has ", counted(x.size, "value"), ", forward's x had ", seen.size()});
     const auto* values = static_cast<const S*>(x.data);
-    const int k = seen.first_other(values);
+    const auto at = [&](Index i) { return offset_of(x, x.strides(), i); };
+    const int k = seen.first_other(values, at);
     if (k == Fingerprint::kPlaces) return;
     const Index i = Fingerprint::place(k, x.size);
     fail(caller,
-         {"x is not the last forward's x: value ", i, " is ", shown(static_cast<double>(values[i]), 9),
+         {"x is not the last forward's x: value ", i, " is ", shown(static_cast<double>(values[at(i)]), 9),
           ", was ", shown(seen.value<S>(k), 9),
           "; keep a copy where y is x, call backward before the next forward, or switch checks_x off"});
   }
 }
 
+/// How much of the workspace a copy of x takes, if it is not laid out as dx.
+template <typename S>
+Index copy_size(const Caller& caller, const BackwardArguments& a) {
+  using T = StatisticOf<S>;
+  const Strides strides = a.strides();
+  if (are_same(a.x.strides(), strides, a.x.shape)) return 0;
+  if constexpr (std::is_same_v<S, T> || (std::is_trivially_copyable_v<S> && alignof(S) <= alignof(T))) {
+    const std::uintptr_t bytes = strides.are_none() ? bytes_of<S>(a.x.size) : a.dx.bytes;
+    return static_cast<Index>((bytes + sizeof(T) - 1) / sizeof(T));
+  } else {
+    const Shape own = a.x.strides().shape(), expected = strides.shape();
+    fail(caller, {"x has strides ", shown(own), ", dx has ", shown(expected), "; copy it first"});
+  }
+}
+
 /// Gives the outputs their shapes, and the workspace its size; gradients of an empty batch are 0.
 template <typename S>
-Pass<S> backward_pass(const BackwardArguments& a, Index params, Index needed,
+Pass<S> backward_pass(const Caller& caller, const BackwardArguments& a, Index params, Index needed,
                       Vector<StatisticOf<S>>& workspace) {
   using C = ComputeOf<S>;
-  if (workspace.size() < needed) workspace = vector_of<StatisticOf<S>>(needed);
+  const Index all = needed + copy_size<S>(caller, a);
+  if (workspace.size() < all) workspace = vector_of<StatisticOf<S>>(all);
   const auto prepare_gradient = [&](const Argument& gradient) {
-    return gradient.output == nullptr ? nullptr : static_cast<C*>(prepare(gradient, Shape{params}));
+    return gradient.object == nullptr ? nullptr : static_cast<C*>(prepare(gradient, Shape{params}));
   };
   Pass<S> pass;
   pass.grad_gamma = prepare_gradient(a.grad_gamma);
@@ -322,8 +432,9 @@ Pass<S> backward_pass(const BackwardArguments& a, Index params, Index needed,
       if (gradient != nullptr) std::fill_n(gradient, params, C(0));
     }
   }
-  pass.x = static_cast<const S*>(a.x.data);
-  pass.dy = static_cast<const S*>(a.dy.data);
+  const Strides strides = a.strides();
+  pass.x = as_walked(a.x, strides, reinterpret_cast<S*>(workspace.data() + needed));
+  pass.dy = as_walked(a.dy, strides, pass.out);
   pass.gamma = data_of<C>(a.gamma);
   pass.beta = data_of<C>(a.beta);
   pass.sums = workspace.data();
@@ -340,7 +451,7 @@ EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loo
   check_backward_arguments(caller, a, p.params());
   if (moments.checks_x) check_seen<S>(caller, a.x, moments.seen);
   const bool is_empty = a.x.size == 0;
-  Pass<S> pass = backward_pass<S>(a, p.params(), is_empty ? 0 : workspace_size(p), workspace);
+  Pass<S> pass = backward_pass<S>(caller, a, p.params(), is_empty ? 0 : workspace_size(p), workspace);
   if (is_empty) return;
   pass.formula = formula;
   pass.saved = moments.places();

@@ -10,14 +10,16 @@ EVENKEEL_BEGIN_SMALL
 // Calls that have one set a channel: those of batch norm, and inference by the running statistics of any norm.
 
 /// The partition of x by channels. expected < 0 allows any number of them.
-EVENKEEL_OUTLINE Partition channel_partition(const Caller& caller, const Argument& x, Index expected,
-                                             const Formula& formula, Index its_axis) {
+EVENKEEL_OUTLINE Partition channel_partition(const Caller& caller, const Argument& x, const Strides& strides,
+                                             Index expected, const Formula& formula, Index its_axis) {
   check_epsilon(caller, formula.epsilon);
   check_gamma_offset(caller, formula.gamma_offset);
   const int axis = resolve_axis(caller, "axis", its_axis, x.shape);
   if (expected >= 0) check_extent(caller, x.shape, axis, "channel", expected);
-  const MemoryShape shape(x.shape, x.layout);
-  return partition_channels(shape, shape.axis(axis));
+  const MemoryShape shape = memory_shape(x, strides);
+  const Partition p = partition_channels(shape, shape.axis(axis));
+  check_walkable(caller, x, strides, p);
+  return p;
 }
 
 /// A set of x's own needs two values.
@@ -39,7 +41,7 @@ EVENKEEL_OUTLINE void check_given(const Caller& caller, const InferenceArguments
 template <typename S>
 void infer_channels(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                     const InferenceArguments& given, Index expected, const Formula& formula, Index axis) {
-  const Partition p = channel_partition(caller, a.x, expected, formula, axis);
+  const Partition p = channel_partition(caller, a.x, a.strides(), expected, formula, axis);
   check_given(caller, given, p.params());
   call_infer<S>(caller, loops, a, given, p, formula);
 }
@@ -53,7 +55,7 @@ EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const Parall
                                               Vector<StatisticOf<S>>& workspace) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
-  const Partition p = channel_partition(caller, a.x, expected, formula, axis);
+  const Partition p = channel_partition(caller, a.x, a.strides(), expected, formula, axis);
   const Index channels = p.params();
   check_given(caller, given, channels);
   check_backward_arguments(caller, a, channels);
@@ -63,9 +65,9 @@ EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const Parall
   }
   const auto statistics = checked_statistics<S>(caller, given, channels);
   const bool is_empty = a.x.size == 0;
-  const bool has_sums = !is_empty && (a.grad_gamma.output != nullptr || a.grad_beta.output != nullptr);
+  const bool has_sums = !is_empty && (a.grad_gamma.object != nullptr || a.grad_beta.object != nullptr);
   const Index sums = has_sums ? Core<S>::template workspace_size<Sets::channels>(p) : 0;
-  Pass<S> pass = backward_pass<S>(a, channels, sums + 3 * channels, workspace);
+  Pass<S> pass = backward_pass<S>(caller, a, channels, sums + 3 * channels, workspace);
   if (is_empty) return;
   pass.formula = formula;
   if (a.fused != nullptr) {

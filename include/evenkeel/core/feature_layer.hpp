@@ -26,7 +26,8 @@ struct Features : FeatureAxes {
 };
 
 /// The partition of x into samples and features, after a check that x has the normalized axes.
-EVENKEEL_OUTLINE Partition feature_partition(const Caller& caller, const Argument& x, const FeatureAxes& f) {
+EVENKEEL_OUTLINE Partition feature_partition(const Caller& caller, const Argument& x, const Strides& strides,
+                                             const FeatureAxes& f) {
   check_epsilon(caller, f.formula.epsilon);
   check_gamma_offset(caller, f.formula.gamma_offset);
   const Shape& normalized = f.normalized_shape;
@@ -44,15 +45,17 @@ EVENKEEL_OUTLINE Partition feature_partition(const Caller& caller, const Argumen
     }
     check_extent(caller, x.shape, axis, "feature", normalized[i]);
   }
-  const MemoryShape shape(x.shape, x.layout);
+  const MemoryShape shape = memory_shape(x, strides);
   const int a = shape.axis(first), b = shape.axis(first + axes - 1);
-  return partition_features(shape, std::min(a, b), std::max(a, b) + 1);
+  const Partition p = partition_features(shape, std::min(a, b), std::max(a, b) + 1);
+  check_walkable(caller, x, strides, p);
+  return p;
 }
 
 template <typename S, Sets kSets>
 void features_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                       const Features<kSets>& f, Moments<StatisticOf<S>>* moments) {
-  const Partition p = feature_partition(caller, a.x, f);
+  const Partition p = feature_partition(caller, a.x, a.strides(), f);
   call_forward<kSets, S>(caller, loops, a, p, f.formula, moments);
 }
 
@@ -60,7 +63,7 @@ template <typename S, Sets kSets>
 void features_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
                        const Features<kSets>& f, const Moments<StatisticOf<S>>& moments,
                        Vector<StatisticOf<S>>& workspace) {
-  const Partition p = feature_partition(caller, a.x, f);
+  const Partition p = feature_partition(caller, a.x, a.strides(), f);
   call_backward<kSets, S>(caller, loops, a, p, f.formula, moments, workspace);
 }
 

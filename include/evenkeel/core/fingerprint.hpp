@@ -30,9 +30,19 @@ class Fingerprint {
     return static_cast<Index>(step) * k;
   }
 
+  /// Of contiguous values, in a few instructions; or at(i) is where value i lies.
   template <typename S>
   EVENKEEL_INLINE void take([[maybe_unused]] const S* x, [[maybe_unused]] Index size) {
     if constexpr (kHasFingerprint<S>) take(x, size, std::make_integer_sequence<int, kPlaces>());
+  }
+  template <typename S, typename At>
+  EVENKEEL_COLD void take_at([[maybe_unused]] const S* x, [[maybe_unused]] Index size,
+                             [[maybe_unused]] const At& at) {
+    if constexpr (kHasFingerprint<S>) {
+      Kept<S> values[kPlaces];
+      for (int k = 0; k < kPlaces; ++k) values[k] = static_cast<Kept<S>>(value_at(x + at(place(k, size))));
+      keep(values, size);
+    }
   }
   void forget() { size_ = 0; }
 
@@ -40,10 +50,10 @@ class Fingerprint {
   Index size() const { return size_; }
 
   /// The first place where x is another one; kPlaces if there is none.
-  template <typename S>
-  int first_other(const S* x) const {
+  template <typename S, typename At>
+  int first_other(const S* x, const At& at) const {
     for (int k = 0; k < kPlaces; ++k) {
-      const auto now = static_cast<Kept<S>>(value_at(x + place(k, size_)));
+      const auto now = static_cast<Kept<S>>(value_at(x + at(place(k, size_))));
       if (std::memcmp(&now, bytes_of<S>(k), sizeof now) != 0) return k;
     }
     return kPlaces;
@@ -69,8 +79,12 @@ class Fingerprint {
 
   template <typename S, int... kEach>
   EVENKEEL_INLINE void take(const S* x, Index size, std::integer_sequence<int, kEach...>) {
-    size_ = size;
     const Kept<S> values[] = {static_cast<Kept<S>>(value_at(x + place(kEach, size)))...};
+    keep(values, size);
+  }
+  template <typename Value>
+  EVENKEEL_INLINE void keep(const Value (&values)[kPlaces], Index size) {
+    size_ = size;
     std::memcpy(bytes_, values, sizeof values);
   }
 

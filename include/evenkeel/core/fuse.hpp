@@ -31,7 +31,10 @@ void fuse(const FusedArguments& a, void* into) {
   S* const d_residual =
       is_there(a.d_residual) ? static_cast<S*>(prepare(a.d_residual, a.residual.shape)) : nullptr;
   if (act.curve == Curve::none) {  // dz is dy
-    if (d_residual != nullptr) std::copy_n(pass.dy, a.residual.size, d_residual);
+    if (d_residual != nullptr) {
+      const MemoryShape shape = memory_shape(a.residual, a.residual.strides());
+      copy_lines(shape, pass.dy, shape, d_residual, sizeof(S), copy_line<S>);
+    }
     return;
   }
   f.epilogue.dy = pass.dy;

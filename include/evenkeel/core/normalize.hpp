@@ -169,11 +169,12 @@ Index workspace_size(const Partition& p) {
 
 /// dx of sets of one value: exactly 0 where it is finite, and what is added to it.
 template <typename S>
-EVENKEEL_COLD void clear_finite(S* dx, const S* plus, Index size) {
+EVENKEEL_COLD void clear_finite(const Partition& p, S* dx, const S* plus) {
   using C = ComputeOf<S>;
-  for (Index i = 0; i < size; ++i) {
-    const C value = value_at(dx + i), zero = C(value - value);
-    put_value(dx + i, plus == nullptr ? zero : C(zero + value_at(plus + i)));
+  for (Index set = 0; set < p.sets(); ++set) {
+    const Index at = p.offset(set);
+    const C value = value_at(dx + at), zero = C(value - value);
+    put_value(dx + at, plus == nullptr ? zero : C(zero + value_at(plus + at)));
   }
 }
 
@@ -200,7 +201,7 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
                       }
                       passes.backward(begin, end, its_loops, sums);
                     });
-    if (has_none && pass.out != nullptr) clear_finite(pass.out, plus, p.size());
+    if (has_none && pass.out != nullptr) clear_finite(p, pass.out, plus);
     if (!pass.wants_params()) return;
     constexpr Index kBundle = 256;
     const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;

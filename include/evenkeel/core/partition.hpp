@@ -21,8 +21,7 @@ enum class MemoryOrder {
   sample_columns,   // neighbours have statistics of their own and share parameters
 };
 
-/// Who shares statistics and who shares parameters (an entry of gamma and beta): two maps on contiguous
-/// memory.
+/// Who shares statistics and who shares parameters (an entry of gamma and beta): two maps on memory.
 ///
 /// Memory is seven nested loops, in whatever order. A step of `outer`, `batch` or `group` is another
 /// statistics set; a step of `group` or `channel` is another parameter; `before`, `between` and `inner` leave
@@ -38,6 +37,7 @@ struct Partition {
   Loop before, between;
   Index inner = 1;
   MemoryOrder order = MemoryOrder::lines;
+  bool is_walkable = true;  // else the strides of memory take more loops
 
   Index sets() const { return outer.extent * batch.extent * group.extent; }
   Index params() const { return group.extent * channel.extent; }
@@ -63,23 +63,62 @@ struct Partition {
   /// A cell's memory, from where its set begins plus its channel's stride.
   Lines cell_lines() const { return {before.extent, before.stride, between.extent, between.stride, inner}; }
 
-  /// A set's memory, from where it begins.
+  /// A set's memory, from where it begins. Its channels are a loop that joins a neighbouring one, or takes the place of
+  /// one that there is not.
   Lines set_lines() const {
-    if (channel.stride == inner) {
+    if (channel_joins_inner()) {
       return {before.extent, before.stride, between.extent, between.stride, channel.extent * inner};
     }
-    return {before.extent, before.stride, channel.extent * between.extent, between.stride, inner};
+    if (between.extent == 1) return {before.extent, before.stride, channel.extent, channel.stride, inner};
+    if (channel_joins_between()) {
+      return {before.extent, before.stride, channel.extent * between.extent, between.stride, inner};
+    }
+    return {channel.extent, channel.stride, between.extent, between.stride, inner};
   }
+  bool has_set_lines() const {
+    return channel_joins_inner() || channel_joins_between() || before.extent == 1;
+  }
+  bool channel_joins_inner() const { return channel.extent == 1 || channel.stride == inner; }
+  bool channel_joins_between() const {
+    return between.extent == 1 || channel.stride == between.extent * between.stride;
+  }
+};
+
+/// Loops over memory, the fastest first, of which no partition takes more than kMost.
+struct Loops {
+  static constexpr int kMost = 3;
+  Loop loop[kMost];
+  int count = 0;
+
+  void add(const Loop& slower) {
+    Loop* const last = count == 0 || count > kMost ? nullptr : &loop[count - 1];
+    if (last != nullptr && slower.stride == last->extent * last->stride) {
+      last->extent *= slower.extent;
+    } else {
+      if (count < kMost) loop[count] = slower;
+      ++count;
+    }
+  }
+  Loop at(int i) const { return i < kMost ? loop[i] : Loop(); }
 };
 
 /// A tensor's dimensions in the order of memory, slowest first.
 struct MemoryShape {
+  /// Of contiguous memory.
   explicit MemoryShape(const Shape& shape, Layout layout)
       : reversed(layout == col_major), rank(shape.rank()) {
-    for (int i = 0; i < rank; ++i) extents[i] = shape[reversed ? rank - 1 - i : i];
+    Index next = 1;
+    for (int i = rank - 1; i >= 0; --i) {
+      extents[i] = shape[axis(i)];
+      strides[i] = next;
+      next *= extents[i];
+    }
+  }
+  EVENKEEL_COLD void set_strides(const Shape& of_axes) {
+    for (int i = 0; i < rank; ++i) strides[i] = of_axes[axis(i)];
   }
 
-  /// Where a caller's axis lies.
+  /// Where a caller's axis lies; and which caller's axis lies here.
   int axis(int callers_axis) const { return reversed ? rank - 1 - callers_axis : callers_axis; }
 
   Index product(int first, int last) const {
@@ -88,49 +127,82 @@ struct MemoryShape {
     return n;
   }
 
+  /// Adds the loops over axes [first, last) to faster ones. Axes without memory between them are one loop.
+  void add_loops(int first, int last, Loops& to) const {
+    for (int i = last - 1; i >= first; --i) {
+      if (extents[i] != 1) to.add({extents[i], strides[i]});
+    }
+  }
+
+  /// Where the element lies that is number i in the order of memory.
+  Index offset(Index i) const {
+    Index offset = 0;
+    for (int k = rank - 1; k >= 0; --k) {
+      offset += i % extents[k] * strides[k];
+      i /= extents[k];
+    }
+    return offset;
+  }
+
+  /// The axis from which on elements follow each other.
+  int line_axis() const {
+    int axis = rank;
+    for (Index next = 1; axis > 0 && (extents[axis - 1] == 1 || strides[axis - 1] == next); --axis)
+      next *= extents[axis - 1];
+    return axis;
+  }
+
   bool reversed;
   int rank;
-  Index extents[Shape::kMaxRank];
+  Index extents[Shape::kMaxRank], strides[Shape::kMaxRank];
 };
 
 /// Short lines side by side are walked as columns, so that no vector is left half empty; longer ones too if they do
 /// not fill whole lines of the cache.
 inline bool is_short_line(Index length) { return length <= 64 || (length <= 256 && length % 16 != 0); }
 
+/// Makes of the loops whose elements share statistics and parameters the lines of neighbours, and the two loops over them.
+inline void set_cell_loops(const Loops& loops, Partition& p) {
+  const int lines = loops.count > 0 && loops.loop[0].stride == 1 ? 1 : 0;
+  if (lines == 1) p.inner = loops.loop[0].extent;
+  const bool is_one = loops.count - lines == 1;
+  // One loop over the lines is the slower one, unless channels are slower still: then they may join it.
+  const bool is_between = !is_one || loops.loop[lines].stride < p.channel.stride;
+  if (is_between) p.between = loops.at(lines);
+  p.before = loops.at(is_between ? lines + 1 : lines);
+  p.is_walkable = loops.count - lines <= 2;
+}
+
 /// Memory [before][channels][inner]: a set a channel.
 inline Partition partition_channels(const MemoryShape& shape, int axis) {
-  const Index before = shape.product(0, axis), channels = shape.extents[axis];
-  const Index inner = shape.product(axis + 1, shape.rank);
+  const Index channels = shape.extents[axis];
+  Loops loops;
+  shape.add_loops(axis + 1, shape.rank, loops);
+  shape.add_loops(0, axis, loops);
   Partition p;
-  if (channels == 1) {
-    p.inner = before * inner;
-    p.channel.stride = p.inner;
-    return p;
-  }
-  p.inner = inner;
-  p.group = {channels, inner};
-  p.channel.stride = inner;
-  p.before = {before, channels * inner};
-  if (inner == 1 || (is_short_line(inner) && before > 1)) p.order = MemoryOrder::channel_columns;
+  set_cell_loops(loops, p);
+  p.channel.stride = p.inner;
+  if (channels == 1) return p;
+  p.group = {channels, shape.strides[axis]};
+  const bool is_short = p.inner == 1 || (is_short_line(p.inner) && p.before.extent > 1);
+  if (is_short && p.group.stride == p.inner) p.order = MemoryOrder::channel_columns;
   return p;
 }
 
 /// Memory [samples][features][samples]: a set a sample; the features are axes [first, last).
 inline Partition partition_features(const MemoryShape& shape, int first, int last) {
-  const Index outer = shape.product(0, first), features = shape.product(first, last);
-  const Index inner = shape.product(last, shape.rank);
+  Loops features, samples;
+  shape.add_loops(first, last, features);
+  shape.add_loops(last, shape.rank, samples);
+  const bool are_rows = samples.count == 0 || features.count == 0;
+  shape.add_loops(0, first, samples);
   Partition p;
-  if (inner == 1 || features == 1) {
-    p.batch = {outer * inner, features};
-    p.channel = {features, 1};
-    p.order = MemoryOrder::rows;
-    return p;
-  }
-  p.outer = {outer, features * inner};
-  p.batch = {inner, 1};
-  p.channel = {features, inner};
-  p.between.stride = inner;
-  p.order = MemoryOrder::sample_columns;
+  p.is_walkable = features.count <= 1 && samples.count <= 2 && (are_rows || samples.loop[0].stride == 1);
+  p.channel = {shape.product(first, last), features.count == 0 ? 1 : features.loop[0].stride};
+  p.batch = samples.count == 0 ? Loop{1, p.channel.extent} : samples.loop[0];
+  p.outer = samples.at(1);
+  p.between.stride = p.channel.stride;
+  p.order = are_rows ? MemoryOrder::rows : MemoryOrder::sample_columns;
   return p;
 }
 
@@ -138,33 +210,29 @@ inline Partition partition_features(const MemoryShape& shape, int first, int las
 /// a sample and group of channels. With a batch_axis of -1 all is one sample.
 inline Partition partition_groups(const MemoryShape& shape, int batch_axis, int axis, Index groups) {
   const Index samples = batch_axis < 0 ? 1 : shape.extents[batch_axis], channels = shape.extents[axis];
-  const Index members = channels / groups;
+  const int slow = std::min(batch_axis, axis), fast = std::max(batch_axis, axis);
+  Loops loops;
+  shape.add_loops(fast + 1, shape.rank, loops);
+  shape.add_loops(slow + 1, fast, loops);
+  shape.add_loops(0, slow, loops);
   Partition p;
+  if (channels > 1) p.channel.stride = shape.strides[axis];
+  set_cell_loops(loops, p);
+  p.channel = {channels / groups, channels > 1 ? p.channel.stride : p.inner};
+  p.group = {groups, p.channel.extent * p.channel.stride};
+  p.batch = {samples, samples > 1 ? shape.strides[batch_axis] : p.group.extent * p.group.stride};
   if (batch_axis < axis || samples == 1) {
-    const bool samples_first = batch_axis < axis;
-    const Index before = shape.product(0, samples_first ? batch_axis : axis);
-    const Index between = samples_first ? shape.product(batch_axis + 1, axis) : 1;
-    p.inner = shape.product(axis + 1, shape.rank);
-    p.channel = {members, p.inner};
-    p.group = {groups, members * p.inner};
-    p.between = {between, channels * p.inner};
-    p.batch = {samples, between * channels * p.inner};
-    p.before = {before, samples * between * channels * p.inner};
+    const bool is_short = p.inner == 1 || (is_short_line(p.inner) && p.cell_size() > p.inner);
     if (p.cell_size() == 1) {
       p.order = MemoryOrder::rows;
-    } else if (p.inner == 1 || (is_short_line(p.inner) && p.cell_size() > p.inner)) {
+    } else if (is_short && p.channel.stride == p.inner) {
       p.order = MemoryOrder::channel_columns;
     }
-    return p;
+  } else if (p.inner == 1 && p.channel_joins_between()) {
+    if (p.between.extent == 1) p.between.stride = p.channel.stride;
+    p.order = MemoryOrder::sample_columns;
   }
-  const Index between = shape.product(axis + 1, batch_axis);
-  p.inner = shape.product(batch_axis + 1, shape.rank);
-  p.batch = {samples, p.inner};
-  p.between = {between, samples * p.inner};
-  p.channel = {members, between * samples * p.inner};
-  p.group = {groups, members * p.channel.stride};
-  p.before = {shape.product(0, axis), channels * p.channel.stride};
-  if (p.inner == 1) p.order = MemoryOrder::sample_columns;
+  if (p.order == MemoryOrder::lines) p.is_walkable = p.is_walkable && p.has_set_lines();
   return p;
 }
 

@@ -165,7 +165,7 @@ class RowPasses {
     const Index most = pass_.makes_dz() ? std::clamp<Index>(kNear / p_.set_size(), 1, kRows) : kRows;
     for (Index item = begin, rows; item < end; item += rows) {
       const Index sample = item % samples_;
-      rows = std::min({most, end - item, samples_ - sample});
+      rows = std::min({most, end - item, p_.batch.extent - sample % p_.batch.extent});
       f(sample * groups_ + item / samples_, rows);
     }
   }
