@@ -386,7 +386,7 @@ EVENKEEL_OUTLINE void check_seen(const Caller& caller, const Argument& x, const 
     if (x.size != seen.size())
       fail(caller, {"x has ", counted(x.size, "value"), ", forward's x had ", seen.size()});
     const auto* values = static_cast<const S*>(x.data);
-    const auto at = [&](Index i) { return offset_of(x, x.strides(), i); };
+    const auto at = [&](Index i) { return x.has_gaps ? strided_offset(x, x.strides(), i) : i; };
     const int k = seen.first_other(values, at);
     if (k == Fingerprint::kPlaces) return;
     const Index i = Fingerprint::place(k, x.size);
