@@ -137,8 +137,8 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
 /// Types        as batch_norm_forward.
 /// Aliasing     dx may be dy.
 /// Determinism  the same bits on every device and thread count; an element of dx has the same bits in any batch.
-/// Errors       std::invalid_argument when sizes differ, when a variance is negative or not finite, when dx overlaps dy
-///              without being dy, or when an output overlaps another argument.
+/// Errors       std::invalid_argument when sizes differ, when a variance is negative or not finite, when dx overlaps x,
+///              when dx overlaps dy without being dy, or when an output overlaps another argument.
 /// Source       Ioffe, Szegedy 2015, algorithm 2, differentiated.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Mean, typename Variance,
           typename Dx, typename GradGamma, typename GradBeta>
