@@ -11,15 +11,15 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Options of BatchNorm. The functions below it read epsilon, axis and gamma_offset alone.
+/// Options of BatchNorm. The free functions read only epsilon, axis and gamma_offset.
 struct BatchNormOptions {
-  double epsilon = 1e-5;                 // added to the variance, under the root
+  double epsilon = 1e-5;                 // added to the variance before the square root
   std::optional<double> momentum = 0.1;  // the weight of the new batch; nullopt: the average of all batches
-  Index axis = 1;                        // of the channels; negative counts from the last
-  bool affine = true;                    // has gamma and beta
-  bool track_running_stats = true;       // false: infer takes the batch's own statistics, as forward does
-  bool unbiased_running_var = true;      // the running variance takes the batch's with divisor n - 1, else n
-  double gamma_offset = 0;               // added to gamma: 1 where gamma is stored as gamma - 1
+  Index axis = 1;                        // axis of the channels; negative counts from the last
+  bool affine = true;                    // whether the layer has gamma and beta
+  bool track_running_stats = true;       // false: infer computes the statistics of its x, as forward does
+  bool unbiased_running_var = true;      // true: running_var averages variances with divisor n - 1; false: n
+  double gamma_offset = 0;               // added to gamma; 1 if the stored numbers are gamma - 1
 };
 
 EVENKEEL_END
@@ -60,13 +60,13 @@ EVENKEEL_BEGIN
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
 /// Shapes       x, y: any of rank 1 to 8 with channels on options.axis; gamma, beta: [channels] or empty for
-///              none; moments: one entry a channel.
-/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-///              or wider.
+///              none; moments: one entry per channel.
+/// Types        stored as Scalar; computed in float for half, bfloat16 and float, else in Scalar; statistics in
+///              double or a wider type.
 /// Aliasing     y may be x.
 /// Determinism  the same bits on every device and thread count.
 /// Errors       std::invalid_argument when sizes differ, when a channel has one value, or when y overlaps x
-///              otherwise.
+///              without being x.
 /// Source       Ioffe, Szegedy 2015, algorithm 1.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void batch_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
@@ -78,17 +78,17 @@ void batch_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
                                                   options, &moments);
 }
 
-/// The gradients of batch_norm_forward, from the moments that it left.
+/// The gradients of batch_norm_forward, from the moments that it saved.
 ///
 ///   dx = gamma inv_std (dy - mean(dy) - xhat mean(dy xhat)),  grad_gamma = sum(dy xhat),  grad_beta = sum(dy)
 ///
-/// Shapes       dy, dx: x's; gamma: [channels] or empty; grad_gamma, grad_beta: [channels], resized where
-///              they can be.
+/// Shapes       dy, dx: x's; gamma: [channels] or empty; grad_gamma, grad_beta: [channels], resized if
+///              they own their memory.
 /// Types        as batch_norm_forward.
 /// Aliasing     dx may be dy.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when sizes differ, when x is not what forward took, or when dx overlaps x, or dy
-///              otherwise.
+/// Errors       std::invalid_argument when sizes differ, when x differs from forward's x, when dx overlaps x, or when dx
+///              overlaps dy without being dy.
 /// Source       Ioffe, Szegedy 2015, section 3.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
@@ -112,7 +112,7 @@ void batch_norm_backward(const Device& device, const X& x, const Dy& dy, const G
 /// Aliasing     y may be x.
 /// Determinism  the same bits on every device and thread count.
 /// Errors       std::invalid_argument when sizes differ, when a variance is negative or not finite, or when y overlaps
-///              x otherwise.
+///              x without being x.
 /// Source       Ioffe, Szegedy 2015, algorithm 2.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Mean, typename Variance,
           typename Y>
@@ -138,7 +138,7 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
 /// Aliasing     dx may be dy.
 /// Determinism  the same bits on every device and thread count; an element of dx has the same bits in any batch.
 /// Errors       std::invalid_argument when sizes differ, when a variance is negative or not finite, when dx overlaps x,
-///              or dy otherwise, or when an output overlaps another argument.
+///              when dx overlaps dy without being dy, or when an output overlaps another argument.
 /// Source       Ioffe, Szegedy 2015, algorithm 2, differentiated.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Mean, typename Variance,
           typename Dx, typename GradGamma, typename GradBeta>
@@ -161,17 +161,17 @@ void batch_norm_infer_backward(const Device& device, const X& x, const Dy& dy, c
 ///
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
-/// forward takes mean and variance from the batch and moves the running statistics; infer takes the running
-/// statistics, or the batch's own if the layer tracks none. A batch's own statistics need at least two values per
-/// channel.
+/// forward computes mean and variance of the batch and updates the running statistics. infer uses the running
+/// statistics. If the layer tracks none, infer computes the statistics of its x. Statistics of a batch need at least
+/// two values per channel.
 ///
-/// Running statistics are kept in the type of statistics, so that small steps are not lost. running_mean() and
-/// running_var() are these numbers in the type of parameters.
+/// Running statistics have more digits than Param, so that small steps are not lost: 48 bits where Param is float.
+/// running_mean() and running_var() are these numbers rounded to Param.
 ///
 /// Shapes       x: any of rank 1 to 8 with `channels` on options.axis. Empty batches are legal and leave the running
 ///              statistics as they are.
-/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-///              or wider.
+/// Types        stored as Scalar; computed in float for half, bfloat16 and float, else in Scalar; statistics in
+///              double or a wider type.
 /// Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an error.
 /// Determinism  the same bits on every device and thread count.
 /// Errors       std::invalid_argument, with both numbers, before anything is written.
@@ -185,7 +185,7 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
  public:
   using typename Base::Statistic;
 
-  /// For so many channels: gamma 1, beta 0, running mean 0 and variance 1.
+  /// Creates a layer for this number of channels, with gamma 1, beta 0, running mean 0 and running variance 1.
   explicit BatchNorm(Index channels, BatchNormOptions options = {})
       : Base({"BatchNorm::", "BatchNorm"}, channels, options) {
     if (!options.track_running_stats) infer_by_batch_ = detail::batch_norm_forward<Scalar>;

@@ -12,10 +12,10 @@
 #include "evenkeel/layer_norm.hpp"
 #include "evenkeel/rms_norm.hpp"
 
-// Options as other libraries have them: their defaults, their order of arguments, their momentum and their running
-// variance, as in ek::BatchNorm<float> bn(64, ek::keras::batch_norm()).
+// Options by the conventions of other libraries: their defaults, their order of arguments, their momentum and their
+// running variance. Example: ek::BatchNorm<float> bn(64, ek::keras::batch_norm()).
 
-/// The options of torch.nn, which are the defaults here too.
+/// The options of torch.nn. Except for the eps of RMSNorm, they are the defaults here too.
 ///
 /// Source  https://docs.pytorch.org/docs/stable/nn.html#normalization-layers
 namespace evenkeel::pytorch {
@@ -32,7 +32,8 @@ inline LayerNormOptions layer_norm(double eps = 1e-5, bool elementwise_affine = 
 }
 /// GroupNorm.
 inline GroupNormOptions group_norm(double eps = 1e-5, bool affine = true) { return {eps, 1, 0, affine}; }
-/// RMSNorm, over the last axes. Without an eps PyTorch takes that of x's type; for float it is the default here.
+/// RMSNorm, over the last axes. Without an eps PyTorch uses the machine epsilon of x's type. The default here is that of
+/// float.
 inline RMSNormOptions rms_norm(double eps = 0x1p-23, bool elementwise_affine = true) {
   return {eps, std::nullopt, elementwise_affine};
 }
@@ -45,8 +46,8 @@ inline InstanceNormOptions instance_norm(double eps = 1e-5, std::optional<double
 EVENKEEL_END
 }  // namespace evenkeel::pytorch
 
-/// The options of keras.layers, version 3: channels on the last axis. momentum is the weight of the old statistics, and
-/// the moving variance takes the biased one.
+/// The options of keras.layers, version 3: channels on the last axis. momentum is the weight of the old statistics. The
+/// moving variance averages the biased variance.
 ///
 /// Source  https://keras.io/api/layers/normalization_layers
 namespace evenkeel::keras {
@@ -56,11 +57,11 @@ EVENKEEL_BEGIN
 inline BatchNormOptions batch_norm(Index axis = -1, double momentum = 0.99, double epsilon = 1e-3) {
   return {epsilon, 1 - momentum, axis, true, true, false};
 }
-/// LayerNormalization. Of several axes this is the first.
+/// LayerNormalization. If there are several axes, axis is the first one.
 inline LayerNormOptions layer_norm(Index axis = -1, double epsilon = 1e-3) {
   return {epsilon, axis, true, true};
 }
-/// RMSNormalization. Of several axes this is the first.
+/// RMSNormalization. If there are several axes, axis is the first one.
 inline RMSNormOptions rms_norm(Index axis = -1, double epsilon = 1e-6) { return {epsilon, axis, true}; }
 /// GroupNormalization.
 inline GroupNormOptions group_norm(Index axis = -1, double epsilon = 1e-3) {
@@ -70,8 +71,8 @@ inline GroupNormOptions group_norm(Index axis = -1, double epsilon = 1e-3) {
 EVENKEEL_END
 }  // namespace evenkeel::keras
 
-/// The attributes of ONNX's operators. momentum is the weight of the old statistics, and the running variance takes the
-/// biased one.
+/// The attributes of ONNX's operators. momentum is the weight of the old statistics. The running variance averages
+/// the biased variance.
 ///
 /// Source  https://onnx.ai/onnx/operators
 namespace evenkeel::onnx {
@@ -95,8 +96,8 @@ inline InstanceNormOptions instance_norm(double epsilon = 1e-5) {
 EVENKEEL_END
 }  // namespace evenkeel::onnx
 
-/// The options of mxnet.gluon.nn. momentum is the weight of the old statistics, and the running variance takes the biased
-/// one, as MXNet computes it on the CPU.
+/// The options of mxnet.gluon.nn. momentum is the weight of the old statistics. The running variance averages the biased
+/// variance, as MXNet does on the CPU.
 ///
 /// Source  python/mxnet/gluon/nn/basic_layers.py and src/operator/nn/batch_norm.cc of Apache MXNet
 namespace evenkeel::mxnet {
@@ -112,7 +113,7 @@ inline LayerNormOptions layer_norm(Index axis = -1, double epsilon = 1e-5) {
 }
 /// GroupNorm.
 inline GroupNormOptions group_norm(double epsilon = 1e-5) { return {epsilon, 1, 0, true}; }
-/// InstanceNorm, which has beta alone unless its `scale` is true: leave gamma at 1.
+/// InstanceNorm. In MXNet it has only beta, unless its `scale` is true. Without `scale`, leave gamma at 1.
 inline InstanceNormOptions instance_norm(Index axis = 1, double epsilon = 1e-5) {
   return {epsilon, std::nullopt, axis, 0, true, false, true};
 }

@@ -10,8 +10,8 @@
 #include "evenkeel/base/error.hpp"
 #include "evenkeel/kernels/args.hpp"
 
-// What a call of a layer fuses with its norm: the trailing argument of forward, backward and infer. It keeps pointers to
-// what it is made of, so make it in the call.
+// Operations that a call of a layer fuses with its norm: the last argument of forward, backward and infer. It keeps
+// pointers to its arrays, so create it inside the call.
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
@@ -66,7 +66,7 @@ EVENKEEL_END
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// y = min(max(norm(x), low), high). Its gradient is that of norm where low < norm(x) < high, else 0.
+/// y = min(max(norm(x), low), high). Its gradient is the gradient of norm where low < norm(x) < high, else 0.
 ///
 /// Errors       std::invalid_argument unless low <= high.
 inline detail::Behind<> clip(double low, double high) {
@@ -77,10 +77,10 @@ inline detail::Behind<> clip(double low, double high) {
   return {{detail::Curve::clip, 1, low, high}, nullptr, nullptr};
 }
 
-/// y = max(norm(x), 0). Its gradient is that of norm where norm(x) > 0, else 0.
+/// y = max(norm(x), 0). Its gradient is the gradient of norm where norm(x) > 0, else 0.
 inline detail::Behind<> relu() { return clip(0, detail::kInfinity); }
 
-/// y = norm(x) where that is positive, else slope norm(x).
+/// y = norm(x) where norm(x) > 0, else slope norm(x).
 ///
 /// Errors       std::invalid_argument unless slope is finite.
 inline detail::Behind<> leaky_relu(double slope = 0.01) {
@@ -106,9 +106,9 @@ inline detail::Smooth sigmoid() { return detail::smooth(detail::Curve::sigmoid);
 
 /// y = norm(x) + residual. An activation may follow, as in ek::add(residual).then(ek::silu()).
 ///
-/// Backward takes the same argument; with d_residual it writes the residual's gradient there.
+/// Pass the same argument to backward. If it has d_residual, backward writes the residual's gradient to it.
 ///
-/// Shapes       residual, d_residual: x's; d_residual is resized where it can be.
+/// Shapes       residual, d_residual: x's; d_residual is resized if it owns its memory.
 /// Types        as x.
 /// Aliasing     residual may be x or y; d_residual must overlap nothing.
 template <typename Residual>
@@ -132,19 +132,19 @@ detail::Behind<Residual, std::remove_reference_t<DResidual>> add_relu(const Resi
   return add(residual, d_residual).then(relu());
 }
 
-/// sum = x + skip, y = norm(sum): layer norm and RMS norm write both. Backward takes sum as its x.
+/// sum = x + skip, y = norm(sum), in layer norm and RMS norm. The call writes both sum and y. Pass sum to backward as its x.
 ///
-/// Shapes       skip, sum: x's; sum is resized where it can be.
-/// Types        as x; the norm is that of the sum as stored.
-/// Aliasing     sum may be x or skip, so may y; y and sum must not overlap.
+/// Shapes       skip, sum: x's; sum is resized if it owns its memory.
+/// Types        as x; y is the norm of the sum after it was rounded to x's type.
+/// Aliasing     sum may be x or skip. y may be x or skip. y and sum must not overlap.
 /// Source       ONNX Runtime, SkipLayerNormalization.
 template <typename Skip, typename Sum>
 detail::Before<Skip, std::remove_reference_t<Sum>> residual_in(const Skip& skip, Sum&& sum) {
   return {&skip, &sum};
 }
 
-/// dx = the gradient through the norm + d_sum, in layer norm's and RMS norm's backward: the other gradient of the sum
-/// that residual_in wrote.
+/// dx = the gradient through the norm + d_sum, in backward of layer norm and RMS norm. The sum that residual_in wrote has a
+/// second gradient, along the path around the norm; d_sum is that gradient.
 ///
 /// Shapes       d_sum: x's.
 /// Aliasing     d_sum must not overlap dx.

@@ -115,17 +115,17 @@ EVENKEEL_END
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Folds the inference of a batch norm into the linear or convolution layer before it, in place: that layer alone then
-/// gives what layer.infer would make of its output.
+/// Merges the inference of a batch norm into the linear or convolution layer before it. Changes weight and bias in place.
+/// With them, the layer before computes the same as it did before, followed by layer.infer.
 ///
 ///   weight' = weight gamma inv_std,  bias' = (bias - running_mean) gamma inv_std + beta
 ///
-/// for each output channel, so that weight' x + bias' is the inference of weight x + bias.
+/// for each output channel. So weight' x + bias' is what layer.infer computes from weight x + bias.
 ///
-/// Shapes       weight: of rank 1 to 8 with the output channels, as many as the layer's, on output_axis; negative counts
-///              from the last. bias: [channels]; an empty array counts as 0 and is resized.
-/// Types        of weight and of bias the layer's Scalar or Param, computed in the statistic type and rounded once.
-/// Aliasing     weight and bias do not overlap.
+/// Shapes       weight: of rank 1 to 8 with the output channels, as many as the layer's, on output_axis; a negative one
+///              counts from the last. bias: [channels]; an empty array counts as 0 and is resized.
+/// Types        weight and bias: the layer's Scalar or Param; computed in the statistic type and rounded once.
+/// Aliasing     weight and bias must not overlap.
 /// Errors       std::invalid_argument, before anything is written: when sizes differ, when a variance is negative or not
 ///              finite, when the layer tracks no running statistics, or when a folded number would not be finite.
 /// Source       Jacob et al. 2018, section 3.2, equation 14.
@@ -136,7 +136,8 @@ void fold(const TrackingLayer<Derived, Scalar, Options>& layer, Weight&& weight,
   detail::map_outputs<Scalar>(caller, weight, bias, output_axis, detail::channel_map(caller, layer));
 }
 
-/// Takes fold back: weight and bias are what they were, but for rounding. The layer is as it was then.
+/// Undoes fold: weight and bias become what they were before, except for rounding. The layer must have the same parameters
+/// and running statistics as in fold.
 ///
 /// Shapes       as fold; bias: [channels].
 /// Errors       as fold, and when gamma / sqrt(running_var + epsilon) of a channel is 0.

@@ -11,16 +11,16 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// As a batch_axis: the tensor has none, all of it is one sample.
+/// The batch_axis of a tensor that has no axis of samples: the whole tensor is one sample.
 inline constexpr Index no_axis = (std::numeric_limits<Index>::min)();
 
-/// Options of GroupNorm. group_norm_forward, _backward and _infer read all but affine.
+/// Options of GroupNorm. group_norm_forward, _backward and _infer read all fields except affine.
 struct GroupNormOptions {
-  double epsilon = 1e-5;    // added to the variance, under the root
-  Index axis = 1;           // of the channels; negative counts from the last
-  Index batch_axis = 0;     // of the samples; no_axis: there is one sample
-  bool affine = true;       // has gamma and beta
-  double gamma_offset = 0;  // added to gamma: 1 where gamma is stored as gamma - 1
+  double epsilon = 1e-5;    // added to the variance before the square root
+  Index axis = 1;           // axis of the channels; negative counts from the last
+  Index batch_axis = 0;     // axis of the samples; no_axis: x is one sample
+  bool affine = true;       // whether the layer has gamma and beta
+  double gamma_offset = 0;  // added to gamma; 1 if the stored numbers are gamma - 1
 };
 
 EVENKEEL_END
@@ -90,14 +90,14 @@ EVENKEEL_BEGIN
 ///
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
-/// Shapes       x, y: any of rank 1 to 8 with samples on options.batch_axis, if that is not no_axis, and channels
-///              on options.axis; gamma, beta: [channels] or empty for none; moments: entry sample * groups + group.
-/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-///              or wider.
+/// Shapes       x, y: any of rank 1 to 8 with channels on options.axis and samples on options.batch_axis, unless
+///              that is no_axis; gamma, beta: [channels] or empty for none; moments: entry sample * groups + group.
+/// Types        stored as Scalar; computed in float for half, bfloat16 and float, else in Scalar; statistics in
+///              double or a wider type.
 /// Aliasing     y may be x.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when groups do not divide channels, sizes differ, or y overlaps x
-///              otherwise.
+/// Errors       std::invalid_argument when groups do not divide channels, sizes differ, or when y overlaps
+///              x without being x.
 /// Source       Wu, He 2018, equations 1, 2 and 7.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void group_norm_forward(const Device& device, const X& x, Index groups, const Gamma& gamma, const Beta& beta,
@@ -109,18 +109,18 @@ void group_norm_forward(const Device& device, const X& x, Index groups, const Ga
                                                   -1, options, &moments);
 }
 
-/// The gradients of group_norm_forward, from the moments that it left.
+/// The gradients of group_norm_forward, from the moments that it saved.
 ///
 ///   dx = inv_std (gamma dy - mean(gamma dy) - xhat mean(gamma dy xhat)),  grad_gamma = sum(dy xhat),
 ///   grad_beta = sum(dy), both over the samples and places of a channel
 ///
-/// Shapes       dy, dx: x's; gamma: [channels] or empty; grad_gamma, grad_beta: [channels], resized where
-///              they can be.
+/// Shapes       dy, dx: x's; gamma: [channels] or empty; grad_gamma, grad_beta: [channels], resized if
+///              they own their memory.
 /// Types        as group_norm_forward.
 /// Aliasing     dx may be dy.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when sizes differ, when x is not what forward took, or when dx overlaps x, or dy
-///              otherwise.
+/// Errors       std::invalid_argument when sizes differ, when x differs from forward's x, when dx overlaps x, or when dx
+///              overlaps dy without being dy.
 /// Source       Wu, He 2018, differentiated.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
@@ -149,12 +149,12 @@ void group_norm_infer(const Device& device, const X& x, Index groups, const Gamm
 ///
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
-/// infer is forward without what backward needs: it changes nothing in the layer.
+/// infer computes the same y as forward, saves nothing for backward and does not change the layer.
 ///
-/// Shapes       x: any of rank 1 to 8 with `channels` on options.axis and samples on options.batch_axis, if that is
-///              not no_axis.
-/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-///              or wider.
+/// Shapes       x: any of rank 1 to 8 with `channels` on options.axis and samples on options.batch_axis, unless that
+///              is no_axis.
+/// Types        stored as Scalar; computed in float for half, bfloat16 and float, else in Scalar; statistics in
+///              double or a wider type.
 /// Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an error.
 /// Determinism  the same bits on every device and thread count.
 /// Errors       std::invalid_argument, with both numbers, before anything is written.
@@ -165,7 +165,7 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   friend Base;
 
  public:
-  /// For so many channels in groups of channels / groups neighbours.
+  /// Creates a layer for this number of channels. Each group is channels / groups neighbouring channels.
   GroupNorm(Index groups, Index channels, GroupNormOptions options = {})
       : Base(constructor(), options.epsilon, options.gamma_offset,
              detail::check_positive(constructor(), "channels", channels), options.affine, options.affine),

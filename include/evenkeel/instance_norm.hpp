@@ -13,16 +13,16 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Options of InstanceNorm. The functions below it read epsilon, axis, batch_axis and gamma_offset alone.
+/// Options of InstanceNorm. The free functions read only epsilon, axis, batch_axis and gamma_offset.
 struct InstanceNormOptions {
-  double epsilon = 1e-5;                 // added to the variance, under the root
+  double epsilon = 1e-5;                 // added to the variance before the square root
   std::optional<double> momentum = 0.1;  // the weight of the new batch; nullopt: the average of all batches
-  Index axis = 1;                        // of the channels; negative counts from the last
-  Index batch_axis = 0;                  // of the samples; no_axis: there is one sample
-  bool affine = false;                   // has gamma and beta
-  bool track_running_stats = false;      // true: infer takes running statistics, as batch norm does
-  bool unbiased_running_var = true;  // the running variance takes each sample's with divisor n - 1, else n
-  double gamma_offset = 0;           // added to gamma: 1 where gamma is stored as gamma - 1
+  Index axis = 1;                        // axis of the channels; negative counts from the last
+  Index batch_axis = 0;                  // axis of the samples; no_axis: x is one sample
+  bool affine = false;                   // whether the layer has gamma and beta
+  bool track_running_stats = false;      // true: infer uses running statistics, as batch norm does
+  bool unbiased_running_var = true;      // true: running_var averages variances with divisor n - 1; false: n
+  double gamma_offset = 0;               // added to gamma; 1 if the stored numbers are gamma - 1
 };
 
 EVENKEEL_END
@@ -78,14 +78,14 @@ EVENKEEL_BEGIN
 ///
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
-/// Shapes       x, y: any of rank 1 to 8 with samples on options.batch_axis, if that is not no_axis, and channels
-///              on options.axis; gamma, beta: [channels] or empty for none; moments: entry sample * channels + channel.
-/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-///              or wider.
+/// Shapes       x, y: any of rank 1 to 8 with channels on options.axis and samples on options.batch_axis, unless
+///              that is no_axis; gamma, beta: [channels] or empty for none; moments: entry sample * channels + channel.
+/// Types        stored as Scalar; computed in float for half, bfloat16 and float, else in Scalar; statistics in
+///              double or a wider type.
 /// Aliasing     y may be x.
 /// Determinism  the same bits on every device and thread count.
 /// Errors       std::invalid_argument when sizes differ, when a channel of a sample has one value, or when y overlaps x
-///              otherwise.
+///              without being x.
 /// Source       Ulyanov, Vedaldi, Lempitsky 2016, equation 3.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void instance_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
@@ -97,17 +97,18 @@ void instance_norm_forward(const Device& device, const X& x, const Gamma& gamma,
                                                      options, &moments);
 }
 
-/// The gradients of instance_norm_forward, from the moments that it left.
+/// The gradients of instance_norm_forward, from the moments that it saved.
 ///
 ///   dx = gamma inv_std (dy - mean(dy) - xhat mean(dy xhat)),  grad_gamma = sum(dy xhat),  grad_beta = sum(dy), both
 ///   over the samples and places of a channel
 ///
-/// Shapes       dy, dx: x's; gamma: [channels] or empty; grad_gamma, grad_beta: [channels], resized where
-///              they can be.
+/// Shapes       dy, dx: x's; gamma: [channels] or empty; grad_gamma, grad_beta: [channels], resized if
+///              they own their memory.
 /// Types        as instance_norm_forward.
 /// Aliasing     dx may be dy.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when sizes differ, or when dx overlaps x, or dy otherwise.
+/// Errors       std::invalid_argument when sizes differ, when x differs from forward's x, when dx overlaps x, or when dx
+///              overlaps dy without being dy.
 /// Source       Ulyanov, Vedaldi, Lempitsky 2016, differentiated.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
@@ -132,7 +133,7 @@ void instance_norm_infer(const Device& device, const X& x, const Gamma& gamma, c
                                                      options, nullptr);
 }
 
-/// Normalizes each channel of x with given statistics: batch_norm_infer.
+/// Normalizes each channel of x with given statistics, as batch_norm_infer does.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Mean, typename Variance,
           typename Y>
 void instance_norm_infer(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
@@ -148,18 +149,18 @@ void instance_norm_infer(const Device& device, const X& x, const Gamma& gamma, c
       -1, detail::formula_of(options), options.axis);
 }
 
-/// Instance normalization with its parameters and running statistics, of which it has neither unless the options say so.
+/// Instance normalization. By default the layer has neither parameters nor running statistics; see InstanceNormOptions.
 ///
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
-/// forward takes mean and variance from each channel of each sample, and so does infer. A layer that tracks running
-/// statistics moves them in forward, by the average over the samples, and infer takes them. A sample's own statistics
-/// need at least two values per channel.
+/// forward and infer compute mean and variance of each channel of each sample. If the layer tracks running statistics,
+/// forward updates them with the average over the samples, and infer uses them. Statistics of a sample need at least two
+/// values per channel.
 ///
-/// Shapes       x: any of rank 1 to 8 with `channels` on options.axis and samples on options.batch_axis, if that is
-///              not no_axis. Empty batches are legal and leave the running statistics as they are.
-/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-///              or wider.
+/// Shapes       x: any of rank 1 to 8 with `channels` on options.axis and samples on options.batch_axis, unless that
+///              is no_axis. Empty batches are legal and leave the running statistics as they are.
+/// Types        stored as Scalar; computed in float for half, bfloat16 and float, else in Scalar; statistics in
+///              double or a wider type.
 /// Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an error.
 /// Determinism  the same bits on every device and thread count.
 /// Errors       std::invalid_argument, with both numbers, before anything is written.
@@ -173,7 +174,8 @@ class InstanceNorm : public TrackingLayer<InstanceNorm<Scalar>, Scalar, Instance
  public:
   using typename Base::Statistic;
 
-  /// For so many channels: gamma 1, beta 0, running mean 0 and variance 1, where the layer has them.
+  /// Creates a layer for this number of channels. Gamma is 1, beta 0, the running mean 0 and the running variance 1, if the
+  /// layer has them.
   explicit InstanceNorm(Index channels, InstanceNormOptions options = {})
       : Base({"InstanceNorm::", "InstanceNorm"}, channels, options) {
     if (options.track_running_stats) infer_by_running_ = &InstanceNorm::infer_by_running_stats;

@@ -13,13 +13,13 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Options of LayerNorm. layer_norm_forward, _backward and _infer read epsilon, axis and gamma_offset alone.
+/// Options of LayerNorm. layer_norm_forward, _backward and _infer read only epsilon, axis and gamma_offset.
 struct LayerNormOptions {
-  double epsilon = 1e-5;                     // added to the variance, under the root
-  std::optional<Index> axis = std::nullopt;  // the first one; negative from the last; nullopt: the last ones
-  bool affine = true;                        // has gamma
-  bool bias = true;                          // and beta
-  double gamma_offset = 0;                   // added to gamma: 1 where gamma is stored as gamma - 1
+  double epsilon = 1e-5;                     // added to the variance before the square root
+  std::optional<Index> axis = std::nullopt;  // first normalized axis, may be negative; nullopt: the last axes
+  bool affine = true;                        // whether the layer has gamma
+  bool bias = true;                          // whether it has beta too, if affine is true
+  double gamma_offset = 0;                   // added to gamma; 1 if the stored numbers are gamma - 1
 };
 
 EVENKEEL_END
@@ -39,19 +39,19 @@ EVENKEEL_END
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Normalizes each sample of x over its features: over normalized_shape's axes, for each place on the other
-/// axes.
+/// Normalizes each sample of x over its features. The features are the elements on the axes of normalized_shape. There is
+/// one sample for each index on the other axes.
 ///
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
 /// Shapes       x, y: any of rank 1 to 8 with normalized_shape on adjacent axes; gamma, beta: as many values
-///              as normalized_shape, in the order of x's memory, or empty for none; moments: one entry a
+///              as normalized_shape, in the order of x's memory, or empty for none; moments: one entry per
 ///              sample.
-/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-///              or wider.
+/// Types        stored as Scalar; computed in float for half, bfloat16 and float, else in Scalar; statistics in
+///              double or a wider type.
 /// Aliasing     y may be x.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when sizes differ, or when y overlaps x otherwise.
+/// Errors       std::invalid_argument when sizes differ, or when y overlaps x without being x.
 /// Source       Ba, Kiros, Hinton 2016, equations 3 and 4.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_forward(const Device& device, const X& x, const std::vector<Index>& normalized_shape,
@@ -61,7 +61,7 @@ void layer_norm_forward(const Device& device, const X& x, const std::vector<Inde
                            detail::layer_norm_features(normalized_shape, options), gamma, beta, y, &moments);
 }
 
-/// The same over one axis, as long as gamma.
+/// The same over one axis, with one feature per entry of gamma.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
                         const LayerNormOptions& options, Y&& y,
@@ -71,18 +71,18 @@ void layer_norm_forward(const Device& device, const X& x, const Gamma& gamma, co
                            &moments);
 }
 
-/// The gradients of layer_norm_forward, from the moments that it left.
+/// The gradients of layer_norm_forward, from the moments that it saved.
 ///
 ///   dx = inv_std (gamma dy - mean(gamma dy) - xhat mean(gamma dy xhat)),  grad_gamma = sum(dy xhat),
 ///   grad_beta = sum(dy), both over the samples
 ///
-/// Shapes       dy, dx: x's; gamma as in layer_norm_forward; grad_gamma, grad_beta: resized where they can
-///              be.
+/// Shapes       dy, dx: x's; gamma as in layer_norm_forward; grad_gamma, grad_beta: resized if they own
+///              their memory.
 /// Types        as layer_norm_forward.
 /// Aliasing     dx may be dy.
 /// Determinism  the same bits on every device and thread count.
-/// Errors       std::invalid_argument when sizes differ, when x is not what forward took, or when dx overlaps x, or dy
-///              otherwise.
+/// Errors       std::invalid_argument when sizes differ, when x differs from forward's x, when dx overlaps x, or when dx
+///              overlaps dy without being dy.
 /// Source       Ba, Kiros, Hinton 2016, differentiated.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
@@ -96,7 +96,7 @@ void layer_norm_backward(const Device& device, const X& x, const Dy& dy,
                             &grad_gamma, &grad_beta);
 }
 
-/// The same over one axis, as long as gamma.
+/// The same over one axis, with one feature per entry of gamma.
 template <typename Device, typename X, typename Dy, typename Gamma, typename Dx, typename GradGamma,
           typename GradBeta>
 void layer_norm_backward(const Device& device, const X& x, const Dy& dy, const Gamma& gamma,
@@ -117,7 +117,7 @@ void layer_norm_infer(const Device& device, const X& x, const std::vector<Index>
                            detail::kNoMoments<X>);
 }
 
-/// The same over one axis, as long as gamma.
+/// The same over one axis, with one feature per entry of gamma.
 template <typename Device, typename X, typename Gamma, typename Beta, typename Y>
 void layer_norm_infer(const Device& device, const X& x, const Gamma& gamma, const Beta& beta,
                       const LayerNormOptions& options, Y&& y) {
@@ -130,12 +130,12 @@ void layer_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
 ///
 ///   y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 ///
-/// infer is forward without what backward needs: it changes nothing in the layer.
+/// infer computes the same y as forward, saves nothing for backward and does not change the layer.
 ///
 /// Shapes       x: any of rank 1 to 8 with normalized_shape on adjacent axes from options.axis on, the last
 ///              axes by default. gamma and beta lie in the order of x's memory.
-/// Types        stored as Scalar, computed in float (half, bfloat16, float) or Scalar, statistics in double
-///              or wider.
+/// Types        stored as Scalar; computed in float for half, bfloat16 and float, else in Scalar; statistics in
+///              double or a wider type.
 /// Aliasing     y may be x in forward and infer, dx may be dy in backward; any other overlap is an error.
 /// Determinism  the same bits on every device and thread count.
 /// Errors       std::invalid_argument, with both numbers, before anything is written.
@@ -147,11 +147,11 @@ class LayerNorm : public FeatureLayer<LayerNorm<Scalar>, Scalar, LayerNormOption
   friend Layer<LayerNorm, Scalar>;
 
  public:
-  /// Over one axis of so many features.
+  /// Creates a layer that normalizes over one axis with this number of features.
   explicit LayerNorm(Index features, LayerNormOptions options = {})
       : LayerNorm(std::vector<Index>{features}, options) {}
 
-  /// Over adjacent axes of these extents, in the order of x's axes.
+  /// Creates a layer that normalizes over adjacent axes of these extents, in the order of x's axes.
   explicit LayerNorm(std::vector<Index> normalized_shape, LayerNormOptions options = {})
       : Base({kScope, "LayerNorm"}, std::move(normalized_shape), options, options.affine && options.bias) {}
 

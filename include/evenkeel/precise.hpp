@@ -35,19 +35,21 @@ EVENKEEL_END
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Gives a batch norm the statistics of all values of several batches as running statistics (PreciseBN). Gamma, beta,
-/// gradients and what forward saved stay.
+/// Sets the running statistics of a batch norm to mean and variance over all values of several batches (PreciseBN).
+/// Gamma, beta, their gradients and the statistics that forward saved do not change.
 ///
 ///   running_mean = sum(x) / n,  running_var = sum((x - running_mean)^2) / (n - 1)
 ///
-/// over the n values of a channel in all batches. Without unbiased_running_var the divisor is n. num_batches_tracked()
-/// becomes the number of batches that are not empty: the weight of these statistics in an average that goes on.
+/// over the n values of a channel in all batches. If unbiased_running_var is false, the divisor is n.
+/// num_batches_tracked() becomes the number of batches that are not empty. If the momentum is nullopt, this is the weight of
+/// these statistics in later averages.
 ///
-/// Shapes       batches: a range of tensors, each as x of forward. Their extents other than the channels may differ.
+/// Shapes       batches: a range of tensors, each like x of forward. All extents except the channels may differ between
+///              batches.
 /// Types        as batch_norm_forward; batches are merged in the statistic type.
 /// Determinism  the same bits on every device and thread count, for batches in this order.
-/// Errors       std::invalid_argument, before the layer changes: as forward; when there are less than two values per
-///              channel; when a mean or a variance is not finite in Param; when the layer tracks no running statistics.
+/// Errors       std::invalid_argument, before the layer changes: as forward, when there are fewer than two values per
+///              channel, when a mean or a variance is not finite in Param, or when the layer tracks no running statistics.
 /// Source       Wu, Johnson 2021, section 3; Chan, Golub, LeVeque 1979.
 template <typename Device, typename Scalar, typename Batches>
 void precise(const Device& device, BatchNorm<Scalar>& layer, const Batches& batches) {

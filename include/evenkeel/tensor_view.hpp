@@ -18,7 +18,7 @@ EVENKEEL_BEGIN
 
 /// Which axis is the fastest in memory: the last one, as in C, or the first, as in Fortran and by default in Eigen.
 enum class Layout { row_major, col_major };
-/// For short, as in ek::view(pointer, {n, c, h, w}, ek::row_major).
+/// Short names, as in ek::view(pointer, {n, c, h, w}, ek::row_major).
 inline constexpr Layout row_major = Layout::row_major;
 inline constexpr Layout col_major = Layout::col_major;
 
@@ -28,11 +28,12 @@ inline const char* text_of(Layout layout) { return layout == row_major ? "row-ma
 /// Up to eight dimensions, as the caller indexes them.
 class Shape {
  public:
-  /// The most dimensions.
+  /// The largest rank.
   static constexpr int kMaxRank = 8;
 
-  /// Of rank 0, or of these extents: a list, or any container with iterators of random access, as std::vector<int>,
-  /// std::array and Eigen::DSizes. More than kMaxRank throw std::invalid_argument.
+  /// Creates a shape of rank 0, or one with the given extents. These are a list, or any container with random-access
+  /// iterators, such as std::vector<int>, std::array or Eigen::DSizes. More than kMaxRank extents throw
+  /// std::invalid_argument.
   Shape() = default;
   template <typename Iterator>
   Shape(Iterator first, Iterator last) : Shape(first, static_cast<Index>(last - first)) {}
@@ -141,26 +142,27 @@ EVENKEEL_END
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// Memory that somebody else owns, seen as a tensor. Scalar is const where it may only be read.
+/// A view of memory that the caller owns, as a tensor. If Scalar is const, the view is read-only.
 template <typename Scalar>
 struct TensorView {
-  Scalar* data = nullptr;     // of the first element; null only where there is none
+  Scalar* data = nullptr;     // the first element; null only if the view has no elements
   Shape shape;                // of rank 1 to 8
   Layout layout = row_major;  // which axis is the fastest
-  Shape strides;              // from an element to the next one on each axis; of rank 0: memory is contiguous
+  Shape strides;              // on each axis, from one element to the next; of rank 0: memory is contiguous
 
-  /// How many elements: 0 for a view of nothing, which has rank 0.
+  /// The number of elements. A default-constructed view has rank 0 and no elements.
   Index size() const { return shape.rank() == 0 ? 0 : shape.size(); }
 };
 
-/// A view of anybody's memory: ek::view(pointer, {n, c, h, w}, ek::row_major). With strides, in elements, of memory that
-/// is not contiguous: ek::view(pointer, {h, w, c}, ek::row_major, {pitch, c, 1}) for an image of padded rows.
+/// A view of memory that the caller owns: ek::view(pointer, {n, c, h, w}, ek::row_major). For memory that is not
+/// contiguous, pass strides in elements: ek::view(pointer, {h, w, c}, ek::row_major, {pitch, c, 1}) for an image with
+/// padded rows.
 ///
-/// Shapes   rank 1 to 8; the memory holds the product of the dimensions, contiguous in the given order, or apart by
-///          strides that are 1 on the fastest axis and on others at least what the faster ones take.
-/// Aliasing nothing is copied; the memory must outlive the view. What lies between is neither read nor written, and
-///          counts as part of the view where overlaps are looked for.
-/// Errors   std::invalid_argument for a negative dimension, a rank that is not 1 to 8, other strides, or more elements
+/// Shapes   rank 1 to 8. Without strides, the memory is contiguous in the given order. With strides, the stride is 1 on
+///          the fastest axis. On each other axis it is at least the span of the faster axes.
+/// Aliasing nothing is copied; the memory must outlive the view. Gaps between elements are neither read nor written, but
+///          the checks for overlaps count them as part of the view.
+/// Errors   std::invalid_argument for a negative dimension, a rank that is not 1 to 8, invalid strides, or more elements
 ///          than memory can have.
 template <typename Scalar>
 TensorView<Scalar> view(Scalar* data, const Shape& shape, Layout layout = row_major,

@@ -112,7 +112,7 @@ EVENKEEL_END
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// A layer over features: the calls of LayerNorm and RMSNorm. Derived has kScope and features_of(normalized_shape,
+/// The common base of LayerNorm and RMSNorm, which normalize over features. Derived has kScope and features_of(normalized_shape,
 /// options).
 template <typename Derived, typename Scalar, typename Options>
 class FeatureLayer : public Layer<Derived, Scalar> {
@@ -120,7 +120,7 @@ class FeatureLayer : public Layer<Derived, Scalar> {
   friend Base;
 
  public:
-  /// What the constructor was given; one extent where it was given features.
+  /// The arguments of the constructor; one extent if it got a number of features.
   const std::vector<Index>& normalized_shape() const { return normalized_shape_; }
   const Options& options() const { return options_; }
 

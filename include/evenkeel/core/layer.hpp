@@ -18,24 +18,24 @@ using MapOf =
 EVENKEEL_END
 }  // namespace evenkeel::detail
 
-/// Normalization layers, and the functions that they call.
+/// Normalization layers, and the functions below them.
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// A parameter as an optimizer sees it: for (auto p : layer.parameters()) p.value -= rate * p.grad; of a const layer,
-/// Param is const.
+/// A parameter for an optimizer: for (auto p : layer.parameters()) p.value -= rate * p.grad. For a const layer, Param is
+/// const.
 template <typename Param>
 struct Parameter {
   const char* name;            // "gamma" or "beta"
-  detail::MapOf<Param> value;  // the layer's own, to be stepped
-  detail::MapOf<Param> grad;   // what the last backward wrote
+  detail::MapOf<Param> value;  // a view of the layer's values
+  detail::MapOf<Param> grad;   // a view of the last gradient
 };
 
-/// What a layer has beside its parameters, and is saved with them.
+/// A running statistic, which has to be saved together with the parameters.
 template <typename Param>
 struct Buffer {
   const char* name;            // "running_mean" or "running_var"
-  detail::MapOf<Param> value;  // the layer's own
+  detail::MapOf<Param> value;  // a view of the layer's values
 };
 
 /// The parameters or buffers that a layer has: at most two.
@@ -45,10 +45,10 @@ class NamedRange {
   /// Adds one, for the layer.
   void add(const Item& item) { items_[count_++].emplace(item); }
 
-  /// A place in the range.
+  /// An iterator over the items.
   class Iterator {
    public:
-    /// At one of the range's items, or behind the last.
+    /// Points to an item, or behind the last one.
     explicit Iterator(std::optional<Item>* at) : at_(at) {}
     /// What a range-based for calls.
     Item& operator*() const { return **at_; }
@@ -64,13 +64,13 @@ class NamedRange {
     std::optional<Item>* at_;
   };
 
-  /// The items in order, gamma before beta; good as long as the range.
+  /// The items in order, gamma before beta. Iterators are valid as long as the range exists.
   Iterator begin() { return Iterator(items_); }
   Iterator end() { return Iterator(items_ + count_); }
-  /// How many there are: 0 to 2.
+  /// The number of items, 0 to 2.
   std::size_t size() const { return count_; }
 
-  /// The item at a place, or of a name: layer.parameters()["gamma"].value. std::invalid_argument if there is none.
+  /// The item with an index or a name: layer.parameters()["gamma"].value. Throws std::invalid_argument if there is none.
   Item operator[](std::size_t i) const {
     if (i >= count_) detail::fail({"", "operator[]"}, {"index is ", i, ", must be less than ", count_});
     return *items_[i];
@@ -90,17 +90,18 @@ class NamedRange {
   std::size_t count_ = 0;
 };
 
-/// The parameters that a layer has: gamma, beta, both or none.
+/// The parameters of a layer: gamma, beta, both or none.
 template <typename Param>
 using ParameterRange = NamedRange<Parameter<Param>>;
-/// The buffers that it has: running_mean and running_var, or none.
+/// The buffers of a layer: running_mean and running_var, or none.
 template <typename Param>
 using BufferRange = NamedRange<Buffer<Param>>;
 
-/// What all layers share: parameters, their gradients, what forward saves for backward, and the forms of each call.
+/// The base of all layers: parameters, their gradients, the statistics that forward saves for backward, and the forms of
+/// each call.
 ///
-/// backward needs the x that forward had, unchanged: where y was x itself, the caller keeps a copy. It compares a few of
-/// x's values with those that forward saw, and refuses another x; see checks_x.
+/// backward needs the unchanged x of forward. If forward writes y over x, the caller must keep a copy of x. backward compares
+/// a few values of its x with those of forward's x, and refuses an x that differs; see checks_x.
 ///
 /// Derived has kScope, kSets and, for arguments of any type, forward_call, backward_call and infer_call. It may have
 /// forward_few and infer_few.
@@ -120,9 +121,9 @@ class Layer {
   using Param = ParamOf<Scalar>;
   using Statistic = StatisticOf<Scalar>;
 
-  /// Trains: normalizes x into y by x's own statistics, and keeps them for backward. Without a device it runs on
-  /// Eigen::DefaultDevice. Without y it returns a tensor of x's kind; x may not be a TensorView then. What is fused
-  /// comes last: see epilogue.hpp.
+  /// Computes the statistics of x, normalizes x into y, and saves the statistics for backward. Without a device it runs on
+  /// Eigen::DefaultDevice. Without y it returns a tensor of x's type; then x may not be a TensorView. The last argument may
+  /// be an operation to fuse: see epilogue.hpp.
   template <typename X, typename Y, typename... Fused,
             std::enable_if_t<!detail::IsDevice<X>::value && are_fused<Y, Fused...>(), int> = 0>
   void forward(const X& x, Y&& y, const Fused&... fused) {
@@ -146,8 +147,8 @@ class Layer {
     return y;
   }
 
-  /// Computes dx from the x that forward last took and dy, the loss's gradient by its y. Overwrites grad_gamma() and
-  /// grad_beta(). Devices and results as in forward; what forward fused must be fused here too.
+  /// Computes dx from dy and the x of the last forward. dy is the gradient of the loss with respect to y. Overwrites
+  /// grad_gamma() and grad_beta(). Devices and results are as in forward. If forward fused an operation, pass the same one.
   template <typename X, typename Dy, typename Dx, typename... Fused,
             std::enable_if_t<!detail::IsDevice<X>::value && are_fused<Dx, Fused...>(), int> = 0>
   void backward(const X& x, const Dy& dy, Dx&& dx, const Fused&... fused) {
@@ -171,8 +172,8 @@ class Layer {
     return dx;
   }
 
-  /// Normalizes x into y and changes nothing in the layer, so that any number of threads may call it at once. Devices,
-  /// results and what is fused as in forward.
+  /// Normalizes x into y without changing the layer, so any number of threads may call it at once. Devices, results and
+  /// fused operations are as in forward.
   template <typename X, typename Y, typename... Fused,
             std::enable_if_t<!detail::IsDevice<X>::value && are_fused<Y, Fused...>(), int> = 0>
   void infer(const X& x, Y&& y, const Fused&... fused) const {
@@ -196,19 +197,20 @@ class Layer {
     return y;
   }
 
-  /// Scale and shift, one entry a parameter; empty where the layer has none. They begin at 1 - gamma_offset and 0. Any call refuses
-  /// another size.
+  /// The scale and the shift; empty if the layer has none. Gamma begins at 1 - gamma_offset and beta at 0. If the caller
+  /// changes their size, every call throws std::invalid_argument.
   Vector<Param>& gamma() { return gamma_; }
   Vector<Param>& beta() { return beta_; }
   const Vector<Param>& gamma() const { return gamma_; }
   const Vector<Param>& beta() const { return beta_; }
 
-  /// What the last backward wrote; 0 before it.
+  /// The gradients that the last backward wrote; 0 before the first.
   const Vector<Param>& grad_gamma() const { return grad_gamma_; }
   const Vector<Param>& grad_beta() const { return grad_beta_; }
 
-  /// The last forward's statistics, one entry a statistics set; empty before it. Views, good until the next forward:
-  /// assign them to an Eigen array to keep the numbers.
+  /// The statistics of the last forward, one entry per statistics set (the values that share one mean and variance); empty
+  /// before the first forward. They are views that are valid until the next forward. Assign them to an Eigen array to keep
+  /// the numbers.
   Eigen::Map<const Vector<Statistic>> saved_mean() const {
     return {moments_.mean.data(), moments_.keeps_mean ? moments_.size() : 0};
   }
@@ -220,8 +222,8 @@ class Layer {
   ParameterRange<Param> parameters() { return parameters_of<Param>(*this); }
   ParameterRange<const Param> parameters() const { return parameters_of<const Param>(*this); }
 
-  /// Whether backward refuses an x that differs from forward's in one of a few places: true at first. Switch it off to
-  /// hand it an x that is nearly the same, such as one that was stored with fewer digits or computed again.
+  /// Whether backward refuses an x that differs from forward's x in one of eight values; true by default. Set it to false to
+  /// pass an x that is nearly the same, for example one that was stored with fewer digits or computed again.
   bool checks_x() const { return moments_.checks_x; }
   void checks_x(bool checks) { moments_.checks_x = checks; }
 
@@ -375,7 +377,8 @@ class Layer {
   Layout layout_ = row_major;
 };
 
-/// Writes a layer's text(): BatchNorm(64, epsilon=1e-05, ...). Any stream will do, so that this needs no header of one.
+/// Writes a layer's text(): BatchNorm(64, epsilon=1e-05, ...). Stream is any type with <<, so that this header includes no
+/// stream.
 template <typename Stream, typename Derived, typename Scalar>
 Stream& operator<<(Stream& stream, const Layer<Derived, Scalar>& layer) {
   stream << static_cast<const Derived&>(layer).text();

@@ -42,26 +42,27 @@ EVENKEEL_END
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// What forward leaves for backward and for running statistics, one entry a statistics set.
+/// The statistics that forward saves for backward and for running statistics. One entry per statistics set, which is the set
+/// of values that share one mean and variance.
 template <typename Statistic>
 struct Moments {
-  Vector<Statistic> mean;      // the nearest Statistic to the mean; RMS norm has none
-  Vector<Statistic> mean_low;  // the rest of the mean
+  Vector<Statistic> mean;      // the mean, rounded to Statistic; RMS norm has none
+  Vector<Statistic> mean_low;  // the rounding error of mean
   Vector<Statistic> variance;  // biased: the divisor is the number of values
   Vector<Statistic> inv_std;   // 1 / sqrt(variance + epsilon)
-  bool keeps_mean = true;      // what is not kept stays empty
-  bool keeps_mean_low = true;  // the same
-  bool keeps_variance = true;  // running statistics need it
-  bool keeps_room = false;     // for more sets than the last forward had; the first `used` count then
-  bool checks_x = true;        // backward refuses an x that differs from forward's in one of a few places
-  detail::Count used;          // the sets of the last forward
+  bool keeps_mean = true;      // if false, mean stays empty
+  bool keeps_mean_low = true;  // if false, mean_low stays empty
+  bool keeps_variance = true;  // if false, variance stays empty; running statistics need it
+  bool keeps_room = false;     // arrays may have room for more sets; then only the first `used` entries count
+  bool checks_x = true;        // backward refuses an x that differs from forward's x in one of eight values
+  detail::Count used;          // the number of sets of the last forward
   detail::Fingerprint seen;    // of the last forward's x
 
-  /// Moments of no set, or with room for so many.
+  /// Creates moments of no set, or with room for this number of sets.
   Moments() = default;
   explicit Moments(Index sets) { resize(sets); }
 
-  /// Makes room for so many sets, not initialized.
+  /// Makes room for this number of sets, without initializing them.
   void resize(Index sets) {
     inv_std = detail::vector_of<Statistic>(sets);
     if (keeps_mean) mean = detail::vector_of<Statistic>(sets);
@@ -70,7 +71,7 @@ struct Moments {
     used = sets;
     seen.forget();
   }
-  /// Gives `fresh` the same arrays as this has, for so many sets.
+  /// Makes room in `fresh` for this number of sets, in the same arrays that this object keeps.
   EVENKEEL_OUTLINE_MEMBER void make_room(Index sets, Moments& fresh) const {
     fresh.keeps_mean = keeps_mean;
     fresh.keeps_mean_low = keeps_mean_low;
@@ -78,18 +79,18 @@ struct Moments {
     fresh.keeps_room = keeps_room;
     fresh.resize(sets);
   }
-  /// Exchanges the arrays with moments that keep the same ones.
+  /// Swaps the arrays with those of other moments, which must keep the same arrays.
   void swap(Moments& other) {
     mean.swap(other.mean);
     mean_low.swap(other.mean_low);
     variance.swap(other.variance);
     inv_std.swap(other.inv_std);
   }
-  /// Whether one of the arrays has room for so many sets.
+  /// Whether an array has room for this number of sets.
   bool has_room(const Vector<Statistic>& array, Index sets) const {
     return keeps_room ? array.size() >= sets : array.size() == sets;
   }
-  /// Whether all kept arrays have room for so many sets, and the others are empty.
+  /// Whether all kept arrays have room for this number of sets and the others are empty.
   bool fits(Index sets) const {
     const auto is_right = [&](const Vector<Statistic>& array, bool kept) {
       return kept ? has_room(array, sets) : array.size() == 0;
@@ -98,7 +99,7 @@ struct Moments {
            is_right(variance, keeps_variance);
   }
 
-  /// Where the statistics lie; null where they are not kept.
+  /// Pointers to the arrays; null for those that are not kept.
   detail::StatisticsOfSets<Statistic> places() {
     const auto place = [](Vector<Statistic>& array, bool kept) { return kept ? array.data() : nullptr; };
     return {place(mean, keeps_mean), place(mean_low, keeps_mean_low), place(variance, keeps_variance),
@@ -109,9 +110,9 @@ struct Moments {
             inv_std.data()};
   }
 
-  /// How many sets there are.
+  /// The number of sets.
   Index size() const { return keeps_room ? Index(used) : keeps_mean ? mean.size() : inv_std.size(); }
-  /// Sets to 0 what is kept.
+  /// Sets all kept entries to 0.
   void clear() {
     seen.forget();
     for (Vector<Statistic>* v : {&mean, &mean_low, &variance, &inv_std}) v->setConstant(Statistic(0));

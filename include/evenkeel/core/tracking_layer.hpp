@@ -11,11 +11,10 @@
 namespace evenkeel {
 EVENKEEL_BEGIN
 
-/// What layers with running statistics share: the statistics, how forward moves them, and calls that keep them as they
-/// are.
+/// The base of layers with running statistics: the statistics, their update in forward, and calls that do not update them.
 ///
 /// Options has epsilon, momentum, axis, affine, track_running_stats, unbiased_running_var and gamma_offset. Derived has
-/// what a Layer's does, but for forward_call, and kForward, which normalizes by x's own statistics.
+/// what Layer needs, except forward_call. It also has kForward, which normalizes with the statistics of x.
 template <typename Derived, typename Scalar_, typename Options>
 class TrackingLayer : public Layer<Derived, Scalar_> {
   using Base = Layer<Derived, Scalar_>;
@@ -25,7 +24,7 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
   using typename Base::Scalar;
   using typename Base::Statistic;
 
-  /// What the constructor was given, but for the momentum, which may change.
+  /// The arguments of the constructor. The momentum in them may have been changed.
   Index channels() const { return channels_; }
   const Options& options() const { return options_; }
 
@@ -36,13 +35,11 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     options_.momentum = momentum;
   }
 
-  /// The running statistics, one entry a channel: infer reads them, forward moves them. They are empty if the layer
-  /// tracks none. Assign them to load what was trained elsewhere. infer refuses a variance that is negative or not
-  /// finite.
+  /// The running statistics, one entry per channel: infer reads them, and forward updates them. They are empty if the layer
+  /// tracks none. Assign them to load a trained model. infer refuses a variance that is negative or not finite.
   ///
-  /// An assigned entry has the digits of Param and no more. So a layer that is saved and loaded through running_mean()
-  /// lacks at most half a unit in the last place of the mean; y moves by at most that times inv_std. See
-  /// set_running_stats.
+  /// An assigned entry has only the digits of Param. So if you save and load only running_mean(), the mean changes by at most
+  /// half a unit in the last place, and y by at most that times inv_std. set_running_stats avoids this.
   Vector<Param>& running_mean() { return running_.mean.values; }
   Vector<Param>& running_var() { return running_.variance.values; }
   const Vector<Param>& running_mean() const { return running_.mean.values; }
@@ -55,7 +52,7 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
   /// The running statistics with all digits that the layer keeps: 48 bits where Param is float.
   Vector<Statistic> exact_running_mean() const { return running_.mean.all(); }
   Vector<Statistic> exact_running_var() const { return running_.variance.all(); }
-  /// Loads them, one a channel. What exact_running_mean and exact_running_var gave comes back as it was.
+  /// Sets both, one entry per channel. Values from exact_running_mean and exact_running_var are restored exactly.
   void set_running_stats(const Vector<Statistic>& mean, const Vector<Statistic>& variance) {
     const detail::Caller caller{Derived::kScope, "set_running_stats"};
     const Index expected = options_.track_running_stats ? channels_ : 0;
@@ -69,13 +66,13 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     }
   }
 
-  /// How many batches moved the running statistics of some channel. It stays at the largest Index. If momentum is
-  /// nullopt, this is the weight of loaded statistics: assign it with them.
+  /// The number of batches that updated the running statistics of at least one channel. It stays at the largest Index. If
+  /// momentum is nullopt, it is the weight of the running statistics in the average: assign it when you load them.
   Index& num_batches_tracked() { return running_.tracked; }
   Index num_batches_tracked() const { return running_.tracked; }
 
-  /// How many batches had a channel of which the mean or the variance was not finite in Param, and how many had this
-  /// one. Such a batch does not move the running statistics of such a channel.
+  /// The number of batches in which the mean or the variance of some channel, or of this channel, was not finite in Param.
+  /// Such a batch does not update the running statistics of such a channel.
   Index rejected_batches() const { return running_.rejected; }
   Index rejected_batches(Index channel) const {
     const Index channels = running_.rejected_of.size();
@@ -86,12 +83,12 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     return running_.rejected_of[channel];
   }
 
-  /// Whether forward moves the running statistics. While it does not, they and the numbers of batches stay as they are,
-  /// and forward still normalizes by the batch's statistics.
+  /// Whether forward updates the running statistics and the numbers of batches; true by default. If false, forward still
+  /// normalizes with the statistics of the batch.
   bool updates_running_stats() const { return updates_; }
   void updates_running_stats(bool updates) { updates_ = updates; }
-  /// Moves the running statistics by the batch of the last forward, which did not: so that a caller can look at
-  /// saved_mean() before. Once for each forward.
+  /// Updates the running statistics with the batch of the last forward, if updates_running_stats() was false then. So the
+  /// caller can look at saved_mean() first. It may be called once for each forward.
   void update_running_stats() {
     const detail::Caller caller{Derived::kScope, "update_running_stats"};
     if (!options_.track_running_stats) detail::fail(caller, {"the layer tracks no running statistics"});
@@ -101,9 +98,9 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     move_running();
   }
 
-  /// forward once more on the same x, for backward (gradient checkpointing): y by x's own statistics, which are kept for
-  /// backward. The running statistics and the numbers of batches stay as they are. Devices, results and what is fused as
-  /// in forward.
+  /// Runs forward again on the same x, as a preparation of backward (gradient checkpointing). It saves the statistics of x
+  /// for backward, but does not update the running statistics and the numbers of batches. Devices, results and fused
+  /// operations are as in forward.
   template <typename X, typename Y, typename... Fused,
             std::enable_if_t<!detail::IsDevice<X>::value && Base::template are_fused<Y, Fused...>(), int> = 0>
   void recompute(const X& x, Y&& y, const Fused&... fused) {
@@ -129,12 +126,12 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     return y;
   }
 
-  /// The gradients of infer, whose statistics are constants, as those of a frozen layer:
+  /// Computes the gradients of infer, where statistics are constants, for example for a frozen layer:
   ///
   ///   dx = dy gamma inv_std,  grad_gamma = sum(dy (x - running_mean) inv_std),  grad_beta = sum(dy)
   ///
-  /// It needs no call before it, and what forward has saved stays. dx may be dy. Overwrites grad_gamma() and
-  /// grad_beta(). Devices and results as in backward; what infer fused must be fused here too.
+  /// It needs no call before it, and does not change the statistics that forward saved. dx may be dy. Overwrites grad_gamma()
+  /// and grad_beta(). Devices and results are as in backward. If infer fused an operation, pass the same one.
   template <
       typename X, typename Dy, typename Dx, typename... Fused,
       std::enable_if_t<!detail::IsDevice<X>::value && Base::template are_fused<Dx, Fused...>(), int> = 0>
