@@ -125,7 +125,7 @@ class Errors {
   std::vector<Real> error_, scale_;
 };
 
-/// Within the bounds of README.md, set by set.
+/// Within the bounds of cmake/docs/numbers.md, set by set.
 template <typename T>
 bool is_right(const Trial<T>& t, const Result<T>& r, const char* name) {
   constexpr bool kFloat = sizeof(T) == 4;

@@ -11,7 +11,7 @@ EVENKEEL_WORD Vec<C> activated(const Vec<C>& z, const Activation<C>& a) {
   return clamp(leaky, all(C(a.low)), all(C(a.high)));
 }
 
-/// dy activation'(z); at the ends of a clip, and at 0 of a leaky part, the smaller slope.
+/// dy activation'(z). The slope is 0 at the ends of a clip, and that of negative values at 0 of a leaky part.
 template <typename C>
 EVENKEEL_WORD Vec<C> activation_gradient(const Vec<C>& z, const Vec<C>& dy, const Activation<C>& a) {
   if (a.curve == Curve::none) return dy;
