@@ -10,7 +10,7 @@ target_compile_definitions(evenkeel_compiled INTERFACE EVENKEEL_EXTERN_KERNELS)
 target_link_libraries(evenkeel_compiled PUBLIC evenkeel)
 if(NOT MSVC)
   target_compile_options(evenkeel_compiled PRIVATE $<$<CONFIG:Release>:-O2>)  # as it is tested
-  if(NOT CMAKE_CXX_FLAGS MATCHES "(^| )-(O|fsanitize)")  # a debug build runs at nearly full speed
+  if(NOT "${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_DEBUG}" MATCHES "(^| )-(O|fsanitize)")  # a debug build runs at nearly full speed
     target_compile_options(evenkeel_compiled PRIVATE $<$<CONFIG:Debug>:-O2>)
   endif()
 endif()

@@ -229,7 +229,9 @@ TYPED_TEST(FrozenBatchNorm, BehindAnActivation) {
       EXPECT_TRUE(same_bits(over, expected)) << "dx over dy";
       EXPECT_TRUE(same_bits(layer.grad_gamma(), plain.grad_gamma()));
       EXPECT_TRUE(same_bits(layer.grad_beta(), plain.grad_beta()));
-      if (has_residual) EXPECT_TRUE(same_bits(d_residual, dz));
+      if (has_residual) {
+        EXPECT_TRUE(same_bits(d_residual, dz));
+      }
     }
   }
 }
@@ -434,7 +436,14 @@ TEST(InferBackward, RefusesWhatIsWrongAndWritesNothing) {
   expect_refused(plain, dx, {who + "the layer tracks no running statistics; call recompute, then backward"},
                  call(plain, shape));
 
-  // Gradients may not lie in the given statistics.
+  // Gradients may not lie in the given statistics: neither that of the residual,
+  const auto row_of = [](float* data) { return ek::view(data, {1, 6}, ek::row_major); };
+  const auto residual_row = row_of(residual.data()), in_variance = row_of(layer.running_var().data());
+  expect_refused(layer, dx, {who + "d_residual overlaps running_var"}, [&] {
+    layer.infer_backward(row_of(x.data()), row_of(dy.data()), row_of(dx.data()),
+                         ek::add_relu(residual_row, in_variance));
+  });
+  // nor those of parameters.
   const auto function = [&](auto&& mean, auto&& grad_gamma) {
     Eigen::ArrayXf grad_beta;
     return refusal([&] {

@@ -194,6 +194,7 @@ Bits<Scalar> bits_of(Layer layer, const Shape& shape, const std::vector<Scalar>&
 template <typename Scalar, typename Same>
 void expect_bits_of_eigens_type() {
   static_assert(std::is_same_v<ek::ParamOf<Scalar>, float>, "parameters are kept in float");
+  static_assert(std::is_same_v<typename ek::GroupNorm<Scalar>::Scalar, Scalar>);
   for (const Shape& shape : {Shape{2, 6, 3, 3}, Shape{9, 6}, Shape{3, 6, 40, 6}}) {
     const auto x = random_values<Same>(size_of(shape), 3, 1, 1),
                dy = random_values<Same>(size_of(shape), 0.5, 1, 2);

@@ -488,12 +488,13 @@ TEST(StridesOfViews, AreRefusedOfParametersAndGradients) {
   ek::Moments<double> moments;
   Eigen::Map<Eigen::VectorXf, 0, Eigen::InnerStride<>> apart(many.data(), 4, Eigen::InnerStride<>(6));
   EXPECT_EQ(refusal([&] { ek::batch_norm_forward(Eigen::DefaultDevice(), x, apart, four, {}, y, moments); }),
-            "evenkeel::batch_norm_forward: gamma has strides [6], must be contiguous; copy it first");
-  ek::batch_norm_forward(Eigen::DefaultDevice(), x, four, four, {}, y, moments);
-  EXPECT_EQ(refusal([&] {
-              ek::batch_norm_backward(Eigen::DefaultDevice(), x, x, four, moments, {}, dx, apart, four);
-            }),
-            "evenkeel::batch_norm_backward: grad_gamma has strides [6], must be contiguous; copy it first");
+            "evenkeel::batch_norm_forward: gamma has stride 6 on axis 0 of [4], must be 1; copy it first");
+  const auto next_to_each_other = ek::view(four.data(), {4}, ek::row_major, {1});
+  ek::batch_norm_forward(Eigen::DefaultDevice(), x, next_to_each_other, four, {}, y, moments);
+  EXPECT_EQ(
+      refusal(
+          [&] { ek::batch_norm_backward(Eigen::DefaultDevice(), x, x, four, moments, {}, dx, apart, four); }),
+      "evenkeel::batch_norm_backward: grad_gamma has stride 6 on axis 0 of [4], must be 1; copy it first");
 }
 
 // What lies between rows counts as theirs.

@@ -240,11 +240,12 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
 
 // For the library itself.
 
-#define EVENKEEL_X(Scalar, Same)                     \
-  template <>                                        \
-  class BatchNorm<Scalar> : public BatchNorm<Same> { \
-   public:                                           \
-    using BatchNorm<Same>::BatchNorm;                \
+#define EVENKEEL_X(Its, Same)                     \
+  template <>                                     \
+  class BatchNorm<Its> : public BatchNorm<Same> { \
+   public:                                        \
+    using Scalar = Its;                           \
+    using BatchNorm<Same>::BatchNorm;             \
   };
 EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X

@@ -69,31 +69,29 @@ EVENKEEL_OUTLINE void map_outputs(const Caller& caller, const Argument& weight, 
   const MemoryShape shape = memory_shape(weight, weight.strides());
   const Index inner = shape.product(shape.axis(axis) + 1, shape.rank);
   S* const weights = static_cast<S*>(const_cast<void*>(weight.data));
-  const auto old_weight = [&](Index i) -> S& { return weights[weight.has_gaps ? shape.offset(i) : i]; };
+  const auto weight_at = [&](Index i) { return weights + (weight.has_gaps ? shape.offset(i) : i); };
   const auto new_weight = [&](Index i) {
-    return narrowed<S>(T(T(static_cast<ComputeOf<S>>(old_weight(i))) * map.scale[i / inner % channels]));
+    const S narrow = narrowed<S>(T(T(value_at(weight_at(i))) * map.scale[i / inner % channels]));
+    return static_cast<ComputeOf<S>>(narrow);
   };
   const B* const biases_before = static_cast<const B*>(bias.data);
-  const auto old_bias = [&](Index c) {
-    return has_bias ? static_cast<ComputeOf<B>>(biases_before[c]) : ComputeOf<B>(0);
-  };
+  const auto old_bias = [&](Index c) { return has_bias ? value_at(biases_before + c) : ComputeOf<B>(0); };
   const auto new_bias = [&](Index c) {
-    return narrowed<B>(T(T(T(T(old_bias(c)) - map.mean[c]) * map.scale[c]) + map.beta[c]));
+    const B narrow = narrowed<B>(T(T(T(T(old_bias(c)) - map.mean[c]) * map.scale[c]) + map.beta[c]));
+    return static_cast<ComputeOf<B>>(narrow);
   };
   const auto check = [&](const char* name, Index channel, const auto& before, const auto& after) {
     if (is_finite(before) && !is_finite(after))
       fail(caller, {name, " of channel ", channel, " would no longer be finite"});
   };
   for (Index i = 0; i < weight.size; ++i) {
-    check(weight.name, i / inner % channels, static_cast<ComputeOf<S>>(old_weight(i)),
-          static_cast<ComputeOf<S>>(new_weight(i)));
+    check(weight.name, i / inner % channels, value_at(weight_at(i)), new_weight(i));
   }
-  for (Index c = 0; c < channels; ++c)
-    check(bias.name, c, old_bias(c), static_cast<ComputeOf<B>>(new_bias(c)));
+  for (Index c = 0; c < channels; ++c) check(bias.name, c, old_bias(c), new_bias(c));
 
   B* const biases = static_cast<B*>(prepare(bias, has_bias ? bias.shape : Shape{channels}));
-  for (Index i = 0; i < weight.size; ++i) old_weight(i) = new_weight(i);
-  for (Index c = 0; c < channels; ++c) biases[c] = new_bias(c);
+  for (Index i = 0; i < weight.size; ++i) put_value(weight_at(i), new_weight(i));
+  for (Index c = 0; c < channels; ++c) put_value(biases + c, new_bias(c));
 }
 
 template <typename Scalar, typename Weight, typename Bias, typename T>

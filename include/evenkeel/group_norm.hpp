@@ -219,11 +219,12 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
 
 // For the library itself.
 
-#define EVENKEEL_X(Scalar, Same)                     \
-  template <>                                        \
-  class GroupNorm<Scalar> : public GroupNorm<Same> { \
-   public:                                           \
-    using GroupNorm<Same>::GroupNorm;                \
+#define EVENKEEL_X(Its, Same)                     \
+  template <>                                     \
+  class GroupNorm<Its> : public GroupNorm<Same> { \
+   public:                                        \
+    using Scalar = Its;                           \
+    using GroupNorm<Same>::GroupNorm;             \
   };
 EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X

@@ -219,11 +219,12 @@ class InstanceNorm : public TrackingLayer<InstanceNorm<Scalar>, Scalar, Instance
 
 // For the library itself.
 
-#define EVENKEEL_X(Scalar, Same)                           \
-  template <>                                              \
-  class InstanceNorm<Scalar> : public InstanceNorm<Same> { \
-   public:                                                 \
-    using InstanceNorm<Same>::InstanceNorm;                \
+#define EVENKEEL_X(Its, Same)                           \
+  template <>                                           \
+  class InstanceNorm<Its> : public InstanceNorm<Same> { \
+   public:                                              \
+    using Scalar = Its;                                 \
+    using InstanceNorm<Same>::InstanceNorm;             \
   };
 EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X

@@ -173,11 +173,12 @@ class LayerNorm : public FeatureLayer<LayerNorm<Scalar>, Scalar, LayerNormOption
 
 // For the library itself.
 
-#define EVENKEEL_X(Scalar, Same)                     \
-  template <>                                        \
-  class LayerNorm<Scalar> : public LayerNorm<Same> { \
-   public:                                           \
-    using LayerNorm<Same>::LayerNorm;                \
+#define EVENKEEL_X(Its, Same)                     \
+  template <>                                     \
+  class LayerNorm<Its> : public LayerNorm<Same> { \
+   public:                                        \
+    using Scalar = Its;                           \
+    using LayerNorm<Same>::LayerNorm;             \
   };
 EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X

@@ -168,11 +168,12 @@ class RMSNorm : public FeatureLayer<RMSNorm<Scalar>, Scalar, RMSNormOptions> {
 
 // For the library itself.
 
-#define EVENKEEL_X(Scalar, Same)                 \
-  template <>                                    \
-  class RMSNorm<Scalar> : public RMSNorm<Same> { \
-   public:                                       \
-    using RMSNorm<Same>::RMSNorm;                \
+#define EVENKEEL_X(Its, Same)                 \
+  template <>                                 \
+  class RMSNorm<Its> : public RMSNorm<Same> { \
+   public:                                    \
+    using Scalar = Its;                       \
+    using RMSNorm<Same>::RMSNorm;             \
   };
 EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X

@@ -299,9 +299,9 @@ Argument argument_of(const Caller& caller, const char* name, T& value) {
 /// Refuses a parameter or gradient that is not contiguous.
 template <typename T>
 void check_contiguous(const Caller& caller, const char* name, const T& value) {
-  using Traits = ArgumentOf<T>;
-  if (Traits::is_contiguous(value)) return;
-  fail(caller, {name, " has strides ", shown(Traits::strides(value)), ", must be contiguous; copy it first"});
+  if (!argument_of(caller, name, value).has_gaps) return;
+  fail(caller,
+       {name, " has strides ", shown(ArgumentOf<T>::strides(value)), ", must be contiguous; copy it first"});
 }
 
 /// The argument of an input.

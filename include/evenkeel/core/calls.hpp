@@ -93,7 +93,7 @@ EVENKEEL_OUTLINE MemoryShape memory_shape(const Argument& a, const Strides& stri
 EVENKEEL_COLD inline void refuse_loops(const Caller& caller, const Argument& x, const Strides& strides) {
   const Shape its = strides.shape();
   fail(caller, {"strides ", shown(its), " of ", shown(x.shape),
-                " take more loops than this norm walks; a contiguous output will do"});
+                " take more loops than this norm walks; use contiguous memory"});
 }
 /// Refuses strides that the partition cannot walk.
 inline void check_walkable(const Caller& caller, const Argument& x, const Strides& strides,

@@ -59,10 +59,12 @@ EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const Parall
   const Index channels = p.params();
   check_given(caller, given, channels);
   check_backward_arguments(caller, a, channels);
-  for (const Argument* output : {&a.dx, &a.grad_gamma, &a.grad_beta}) {
-    check_apart(caller, *output, given.mean);
-    check_apart(caller, *output, given.variance);
-  }
+  const auto check_given_apart = [&](const Argument& output) {
+    check_apart(caller, output, given.mean);
+    check_apart(caller, output, given.variance);
+  };
+  for (const Argument* output : {&a.dx, &a.grad_gamma, &a.grad_beta}) check_given_apart(*output);
+  if (a.fused != nullptr) check_given_apart(a.fused->d_residual);
   const auto statistics = checked_statistics<S>(caller, given, channels);
   const bool is_empty = a.x.size == 0;
   const bool has_sums = !is_empty && (a.grad_gamma.object != nullptr || a.grad_beta.object != nullptr);

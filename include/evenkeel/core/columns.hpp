@@ -34,8 +34,8 @@ class ColumnPasses {
   static constexpr Index kSummed = kLanes / 16, kMapped = kLanes / 4;
 
   using Lanes = Scratch<C, kRoom>;
+  static_assert(kRoom >= kLanes + kMostInLine, "MapColumns::c goes on behind the lanes");
   using Coefficient = C* [4];  // a value a lane each; the last one is null without gradients
-  using OfLanes = Lanes[3];    // the coefficients of y
 
   // Where T is no wider than C, a few spans of rows are summed on their own, so that no sum has many terms.
   static constexpr Index kParts = std::is_same_v<C, T> ? 2 : 1, kFewSpans = 16;

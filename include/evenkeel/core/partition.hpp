@@ -197,7 +197,7 @@ inline Partition partition_features(const MemoryShape& shape, int first, int las
   const bool are_rows = samples.count == 0 || features.count == 0;
   shape.add_loops(0, first, samples);
   Partition p;
-  p.is_walkable = features.count <= 1 && samples.count <= 2 && (are_rows || samples.loop[0].stride == 1);
+  p.is_walkable = features.count <= 1 && samples.count <= 2;
   p.channel = {shape.product(first, last), features.count == 0 ? 1 : features.loop[0].stride};
   p.batch = samples.count == 0 ? Loop{1, p.channel.extent} : samples.loop[0];
   p.outer = samples.at(1);

@@ -131,8 +131,8 @@ struct MapColumns {
   const ComputeOf<S>* gamma;  // option; [rows]
   const ComputeOf<S>* beta;   // option; [rows], null where gamma is or without a beta
   Index rows, stride, lanes;
-  const ComputeOf<S>*
-      c[4];  // [lanes]; of kernels without options, the first kMostInLine come again behind them
+  // [lanes]; of kernels without options, the first kMostInLine or all come again behind them
+  const ComputeOf<S>* c[4];
   Index ahead;
   bool stream;
   Epilogue<S> epilogue;                         // option, but not of gradients

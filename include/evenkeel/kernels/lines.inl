@@ -222,9 +222,12 @@ inline constexpr Index kLine = kLanes<ComputeOf<S>> < kCacheLine<S> ? kCacheLine
 template <typename S, typename Value>
 EVENKEEL_WORD void stream_line(S* out, const Value& value) {
   constexpr Index L = kLanes<ComputeOf<S>>;
-  if constexpr (kLine<S> == L) return stream(out, value(0));
+  if constexpr (kLine<S> == L) {
+    stream(out, value(0));
+  } else {
 #pragma GCC unroll 4
-  for (Index i = 0; i < kLine<S>; i += 2 * L) stream_two(out + i, value(i), value(i + L));
+    for (Index i = 0; i < kLine<S>; i += 2 * L) stream_two(out + i, value(i), value(i + L));
+  }
 }
 
 /// Prefetches what lies `ahead` elements on into the second-level cache. The address need not be memory.
@@ -236,8 +239,9 @@ EVENKEEL_WORD void prefetch(const S* p, Index ahead) {
 #endif
 }
 
-/// out[0 .. n) = value(i, lanes...) with the lanes that begin at element i: whole vectors, and the rest in part. ask(i)
-/// asks for what is needed later.
+/// out[0 .. n) = value(i, lanes...) with the lanes that begin at element i: whole vectors, and the rest in part.
+/// Before a streamed line a whole vector is computed and stored in part, since a line follows. ask(i) asks for what is
+/// needed later.
 template <typename S, typename Value, typename Ask>
 EVENKEEL_WORD void write_line(S* out, Index n, bool streams, const Value& value, const Ask& ask) {
   using C = ComputeOf<S>;
