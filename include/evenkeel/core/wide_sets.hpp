@@ -271,7 +271,8 @@ class WideSets {
   /// The saved statistics of a set, scaled by a power of two; returns its exponent.
   int load_scaled(Index k, Statistics& s, Values& scale) const {
     const SetStatistics<T> saved = pass_.load(run_.set(k));
-    const int exponent = exponent_of_x(saved);
+    int exponent = exponent_of_x(saved);
+    if (pass_.out == nullptr) exponent = std::min(exponent, 0);  // given statistics do not bound x
     scale[k] = power_of_two(exponent);
     s.set(k, {T(saved.mean * scale[k]), T(saved.mean_low * scale[k]), T(0), T(saved.inv_std / scale[k])});
     return exponent;
@@ -475,9 +476,10 @@ class WideSets {
     bool again = false;
     for (Index j = 0; j < part.lanes; ++j) {
       const T mean_dy = T(dy[j] / n), mean_dy_xhat = T(dy_xhat[j] / n);
-      exponent[j] = !are_outside(s.inv_std[set_of(part, j)], mean_dy, mean_dy_xhat) ? 0
-                    : size_of(mean_dy, mean_dy_xhat) < 1                            ? kFar
-                                                                                    : -kFar;
+      const T size = size_of(mean_dy, mean_dy_xhat);
+      exponent[j] = !is_finite(size)                                                             ? -kFar
+                    : size < 1 && are_outside(s.inv_std[set_of(part, j)], mean_dy, mean_dy_xhat) ? kFar
+                                                                                                 : 0;
       dy_scale[j] = power_of_two(exponent[j]);
       again = again || exponent[j] != 0;
     }
@@ -485,7 +487,7 @@ class WideSets {
     sum_part(part, s, scale, with_room(part, dy_scale), scaled_dy, scaled_dy_xhat);
     for (Index j = 0; j < part.lanes; ++j) {
       if (exponent[j] == 0 || !takes(exponent[j], T(scaled_dy[j] / n), T(scaled_dy_xhat[j] / n))) continue;
-      dy[j] = T(scaled_dy[j] / dy_scale[j]);
+      if (!is_finite(dy[j])) dy[j] = T(scaled_dy[j] / dy_scale[j]);
       dy_xhat[j] = T(scaled_dy_xhat[j] / dy_scale[j]);
     }
   }
