@@ -240,15 +240,7 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
 
 // For the library itself.
 
-#define EVENKEEL_X(Its, Same)                     \
-  template <>                                     \
-  class BatchNorm<Its> : public BatchNorm<Same> { \
-   public:                                        \
-    using Scalar = Its;                           \
-    using BatchNorm<Same>::BatchNorm;             \
-  };
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
-#undef EVENKEEL_X
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_SAME_LAYER, BatchNorm)
 
 EVENKEEL_END
 }  // namespace evenkeel

@@ -219,15 +219,7 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
 
 // For the library itself.
 
-#define EVENKEEL_X(Its, Same)                     \
-  template <>                                     \
-  class GroupNorm<Its> : public GroupNorm<Same> { \
-   public:                                        \
-    using Scalar = Its;                           \
-    using GroupNorm<Same>::GroupNorm;             \
-  };
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
-#undef EVENKEEL_X
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_SAME_LAYER, GroupNorm)
 
 EVENKEEL_END
 }  // namespace evenkeel

@@ -219,15 +219,7 @@ class InstanceNorm : public TrackingLayer<InstanceNorm<Scalar>, Scalar, Instance
 
 // For the library itself.
 
-#define EVENKEEL_X(Its, Same)                           \
-  template <>                                           \
-  class InstanceNorm<Its> : public InstanceNorm<Same> { \
-   public:                                              \
-    using Scalar = Its;                                 \
-    using InstanceNorm<Same>::InstanceNorm;             \
-  };
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
-#undef EVENKEEL_X
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_SAME_LAYER, InstanceNorm)
 
 EVENKEEL_END
 }  // namespace evenkeel

@@ -173,15 +173,7 @@ class LayerNorm : public FeatureLayer<LayerNorm<Scalar>, Scalar, LayerNormOption
 
 // For the library itself.
 
-#define EVENKEEL_X(Its, Same)                     \
-  template <>                                     \
-  class LayerNorm<Its> : public LayerNorm<Same> { \
-   public:                                        \
-    using Scalar = Its;                           \
-    using LayerNorm<Same>::LayerNorm;             \
-  };
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
-#undef EVENKEEL_X
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_SAME_LAYER, LayerNorm)
 
 EVENKEEL_END
 }  // namespace evenkeel

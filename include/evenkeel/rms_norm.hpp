@@ -168,15 +168,7 @@ class RMSNorm : public FeatureLayer<RMSNorm<Scalar>, Scalar, RMSNormOptions> {
 
 // For the library itself.
 
-#define EVENKEEL_X(Its, Same)                 \
-  template <>                                 \
-  class RMSNorm<Its> : public RMSNorm<Same> { \
-   public:                                    \
-    using Scalar = Its;                       \
-    using RMSNorm<Same>::RMSNorm;             \
-  };
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
-#undef EVENKEEL_X
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_SAME_LAYER, RMSNorm)
 
 EVENKEEL_END
 }  // namespace evenkeel

@@ -15,6 +15,15 @@ template <typename T>
 using MapOf =
     Eigen::Map<std::conditional_t<std::is_const_v<T>, const Vector<std::remove_const_t<T>>, Vector<T>>>;
 
+/// A layer of a scalar that has the bits of another is the other's. For EVENKEEL_EACH_COMPILER_SCALAR.
+#define EVENKEEL_SAME_LAYER(Norm, Its, Same) \
+  template <>                                \
+  class Norm<Its> : public Norm<Same> {      \
+   public:                                   \
+    using Scalar = Its;                      \
+    using Norm<Same>::Norm;                  \
+  };
+
 EVENKEEL_END
 }  // namespace evenkeel::detail
 

@@ -162,7 +162,7 @@ EVENKEEL_CALL std::uint64_t sum_short_row(const NormalizeRows<S>& a, const S* x,
       const auto rest = first_lanes<C>(n - i);
       first = V(first + keep(V(load(x + i, rest) - center), rest));
     }
-    center = V(fma(all(transposed_total(first)), all(C(C(1) / from_count<C>(n))), center));
+    center = V(fma(transposed_total(first), all(C(C(1) / from_count<C>(n))), center));
     first = all(C(0));
   }
   const auto add = [&](const V& d) EVENKEEL_WORD_LAMBDA {
@@ -176,8 +176,8 @@ EVENKEEL_CALL std::uint64_t sum_short_row(const NormalizeRows<S>& a, const S* x,
     add(keep(V(load(x + i, rest) - center), rest));
   }
   store(terms.center, center);
-  return finish_rows(a, row, 1, 0, wide_all<C>(kRms ? C(0) : transposed_total(first)),
-                     wide_all<C>(transposed_total(second)), terms);
+  return finish_rows(a, row, 1, 0, widen(kRms ? first : transposed_total(first)),
+                     widen(transposed_total(second)), terms);
 }
 
 /// The statistics of m long rows.
@@ -370,6 +370,13 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   const bool streams = streams_rows(a.stream, a.y, a.n, a.stride);
   const bool is_line = L > 1 && a.n == kLine<S>, is_short = a.n <= kShortRow * L;
   const bool row_by_row = kOptions || (streams && !fills_lines(a.y, a.n, a.stride));
+  RowTerms<kRms, C> terms;
+  if (!kOptions && a.rows == 1 && is_short && !streams) {  // without the set-up of many
+    const bool is_outside = sum_short_row<kRms>(a, a.x, 0, terms) != 0;
+    a.outside[0] = is_outside ? 1 : 0;
+    if (!is_outside) write_rows<kRms, 0>(a, a.x, a.y, 0, 1, 0, terms);
+    return a.outside[0];
+  }
   constexpr Index kLeast =
       L > 4 ? L : 4;  // of short ones, whose sums are added up by whole vectors and four at a time
   const Index near = is_short ? 2048 / a.n & -kLeast : 8192 / a.n, least = is_short ? kLeast : 1;
@@ -380,7 +387,6 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
               at_once = near > most    ? most
                         : near > least ? near
                                        : least;
-  RowTerms<kRms, C> terms;
   Index outside_count = 0;
   for (Index row = 0, m; row < a.rows; row += m) {
     m = a.rows - row < at_once ? a.rows - row : at_once;

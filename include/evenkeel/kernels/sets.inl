@@ -148,7 +148,7 @@ Index infer_columns(const InferColumns<S>& a) {
   const Index stride = a.stride, lanes = a.lanes, end = a.rows * stride;
   if (any_no_variance(given.variance, lanes)) return -1;
   // Writes lanes from l on, unless one of them is out of range. is_full: no array is null, and epsilon is not 0.
-  const auto write = [&](auto is_full, Index l, const auto&... some) EVENKEEL_WORD_LAMBDA {
+  const auto write = [&](auto is_full, auto is_one_row, Index l, const auto&... some) EVENKEEL_WORD_LAMBDA {
     const W weight =
         !is_full && gamma == nullptr ? widen(keep(all(C(1)), some...)) : load_widened(gamma + l, some...);
     const W variance = load_widened(given.variance + l, some...);
@@ -160,7 +160,7 @@ Index infer_columns(const InferColumns<S>& a) {
       store(out + at, V(fma(as_computed(V(load(x + at, some...) - c0)), c1, c2)), some...);
     };
     map(l);
-    if (stride < end) {  // one row skips the set-up of the loop
+    if constexpr (!is_one_row) {
       for (Index at = l + stride; at < end; at += stride) map(at);
     }
     return true;
@@ -168,11 +168,18 @@ Index infer_columns(const InferColumns<S>& a) {
   Index l = 0;
   if (StatisticOf<S>(0) < a.epsilon && gamma != nullptr && beta != nullptr &&
       (given.high != nullptr || !kKeepsDigits<C>)) {
-    while (l + L <= lanes && write(std::true_type(), l)) l += L;
+    const auto write_all = [&](auto is_one_row) EVENKEEL_WORD_LAMBDA {
+      while (l + L <= lanes && write(std::true_type(), is_one_row, l)) l += L;
+    };
+    if (stride < end) {
+      write_all(std::false_type());
+    } else {
+      write_all(std::true_type());
+    }
   }
   for (Index n = L; l < lanes && n > 0;) {
     if (n > lanes - l) n = lanes - l;
-    if (write(std::false_type(), l, first_lanes<C>(n))) {
+    if (write(std::false_type(), std::false_type(), l, first_lanes<C>(n))) {
       l += n;
     } else {
       n = n > 1 ? 1 : 0;  // one by one up to the lane

@@ -1038,6 +1038,15 @@ EVENKEEL_WORD D blocks(D a, D b) {
 EVENKEEL_WORD D transposed_totals(const D* v) {
   return blocks(blocks(pairs(v[0], v[1]), pairs(v[2], v[3])), blocks(pairs(v[4], v[5]), pairs(v[6], v[7])));
 }
+/// transposed_totals of equal vectors.
+EVENKEEL_WORD F transposed_total(F v) {
+  const F sums = blocks(quads(v, v, v, v), quads(v, v, v, v));
+  return blocks(sums, sums);
+}
+EVENKEEL_WORD D transposed_total(D v) {
+  const D sums = blocks(pairs(v, v), pairs(v, v));
+  return blocks(sums, sums);
+}
 #elif EVENKEEL_REGISTER == 32
 EVENKEEL_WORD F quads(F a, F b, F c, F d) {
   const F ab = EVENKEEL_SHUFFLE(IntF, a, b, 0, 1, 10, 11, 4, 5, 14, 15) +
@@ -1047,54 +1056,36 @@ EVENKEEL_WORD F quads(F a, F b, F c, F d) {
   return EVENKEEL_SHUFFLE(IntF, ab, cd, 0, 2, 8, 10, 4, 6, 12, 14) +
          EVENKEEL_SHUFFLE(IntF, ab, cd, 1, 3, 9, 11, 5, 7, 13, 15);
 }
-EVENKEEL_WORD F transposed_totals(const F* v) {
-  const F a = quads(v[0], v[1], v[2], v[3]), b = quads(v[4], v[5], v[6], v[7]);
+EVENKEEL_WORD F blocks(F a, F b) {
   return EVENKEEL_SHUFFLE(IntF, a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
          EVENKEEL_SHUFFLE(IntF, a, b, 4, 5, 6, 7, 12, 13, 14, 15);
 }
-EVENKEEL_WORD D transposed_totals(const D* v) {
-  const D a = EVENKEEL_SHUFFLE(IntD, v[0], v[1], 0, 4, 2, 6) + EVENKEEL_SHUFFLE(IntD, v[0], v[1], 1, 5, 3, 7);
-  const D b = EVENKEEL_SHUFFLE(IntD, v[2], v[3], 0, 4, 2, 6) + EVENKEEL_SHUFFLE(IntD, v[2], v[3], 1, 5, 3, 7);
+EVENKEEL_WORD F transposed_totals(const F* v) {
+  return blocks(quads(v[0], v[1], v[2], v[3]), quads(v[4], v[5], v[6], v[7]));
+}
+EVENKEEL_WORD D pairs(D a, D b) {
+  return EVENKEEL_SHUFFLE(IntD, a, b, 0, 4, 2, 6) + EVENKEEL_SHUFFLE(IntD, a, b, 1, 5, 3, 7);
+}
+EVENKEEL_WORD D blocks(D a, D b) {
   return EVENKEEL_SHUFFLE(IntD, a, b, 0, 1, 4, 5) + EVENKEEL_SHUFFLE(IntD, a, b, 2, 3, 6, 7);
 }
+EVENKEEL_WORD D transposed_totals(const D* v) { return blocks(pairs(v[0], v[1]), pairs(v[2], v[3])); }
+EVENKEEL_WORD F transposed_total(F v) { return blocks(quads(v, v, v, v), quads(v, v, v, v)); }
+EVENKEEL_WORD D transposed_total(D v) { return blocks(pairs(v, v), pairs(v, v)); }
 #else
-EVENKEEL_WORD F transposed_totals(const F* v) {
-  const F ab =
-      EVENKEEL_SHUFFLE(IntF, v[0], v[1], 0, 1, 6, 7) + EVENKEEL_SHUFFLE(IntF, v[0], v[1], 2, 3, 4, 5);
-  const F cd =
-      EVENKEEL_SHUFFLE(IntF, v[2], v[3], 0, 1, 6, 7) + EVENKEEL_SHUFFLE(IntF, v[2], v[3], 2, 3, 4, 5);
+EVENKEEL_WORD F quads(F a, F b, F c, F d) {
+  const F ab = EVENKEEL_SHUFFLE(IntF, a, b, 0, 1, 6, 7) + EVENKEEL_SHUFFLE(IntF, a, b, 2, 3, 4, 5);
+  const F cd = EVENKEEL_SHUFFLE(IntF, c, d, 0, 1, 6, 7) + EVENKEEL_SHUFFLE(IntF, c, d, 2, 3, 4, 5);
   return EVENKEEL_SHUFFLE(IntF, ab, cd, 0, 2, 4, 6) + EVENKEEL_SHUFFLE(IntF, ab, cd, 1, 3, 5, 7);
 }
-EVENKEEL_WORD D transposed_totals(const D* v) {
-  return EVENKEEL_SHUFFLE(IntD, v[0], v[1], 0, 2) + EVENKEEL_SHUFFLE(IntD, v[0], v[1], 1, 3);
+EVENKEEL_WORD F transposed_totals(const F* v) { return quads(v[0], v[1], v[2], v[3]); }
+EVENKEEL_WORD D pairs(D a, D b) {
+  return EVENKEEL_SHUFFLE(IntD, a, b, 0, 2) + EVENKEEL_SHUFFLE(IntD, a, b, 1, 3);
 }
+EVENKEEL_WORD D transposed_totals(const D* v) { return pairs(v[0], v[1]); }
+EVENKEEL_WORD F transposed_total(F v) { return quads(v, v, v, v); }
+EVENKEEL_WORD D transposed_total(D v) { return pairs(v, v); }
 #endif
-/// The total of one vector, added in the order of transposed_totals.
-EVENKEEL_WORD float transposed_total(F v) {
-  float lanes[kLanes<float>], quads[4] = {};
-  store(lanes, v);
-  for (int q = 0; q < kLanes<float> / 4; ++q)
-    quads[q] = (lanes[4 * q] + lanes[4 * q + 2]) + (lanes[4 * q + 1] + lanes[4 * q + 3]);
-#if EVENKEEL_REGISTER == 16
-  return quads[0];
-#elif EVENKEEL_REGISTER == 32
-  return quads[0] + quads[1];
-#else
-  return (quads[0] + quads[1]) + (quads[2] + quads[3]);
-#endif
-}
-EVENKEEL_WORD double transposed_total(D v) {
-  double lanes[kLanes<double>];
-  store(lanes, v);
-#if EVENKEEL_REGISTER == 16
-  return lanes[0] + lanes[1];
-#elif EVENKEEL_REGISTER == 32
-  return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
-#else
-  return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
-#endif
-}
-
 #endif
 
 /// Two vectors, side by side. 16-bit storage has whole registers of them.
