@@ -224,13 +224,13 @@ void expect_tensor() {
   EXPECT_NEAR(static_cast<float>(y(3, 2)), std::sqrt(1.5), 1e-2);
 }
 
-#define EK_TEST_ONE(Of, Scalar, Same) +1
-#if 0 EVENKEEL_EACH_COMPILER_SCALAR(EK_TEST_ONE, )  // how many there are
+#define EK_TEST_ONE(Scalar, Same) +1
+#if 0 EVENKEEL_EACH_COMPILER_SCALAR(EK_TEST_ONE)  // how many there are
 TEST(CompilerTypes, HaveTheBitsOfEigens) {
-#define EK_TEST_X(Of, Scalar, Same)           \
+#define EK_TEST_X(Scalar, Same)               \
   expect_bits_of_eigens_type<Scalar, Same>(); \
   expect_tensor<Scalar>();
-  EVENKEEL_EACH_COMPILER_SCALAR(EK_TEST_X, )
+  EVENKEEL_EACH_COMPILER_SCALAR(EK_TEST_X)
 }
 #endif
 

@@ -179,6 +179,7 @@ void batch_norm_infer_backward(const Device& device, const X& x, const Dy& dy, c
 template <typename Scalar = float>
 class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptions> {
   using Base = TrackingLayer<BatchNorm, Scalar, BatchNormOptions>;
+  using typename Base::S;
   friend Base;
   friend Layer<BatchNorm, Scalar>;
 
@@ -188,7 +189,7 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
   /// Creates a layer for this number of channels, with gamma 1, beta 0, running mean 0 and running variance 1.
   explicit BatchNorm(Index channels, BatchNormOptions options = {})
       : Base({"BatchNorm::", "BatchNorm"}, channels, options) {
-    if (!options.track_running_stats) infer_by_batch_ = detail::batch_norm_forward<Scalar>;
+    if (!options.track_running_stats) infer_by_batch_ = detail::batch_norm_forward<S>;
   }
 
   /// "BatchNorm(64, epsilon=1e-05, momentum=0.1, axis=1, affine=true, track_running_stats=true,
@@ -210,12 +211,12 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
   using Call = void (*)(const detail::Caller&, const detail::ParallelFor&, const detail::ForwardArguments&,
                         Index, const BatchNormOptions&, Moments<Statistic>*);
 
-  static constexpr Call kForward = detail::batch_norm_forward<Scalar>;
+  static constexpr Call kForward = detail::batch_norm_forward<S>;
 
   void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                      const detail::BackwardArguments& a) {
     this->check_x(caller, a.x);
-    detail::batch_norm_backward<Scalar>(caller, loops, a, this->options_, this->moments_, this->workspace_);
+    detail::batch_norm_backward<S>(caller, loops, a, this->options_, this->moments_, this->workspace_);
   }
 
   void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
@@ -226,21 +227,17 @@ class BatchNorm : public TrackingLayer<BatchNorm<Scalar>, Scalar, BatchNormOptio
 
   template <typename X, typename Y>
   bool infer_few(const X& x, Y& y) const {
-    const detail::FewRows<Scalar> rows = detail::few_rows<Scalar>(x, y, this->options_.axis, this->channels_);
+    const detail::FewRows<S> rows = detail::few_rows<S>(x, y, this->options_.axis, this->channels_);
     return infer_by_batch_ == nullptr && this->options_.gamma_offset == 0 &&
            rows.fit(this->running_mean(), rows.n) && rows.fit(this->running_var(), rows.n) &&
            this->params_fit(rows) &&
-           detail::Core<Scalar>::infer_few_rows(rows, this->options_.epsilon, this->given_statistics(),
-                                                detail::data_of(this->gamma_), detail::data_of(this->beta_));
+           detail::Core<S>::infer_few_rows(rows, this->options_.epsilon, this->given_statistics(),
+                                           detail::data_of(this->gamma_), detail::data_of(this->beta_));
   }
 
   Call infer_by_batch_ =
       nullptr;  // where nothing is tracked; a pointer, so that inference alone compiles no training
 };
-
-// For the library itself.
-
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_SAME_LAYER, BatchNorm)
 
 EVENKEEL_END
 }  // namespace evenkeel

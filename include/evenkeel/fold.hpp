@@ -131,7 +131,8 @@ template <typename Derived, typename Scalar, typename Options, typename Weight, 
 void fold(const TrackingLayer<Derived, Scalar, Options>& layer, Weight&& weight, Bias&& bias,
           Index output_axis = 0) {
   const detail::Caller caller{"", "fold"};
-  detail::map_outputs<Scalar>(caller, weight, bias, output_axis, detail::channel_map(caller, layer));
+  detail::map_outputs<detail::KernelScalar<Scalar>>(caller, weight, bias, output_axis,
+                                                    detail::channel_map(caller, layer));
 }
 
 /// Undoes fold: weight and bias become what they were before, except for rounding. The layer must have the same parameters
@@ -145,7 +146,7 @@ void unfold(const TrackingLayer<Derived, Scalar, Options>& layer, Weight&& weigh
   const detail::Caller caller{"", "unfold"};
   auto map = detail::channel_map(caller, layer);
   detail::invert(caller, map);
-  detail::map_outputs<Scalar>(caller, weight, bias, output_axis, map);
+  detail::map_outputs<detail::KernelScalar<Scalar>>(caller, weight, bias, output_axis, map);
 }
 
 EVENKEEL_END

@@ -162,6 +162,7 @@ void group_norm_infer(const Device& device, const X& x, Index groups, const Gamm
 template <typename Scalar = float>
 class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
   using Base = Layer<GroupNorm, Scalar>;
+  using typename Base::S;
   friend Base;
 
  public:
@@ -197,29 +198,24 @@ class GroupNorm : public Layer<GroupNorm<Scalar>, Scalar> {
 
   void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                     const detail::ForwardArguments& a) {
-    detail::group_norm_forward<Scalar>(caller, loops, a, groups_, channels_, options_, &this->moments_);
+    detail::group_norm_forward<S>(caller, loops, a, groups_, channels_, options_, &this->moments_);
     this->remember(a.x);
   }
 
   void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                      const detail::BackwardArguments& a) {
     this->check_x(caller, a.x);
-    detail::group_norm_backward<Scalar>(caller, loops, a, groups_, options_, this->moments_,
-                                        this->workspace_);
+    detail::group_norm_backward<S>(caller, loops, a, groups_, options_, this->moments_, this->workspace_);
   }
 
   void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                   const detail::ForwardArguments& a) const {
-    detail::group_norm_forward<Scalar>(caller, loops, a, groups_, channels_, options_, nullptr);
+    detail::group_norm_forward<S>(caller, loops, a, groups_, channels_, options_, nullptr);
   }
 
   Index groups_, channels_;
   GroupNormOptions options_;
 };
-
-// For the library itself.
-
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_SAME_LAYER, GroupNorm)
 
 EVENKEEL_END
 }  // namespace evenkeel

@@ -168,6 +168,7 @@ void instance_norm_infer(const Device& device, const X& x, const Gamma& gamma, c
 template <typename Scalar = float>
 class InstanceNorm : public TrackingLayer<InstanceNorm<Scalar>, Scalar, InstanceNormOptions> {
   using Base = TrackingLayer<InstanceNorm, Scalar, InstanceNormOptions>;
+  using typename Base::S;
   friend Base;
   friend Layer<InstanceNorm, Scalar>;
 
@@ -197,13 +198,12 @@ class InstanceNorm : public TrackingLayer<InstanceNorm<Scalar>, Scalar, Instance
  private:
   static constexpr const char* kScope = "InstanceNorm::";
   static constexpr auto kSets = detail::Sets::groups;
-  static constexpr auto kForward = detail::instance_norm_forward<Scalar>;
+  static constexpr auto kForward = detail::instance_norm_forward<S>;
 
   void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                      const detail::BackwardArguments& a) {
     this->check_x(caller, a.x);
-    detail::instance_norm_backward<Scalar>(caller, loops, a, this->options_, this->moments_,
-                                           this->workspace_);
+    detail::instance_norm_backward<S>(caller, loops, a, this->options_, this->moments_, this->workspace_);
   }
 
   void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
@@ -216,10 +216,6 @@ class InstanceNorm : public TrackingLayer<InstanceNorm<Scalar>, Scalar, Instance
   void (Base::*infer_by_running_)(const detail::Caller&, const detail::ParallelFor&,
                                   const detail::ForwardArguments&) const = nullptr;
 };
-
-// For the library itself.
-
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_SAME_LAYER, InstanceNorm)
 
 EVENKEEL_END
 }  // namespace evenkeel

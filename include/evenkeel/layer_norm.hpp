@@ -171,10 +171,6 @@ class LayerNorm : public FeatureLayer<LayerNorm<Scalar>, Scalar, LayerNormOption
   static constexpr auto features_of = detail::layer_norm_features;
 };
 
-// For the library itself.
-
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_SAME_LAYER, LayerNorm)
-
 EVENKEEL_END
 }  // namespace evenkeel
 

@@ -166,10 +166,6 @@ class RMSNorm : public FeatureLayer<RMSNorm<Scalar>, Scalar, RMSNormOptions> {
   static constexpr auto features_of = detail::rms_norm_features;
 };
 
-// For the library itself.
-
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_SAME_LAYER, RMSNorm)
-
 EVENKEEL_END
 }  // namespace evenkeel
 

@@ -15,20 +15,20 @@
 // The compiler's own types of 16 bits: _Float16, which is std::float16_t, and std::bfloat16_t of C++23.
 #if defined(__FLT16_MANT_DIG__) && \
     (defined(__clang__) || __GNUC__ >= 13 || (__GNUC__ == 12 && (defined(__x86_64__) || defined(__i386__))))
-#define EVENKEEL_EACH_FLOAT16(X, Of) X(Of, ::evenkeel::detail::Float16, Eigen::half)
+#define EVENKEEL_EACH_FLOAT16(X) X(::evenkeel::detail::Float16, Eigen::half)
 namespace evenkeel::detail {
 __extension__ typedef _Float16 Float16;
 }
 #else
-#define EVENKEEL_EACH_FLOAT16(X, Of)
+#define EVENKEEL_EACH_FLOAT16(X)
 #endif
 #if defined(__STDCPP_BFLOAT16_T__)
-#define EVENKEEL_EACH_BFLOAT16(X, Of) X(Of, decltype(0.0bf16), Eigen::bfloat16)
+#define EVENKEEL_EACH_BFLOAT16(X) X(decltype(0.0bf16), Eigen::bfloat16)
 #else
-#define EVENKEEL_EACH_BFLOAT16(X, Of)
+#define EVENKEEL_EACH_BFLOAT16(X)
 #endif
-/// X(template of a type, type, Eigen's type of the same bits) of each that this compiler has.
-#define EVENKEEL_EACH_COMPILER_SCALAR(X, Of) EVENKEEL_EACH_FLOAT16(X, Of) EVENKEEL_EACH_BFLOAT16(X, Of)
+/// X(type, Eigen's type of the same bits) of each that this compiler has.
+#define EVENKEEL_EACH_COMPILER_SCALAR(X) EVENKEEL_EACH_FLOAT16(X) EVENKEEL_EACH_BFLOAT16(X)
 
 // For callers again.
 
@@ -67,10 +67,10 @@ struct ScalarTraits<Eigen::bfloat16> : ScalarTraits<float> {};
 
 // For the library itself.
 
-#define EVENKEEL_X(Traits, Scalar, Same) \
-  template <>                            \
-  struct Traits<Scalar> : Traits<Same> {};
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X, ScalarTraits)
+#define EVENKEEL_X(Scalar, Same) \
+  template <>                    \
+  struct ScalarTraits<Scalar> : ScalarTraits<Same> {};
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X
 
 // For callers again.
@@ -100,12 +100,12 @@ template <typename S>
 struct KernelScalarOf {
   using type = S;
 };
-#define EVENKEEL_X(Of, Scalar, Same) \
-  template <>                        \
-  struct Of<Scalar> {                \
-    using type = Same;               \
+#define EVENKEEL_X(Scalar, Same)  \
+  template <>                     \
+  struct KernelScalarOf<Scalar> { \
+    using type = Same;            \
   };
-EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X, KernelScalarOf)
+EVENKEEL_EACH_COMPILER_SCALAR(EVENKEEL_X)
 #undef EVENKEEL_X
 template <typename S>
 using KernelScalar = typename KernelScalarOf<S>::type;

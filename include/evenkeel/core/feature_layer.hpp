@@ -117,6 +117,7 @@ EVENKEEL_BEGIN
 template <typename Derived, typename Scalar, typename Options>
 class FeatureLayer : public Layer<Derived, Scalar> {
   using Base = Layer<Derived, Scalar>;
+  using typename Base::S;
   friend Base;
 
  public:
@@ -138,19 +139,19 @@ class FeatureLayer : public Layer<Derived, Scalar> {
 
   void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                     const detail::ForwardArguments& a) {
-    detail::features_forward<Scalar>(caller, loops, a, features(), &this->moments_);
+    detail::features_forward<S>(caller, loops, a, features(), &this->moments_);
     this->remember(a.x);
   }
 
   void backward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                      const detail::BackwardArguments& a) {
     this->check_x(caller, a.x);
-    detail::features_backward<Scalar>(caller, loops, a, features(), this->moments_, this->workspace_);
+    detail::features_backward<S>(caller, loops, a, features(), this->moments_, this->workspace_);
   }
 
   void infer_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                   const detail::ForwardArguments& a) const {
-    detail::features_forward<Scalar>(caller, loops, a, features(), nullptr);
+    detail::features_forward<S>(caller, loops, a, features(), nullptr);
   }
 
   template <typename X, typename Y>
@@ -164,8 +165,8 @@ class FeatureLayer : public Layer<Derived, Scalar> {
   template <typename X, typename Y>
   bool normalize_few(const X& x, Y& y, Moments<typename Base::Statistic>* moments) const {
     if (normalized_shape_.size() != 1) return false;
-    const detail::FewRows<Scalar> rows =
-        detail::few_rows<Scalar>(x, y, options_.axis.value_or(-1), normalized_shape_[0]);
+    const detail::FewRows<S> rows =
+        detail::few_rows<S>(x, y, options_.axis.value_or(-1), normalized_shape_[0]);
     if (rows.rows == 0 || !this->params_fit(rows) || (moments != nullptr && moments->used != rows.rows)) {
       return false;
     }
@@ -178,10 +179,10 @@ class FeatureLayer : public Layer<Derived, Scalar> {
     return true;
   }
   template <detail::Sets kSets>
-  void normalize_few(const detail::FewRows<Scalar>& rows, const detail::Features<kSets>& features,
+  void normalize_few(const detail::FewRows<S>& rows, const detail::Features<kSets>& features,
                      const detail::StatisticsOfSets<typename Base::Statistic>& moments) const {
-    detail::Core<Scalar>::template normalize_few_rows<kSets>(
-        rows, features.formula, detail::data_of(this->gamma_), detail::data_of(this->beta_), moments);
+    detail::Core<S>::template normalize_few_rows<kSets>(rows, features.formula, detail::data_of(this->gamma_),
+                                                        detail::data_of(this->beta_), moments);
   }
 
   std::vector<Index> normalized_shape_;

@@ -15,15 +15,6 @@ template <typename T>
 using MapOf =
     Eigen::Map<std::conditional_t<std::is_const_v<T>, const Vector<std::remove_const_t<T>>, Vector<T>>>;
 
-/// A layer of a scalar that has the bits of another is the other's. For EVENKEEL_EACH_COMPILER_SCALAR.
-#define EVENKEEL_SAME_LAYER(Norm, Its, Same) \
-  template <>                                \
-  class Norm<Its> : public Norm<Same> {      \
-   public:                                   \
-    using Scalar = Its;                      \
-    using Norm<Same>::Norm;                  \
-  };
-
 EVENKEEL_END
 }  // namespace evenkeel::detail
 
@@ -117,6 +108,8 @@ using BufferRange = NamedRange<Buffer<Param>>;
 template <typename Derived, typename Scalar_>
 class Layer {
  protected:
+  using S = detail::KernelScalar<Scalar_>;  // what computes it
+
   /// Whether an argument is a tensor, and what follows it at most one thing that is fused.
   template <typename Tensor, typename... Fused>
   static constexpr bool are_fused() {
@@ -280,7 +273,7 @@ class Layer {
   }
 
   /// Whether gamma and beta are right for few rows.
-  bool params_fit(const detail::FewRows<Scalar>& rows) const {
+  bool params_fit(const detail::FewRows<S>& rows) const {
     return rows.fit(gamma_, gamma_size_) && rows.fit(beta_, beta_size_);
   }
 
@@ -301,7 +294,7 @@ class Layer {
 
   template <typename X>
   static constexpr void require_scalar() {
-    static_assert(!detail::require_argument<X>() || std::is_same_v<detail::ScalarOf<X>, Scalar>,
+    static_assert(!detail::require_argument<X>() || std::is_same_v<detail::ScalarOf<X>, S>,
                   "evenkeel: x must have the layer's scalar type");
   }
 
@@ -353,7 +346,7 @@ class Layer {
     const detail::Caller caller{Derived::kScope, "forward"};
     check_params(caller);
     auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
-    const auto what_is_fused = detail::fused_arguments<Derived::kSets, Scalar, false>(caller, fused...);
+    const auto what_is_fused = detail::fused_arguments<Derived::kSets, S, false>(caller, fused...);
     detail::attach(what_is_fused, a);
     static_cast<Derived&>(*this).forward_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
@@ -364,7 +357,7 @@ class Layer {
     check_params(caller);
     auto a = backward_arguments(caller, x, dy, dx);
     a.beta = detail::param_argument<Param>(caller, "beta", beta_);
-    const auto what_is_fused = detail::fused_arguments<Derived::kSets, Scalar, true>(caller, fused...);
+    const auto what_is_fused = detail::fused_arguments<Derived::kSets, S, true>(caller, fused...);
     detail::attach(what_is_fused, a);
     static_cast<Derived&>(*this).backward_call(caller, detail::ParallelFor(device, a.x.size), a);
   }
@@ -377,7 +370,7 @@ class Layer {
     const detail::Caller caller{Derived::kScope, "infer"};
     check_params(caller);
     auto a = detail::forward_arguments(caller, x, gamma_, beta_, y);
-    const auto what_is_fused = detail::fused_arguments<Derived::kSets, Scalar, false>(caller, fused...);
+    const auto what_is_fused = detail::fused_arguments<Derived::kSets, S, false>(caller, fused...);
     detail::attach(what_is_fused, a);
     static_cast<const Derived&>(*this).infer_call(caller, detail::ParallelFor(device, a.x.size), a);
   }

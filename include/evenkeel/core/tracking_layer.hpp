@@ -160,6 +160,8 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
   }
 
  protected:
+  using typename Base::S;
+
   TrackingLayer(const detail::Caller& caller, Index channels, const Options& options)
       : Base(caller, options.epsilon, options.gamma_offset,
              detail::check_positive(caller, "channels", channels), options.affine, options.affine),
@@ -181,8 +183,8 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
 
   void infer_by_running_stats(const detail::Caller& caller, const detail::ParallelFor& loops,
                               const detail::ForwardArguments& a) const {
-    detail::infer_channels<Scalar>(caller, loops, a, inference_arguments(caller), channels_,
-                                   {options_.epsilon, false, options_.gamma_offset}, options_.axis);
+    detail::infer_channels<S>(caller, loops, a, inference_arguments(caller), channels_,
+                              {options_.epsilon, false, options_.gamma_offset}, options_.axis);
   }
 
   /// What inference is given. A layer that was moved from may have lost the digits that it kept.
@@ -220,7 +222,7 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     const detail::Caller caller{Derived::kScope, "recompute"};
     this->check_params(caller);
     auto a = detail::forward_arguments(caller, x, this->gamma_, this->beta_, y);
-    const auto what_is_fused = detail::fused_arguments<Derived::kSets, Scalar, false>(caller, fused...);
+    const auto what_is_fused = detail::fused_arguments<Derived::kSets, S, false>(caller, fused...);
     detail::attach(what_is_fused, a);
     normalize(caller, detail::ParallelFor(device, a.x.size), a);
     left_ = -1;
@@ -236,9 +238,9 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     auto a = this->backward_arguments(caller, x, dy, dx);
     a.beta = detail::param_argument<Param>(caller, "beta", this->beta_);
     const auto what_is_fused =
-        detail::fused_arguments<detail::Sets::channels, Scalar, false>(caller, fused...);  // what infer needs
+        detail::fused_arguments<detail::Sets::channels, S, false>(caller, fused...);  // what infer needs
     detail::attach(what_is_fused, a);
-    detail::differentiate_inference<Scalar>(
+    detail::differentiate_inference<S>(
         caller, detail::ParallelFor(device, a.x.size), a, inference_arguments(caller), channels_,
         {options_.epsilon, false, options_.gamma_offset}, options_.axis, this->workspace_);
   }
