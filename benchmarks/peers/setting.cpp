@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <stdexcept>
 
 namespace evenkeel::benchmarks {
@@ -11,6 +12,21 @@ void load_peer(const char* module, std::vector<Library>& libraries, int threads 
   void* handle = dlopen(module, RTLD_NOW | RTLD_LOCAL);  // for good
   if (handle == nullptr) throw std::runtime_error(dlerror());
   reinterpret_cast<PeerFunction*>(dlsym(handle, kPeerFunction))(libraries, threads);
+}
+
+/// "avx2" or "sse2" if EVENKEEL_MAX_ISA limits Evenkeel to it, else empty.
+std::string isa_limit() {
+  const char* isa = std::getenv("EVENKEEL_MAX_ISA");
+  return isa == nullptr || std::string(isa) == "avx512" ? "" : isa;
+}
+
+/// The same limit for the peers, which read it when they are loaded.
+void limit_peers(const std::string& isa) {
+  if (isa.empty()) return;
+  const bool is_avx2 = isa == "avx2";
+  for (const char* name : {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"})
+    setenv(name, is_avx2 ? "AVX2" : "SSE41", 1);
+  setenv("ATEN_CPU_CAPABILITY", is_avx2 ? "avx2" : "default", 1);
 }
 
 std::string joined(const std::vector<std::string>& parts) {
@@ -39,6 +55,7 @@ Library baseline_library([[maybe_unused]] int threads) {
 }
 
 Setting present_setting() {
+  limit_peers(isa_limit());
   Setting setting{this_machine(), {evenkeel_library()}, {}};
 #ifdef EVENKEEL_PEER_ONEDNN
   load_peer(EVENKEEL_PEER_ONEDNN, setting.libraries);
@@ -66,6 +83,7 @@ std::string Setting::versions() const {
 std::string Setting::text() const {
   std::string text = machine.text() + "; " + machine.compiler + ", Evenkeel at plain -O2 and with " +
                      std::to_string(8 * vector_bytes()) + "-bit vectors" + "; " + versions() + ".";
+  if (!isa_limit().empty()) text += " oneDNN and PyTorch are limited to " + isa_limit() + " too.";
   if (!missing.empty()) text += " Not found when this was built: " + joined(missing) + ".";
   return text;
 }

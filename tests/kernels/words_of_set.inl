@@ -51,7 +51,7 @@ struct Words {
     for (Index i = 0; i < kCount; ++i) rows[i] = load(in + i * kCount);
     store(out, Vec<C>(transposed_totals(rows)));
   }
-  static C total_of_row(const C* in) { return transposed_total(load(in)); }
+  static void total_of_row(const C* in, C* out) { store(out, Vec<C>(transposed_total(load(in)))); }
   static void inverse_roots(const T* in, T* out) { store_wide<C>(out, Wide<C>(over_root(wide_all<C>(1), load_wide<C>(in)))); }
   static void magnitudes(const T* in, T* out) { store_wide<C>(out, Wide<C>(magnitude(load_wide<C>(in)))); }
   static void not_negatives(const T* in, T* out) { store_wide<C>(out, Wide<C>(not_negative(load_wide<C>(in)))); }
