@@ -1474,6 +1474,100 @@ void test_refused_variances() {
       });
 }
 
+/// Running statistics before a call, and the batch's.
+template <typename C, typename T>
+struct Statistic {
+  std::vector<C> values, high, low;
+  std::vector<T> batch;
+
+  Statistic(Index channels, double mean, unsigned seed)
+      : values(numbers<C>(channels, mean, 1, seed)),
+        high(values),
+        low(numbers<C>(channels, 0, 1e-8, seed + 1)),
+        batch(numbers<T>(channels, mean, 1, seed + 2)) {
+    high[at(channels / 3)] += C(1);  // whose value was assigned
+  }
+  bool is_kept(std::size_t c) const { return std::is_same_v<C, float> && high[c] == values[c]; }
+  Real old(std::size_t c) const { return real(values[c]) + (is_kept(c) ? real(low[c]) : 0); }
+};
+
+template <typename S>
+void expect_moved(const InstructionSet<S>& set, const Place& place, const std::string& text, Index channels,
+                  double weight, const Statistic<ComputeOf<S>, StatisticOf<S>>& mean,
+                  const Statistic<ComputeOf<S>, StatisticOf<S>>& variance, Index hard) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  constexpr bool kHasLow = std::is_same_v<C, float>;
+  constexpr double kUnbias = 1.25;
+  Call call(place, text);
+  struct Out {
+    C *values, *high, *low;
+  } out[2];
+  const Statistic<C, T>* statistics[] = {&mean, &variance};
+  for (int k = 0; k < 2; ++k)
+    out[k] = {call.out(statistics[k]->values), kHasLow ? call.out(statistics[k]->high) : nullptr,
+              kHasLow ? call.out(statistics[k]->low) : nullptr};
+  const Index moved = set.kernels.move_statistics()({channels,
+                                                     call.in(mean.batch),
+                                                     call.in(variance.batch),
+                                                     T(kUnbias),
+                                                     static_cast<T>(weight),
+                                                     {out[0].values, out[0].high, out[0].low},
+                                                     {out[1].values, out[1].high, out[1].low}});
+  const Index lanes = set.lanes, expected = hard < 0 ? channels : hard / lanes * lanes;
+  EXPECT_EQ(moved, expected) << Call::what();
+  for (int k = 0; k < 2; ++k) {
+    const Statistic<C, T>& s = *statistics[k];
+    for (Index i = 0; i < channels; ++i) {
+      const std::size_t c = at(i);
+      if (i >= expected) {
+        expect_same("what is not to be written", i, out[k].values[c], s.values[c]);
+        continue;
+      }
+      const Real batch = real(s.batch[c]) * (k == 1 ? kUnbias : 1), old = weight == 1 ? 0 : s.old(c);
+      const Real right = (1 - real(static_cast<T>(weight))) * old + real(static_cast<T>(weight)) * batch;
+      const Real size = std::fabs(old) + std::fabs(batch);
+      // In the statistic type: what is kept of 1, the batch's variance, two products and their sum.
+      const Real in_t = 5 * kUnit<T> * size;
+      expect_near("running", i, out[k].values[c], right, kUnit<C> * std::fabs(right) + in_t);
+      if (!kHasLow) continue;
+      expect_same("high", i, out[k].high[c], out[k].values[c]);
+      expect_near("high + low", i, real(out[k].values[c]) + real(out[k].low[c]), right,
+                  kUnit<C> * kUnit<C> * std::fabs(right) + in_t);
+    }
+  }
+}
+
+template <typename S>
+void test_move_statistics() {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  using Limits = std::numeric_limits<C>;
+  for_each_call<S>(
+      "move_statistics", sizes_to(70),
+      [&](const InstructionSet<S>& set, Index channels, const Place& place, const std::string& text) {
+        for (const double weight : {0.1, 0.0, 1.0}) {
+          Statistic<C, T> mean(channels, 0, 1), variance(channels, 9, 4);
+          if (weight == 1) mean.values[0] = variance.values[0] = Limits::quiet_NaN();
+          expect_moved<S>(set, place, text, channels, weight, mean, variance, -1);
+          for (const Index hard : {Index(0), channels / 3, channels - 1}) {
+            for (const double value : {std::numeric_limits<double>::infinity(), std::nan("")}) {
+              Statistic<C, T> no_mean = mean, no_variance = variance;
+              no_mean.batch[at(hard)] = static_cast<T>(value);
+              no_variance.batch[at(hard)] = static_cast<T>(value);
+              expect_moved<S>(set, place, text + ", no mean", channels, weight, no_mean, variance, hard);
+              expect_moved<S>(set, place, text + ", no variance", channels, weight, mean, no_variance, hard);
+            }
+            if (weight == 1) continue;
+            Statistic<C, T> assigned = mean;
+            assigned.values[at(hard)] = -Limits::infinity();
+            expect_moved<S>(set, place, text + ", infinite before", channels, weight, assigned, variance,
+                            hard);
+          }
+        }
+      });
+}
+
 template <typename S>
 void test_infer_columns_outside() {
   using C = ComputeOf<S>;
@@ -1611,6 +1705,7 @@ TYPED_TEST(Kernels, InferenceCoefficients) { test_inference_coefficients<TypePar
 TYPED_TEST(Kernels, InferColumns) { test_infer_columns<TypeParam>(); }
 TYPED_TEST(Kernels, InferColumnsOfKeptDigits) { test_infer_columns_of_kept_digits<TypeParam>(); }
 TYPED_TEST(Kernels, RefuseWhatIsNoVariance) { test_refused_variances<TypeParam>(); }
+TYPED_TEST(Kernels, MoveStatistics) { test_move_statistics<TypeParam>(); }
 TYPED_TEST(Kernels, InferColumnsStopsOutside) { test_infer_columns_outside<TypeParam>(); }
 TYPED_TEST(Kernels, SpreadAndFold) { test_spread_and_fold<TypeParam>(); }
 TYPED_TEST(Kernels, SameBitsWherever) { test_same_bits_wherever<TypeParam>(); }

@@ -84,7 +84,7 @@ class ColumnPasses {
       } else {
         if (pass_.fused.skip != nullptr) add_skip(item, loops);
         in_range = reduce(item, loops, s);
-        for (Index k = 0; k < item.sets; ++k) pass_.save(item.set(k), s[k]);
+        pass_.save(item.set(0), item.set_step, item.sets, s.from(0));
       }
       if (in_range) {
         map(item, s.from(0));

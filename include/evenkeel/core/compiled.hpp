@@ -25,6 +25,7 @@ struct CoreTable {
   const void* (*fused_kernels)(bool backward, bool smooth, bool rms);
   bool (*infer_few_rows)(const void* rows, double epsilon, const void* given, const void* gamma,
                          const void* beta);
+  Index (*move_statistics)(const void* statistics);
 };
 
 #if defined(EVENKEEL_EXTERN_KERNELS) || defined(EVENKEEL_COMPILE_KERNELS)
@@ -76,6 +77,7 @@ struct Core {
                              const C* gamma, const C* beta) {
     return detail::infer_few_rows<S>(rows, epsilon, given, gamma, beta);
   }
+  static Index move_statistics(const MoveStatistics<S>& a) { return detail::move_statistics(a); }
 };
 
 #if defined(EVENKEEL_EXTERN_KERNELS) && !defined(EVENKEEL_COMPILE_KERNELS)
@@ -118,6 +120,7 @@ struct CompiledCore {
                              const C* gamma, const C* beta) {
     return table().infer_few_rows(&rows, epsilon, &given, gamma, beta);
   }
+  static Index move_statistics(const MoveStatistics<S>& a) { return table().move_statistics(&a); }
 };
 #define EVENKEEL_X(Scalar, name) \
   template <>                    \
@@ -170,7 +173,8 @@ const void* core_table() {
         return infer_few_rows<S>(*static_cast<const FewRows<S>*>(rows), epsilon,
                                  *static_cast<const GivenStatistics<C>*>(given), static_cast<const C*>(gamma),
                                  static_cast<const C*>(beta));
-      }};
+      },
+      [](const void* a) { return move_statistics(*static_cast<const MoveStatistics<S>*>(a)); }};
   return &table;
 }
 

@@ -40,7 +40,7 @@ class LinePasses {
         in_range = load(first, sets, s);
       } else {
         in_range = p_.set_size() <= kSumBlock ? reduce_small(first, sets, s) : reduce_large(first, loops, s);
-        for (Index k = 0; k < sets; ++k) pass_.save(first + k, s[k]);
+        pass_.save(first, 1, sets, s.places());
       }
       if (in_range) return normalize(first, sets, s, loops);
       for (Index k = 0; k < sets; ++k) {
@@ -79,7 +79,7 @@ class LinePasses {
       for_each_range(0, sets, loops, [&](const CellRange& range) {
         Scratch<Index, kBatch> offsets;
         const Index k = range.first;
-        for (Index i = 0; i < range.count; ++i) offsets[i] = p_.offset(first + k + i);
+        find_offsets(first + k, range.count, offsets.data());
         map(MapLines<S>{pass_.x,
                         nullptr,
                         pass_.out,
@@ -185,11 +185,18 @@ class LinePasses {
     }
   }
 
+  /// Where sets begin.
+  void find_offsets(Index first, Index count, Index* offsets) const {
+    SetOffsets sets(p_, first);
+    for (Index k = 0; k < count; ++k) offsets[k] = sets.next();
+  }
+
   /// Where the cells of a range begin.
   void find_cells(const CellRange& range, Index first_set, Index* offsets) const {
-    Index set = range.first / channels_, channel = range.first % channels_;
-    for (Index k = 0; k < range.count; ++set, channel = 0) {
-      Index offset = p_.offset(first_set + set) + channel * p_.channel.stride;
+    SetOffsets sets(p_, first_set + range.first / channels_);
+    Index channel = range.first % channels_;
+    for (Index k = 0; k < range.count; channel = 0) {
+      Index offset = sets.next() + channel * p_.channel.stride;
       for (; channel < channels_ && k < range.count; ++channel, ++k, offset += p_.channel.stride)
         offsets[k] = offset;
     }
@@ -201,7 +208,7 @@ class LinePasses {
     Scratch<Index, kBatch> offsets;
     Scratch<C, kBatch + kPadding> pivots;
     Scratch<T, kBatch + kPadding> first, second;
-    for (Index k = 0; k < sets; ++k) offsets[k] = p_.offset(first_set + k);
+    find_offsets(first_set, sets, offsets.data());
     pivot_lines(PivotLines<S>{pass_.x, offsets.data(), sets, lines.length, pivots.data()});
     const T n = from_count<T>(p_.set_size());
     const auto sum = [&] {
@@ -336,8 +343,11 @@ class LinePasses {
                                                           range.count, p_.cell_lines(), range.begin,
                                                           range.end, c[0].data(), dy, dy_x, fused_dy(c)});
       }
-      for (Index k = 0; k < range.count; ++k)
-        centers[k] = static_cast<C>(s.mean[(range.first + k) / channels_]);
+      Index set = range.first / channels_, channel = range.first % channels_;
+      for (Index k = 0; k < range.count; ++set, channel = 0) {
+        const C center = static_cast<C>(s.mean[set]);
+        for (; channel < channels_ && k < range.count; ++channel, ++k) centers[k] = center;
+      }
       sum_lines(SumLines<S>{pass_.x, pass_.dy, nullptr, offsets.data(), range.count, p_.cell_lines(),
                             range.begin, range.end, centers.data(), dy, dy_x});
     };

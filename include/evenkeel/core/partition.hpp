@@ -84,6 +84,34 @@ struct Partition {
   }
 };
 
+/// offset(first), offset(first + 1), ... of a partition, without their divisions.
+class SetOffsets {
+ public:
+  SetOffsets(const Partition& p, Index first)
+      : p_(p),
+        in_group_(first % p.group.extent),
+        in_batch_(first / p.group.extent % p.batch.extent),
+        offset_(p.offset(first)) {}
+
+  Index next() {
+    const Index offset = offset_;
+    offset_ += p_.group.stride;
+    if (++in_group_ == p_.group.extent) {
+      in_group_ = 0;
+      offset_ += p_.batch.stride - p_.group.extent * p_.group.stride;
+      if (++in_batch_ == p_.batch.extent) {
+        in_batch_ = 0;
+        offset_ += p_.outer.stride - p_.batch.extent * p_.batch.stride;
+      }
+    }
+    return offset;
+  }
+
+ private:
+  const Partition& p_;
+  Index in_group_, in_batch_, offset_;
+};
+
 /// Loops over memory, the fastest first, of which no partition takes more than kMost.
 struct Loops {
   static constexpr int kMost = 3;

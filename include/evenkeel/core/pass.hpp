@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -101,6 +102,22 @@ struct Pass {
     if (moments.mean_low != nullptr) moments.mean_low[set] = s.mean_low;
     if (moments.variance != nullptr) moments.variance[set] = s.variance;
   }
+  /// Those of `count` sets, `step` apart.
+  void save(Index first, Index step, Index count, const StatisticsOfSets<const T>& s) const {
+    if (moments.inv_std == nullptr) return;
+    const auto put = [&](T* to, const T* from) {
+      if (to == nullptr) return;
+      if (step == 1) {
+        std::copy_n(from, count, to + first);
+      } else {
+        for (Index k = 0; k < count; ++k) to[first + k * step] = from[k];
+      }
+    };
+    put(moments.inv_std, s.inv_std);
+    put(moments.mean, s.mean);
+    put(moments.mean_low, s.mean_low);
+    put(moments.variance, s.variance);
+  }
   SetStatistics<T> load(Index set) const {
     return {saved.mean == nullptr ? T(0) : saved.mean[set],
             saved.mean_low == nullptr ? T(0) : saved.mean_low[set], T(0), saved.inv_std[set]};
@@ -171,10 +188,9 @@ struct CellSums {
 /// Adds the sums of a parameter's cells.
 template <typename T>
 void sum_cells_of_param(const Partition& p, const CellSums<T>& sums, Index param, T& gamma, T& beta) {
-  const Index channels = p.channel.extent;
-  for (Index set = param / channels; set < p.sets(); set += p.group.extent) {
-    beta += sums.dy[set * channels + param % channels];
-    gamma += sums.dy_xhat[set * channels + param % channels];
+  for (Index cell = param; cell < p.sets() * p.channel.extent; cell += p.params()) {
+    beta += sums.dy[cell];
+    gamma += sums.dy_xhat[cell];
   }
 }
 

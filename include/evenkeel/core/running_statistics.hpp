@@ -5,7 +5,7 @@
 #include <optional>
 #include <type_traits>
 
-#include "evenkeel/core/moments.hpp"
+#include "evenkeel/core/compiled.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
@@ -44,6 +44,7 @@ struct RunningStatistic {
     const T kept = T(T(1) - weight) * get(c), added = weight * value;
     set(c, T(kept + added));
   }
+  RunningPlaces<Param> places() { return {values.data(), high.data(), low.data()}; }
   /// All statistics, with all digits. A layer that was moved from may lack them.
   Vector<T> all() const {
     if (high.size() != values.size()) return values.template cast<T>();
@@ -95,7 +96,12 @@ struct RunningStatistics {
     T weight = from_double<T>(momentum.value_or(0));
     Index moved = 0, batches = tracked;
     count_up(batches);
-    for (Index c = 0; c < channels; ++c) {
+    if constexpr (Range<Param>::kBounded) {
+      if (momentum && sets == channels)
+        moved = Core<Param>::move_statistics(
+            {channels, means, variances, unbias, weight, mean.places(), variance.places()});
+    }
+    for (Index c = moved; c < channels; ++c) {
       const T its_mean = average(means, c), its_variance = T(average(variances, c) * unbias);
       if (!is_finite(Param(its_mean)) || !is_finite(Param(its_variance))) {
         count_up(rejected_batches[c]);

@@ -413,6 +413,23 @@ struct InferenceCoefficients {
   ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // added to gamma
 };
 
+/// A running statistic of each channel; see RunningStatistic. high and low are null where values have all digits.
+template <typename C>
+struct RunningPlaces {
+  C *values, *high, *low;
+};
+
+/// running = (1 - weight) running + weight batch, where the batch's variance counts `unbias` times. It stops before a
+/// vector of channels of which a number is not finite, and returns how many channels it moved. No array has room for more.
+template <typename S>
+struct MoveStatistics {
+  Index channels;
+  const StatisticOf<S>* mean;  // of the batch
+  const StatisticOf<S>* variance;
+  StatisticOf<S> unbias, weight;
+  RunningPlaces<ComputeOf<S>> running_mean, running_variance;
+};
+
 /// Inference of a few rows of lanes, by the coefficients of InferenceCoefficients: out = (x - c0) c1 + c2. It stops before
 /// a lane that is out of range, and returns how many it wrote; or -1, before it writes any, where CheckVariances is true.
 template <typename S>

@@ -62,6 +62,7 @@ namespace evenkeel::detail {
   X(unsigned, finish_gradients, FinishGradients)             \
   X(void, coefficients, Coefficients)                        \
   X(unsigned, check_variances, CheckVariances)               \
+  X(Index, move_statistics, MoveStatistics)                  \
   X(unsigned, inference_coefficients, InferenceCoefficients) \
   X(void, spread, Spread)                                    \
   X(void, sum_blocks, SumBlocks)                             \

@@ -111,6 +111,57 @@ unsigned check_variances(const CheckVariances<S>& a) {
   return any_no_variance(a.variance, a.count) ? 1 : 0;
 }
 
+template <typename S>
+Index move_statistics(const MoveStatistics<S>& args) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  using V = Vec<C>;
+  using W = Wide<C>;
+  constexpr Index L = kLanes<C>;
+  constexpr double most = (std::numeric_limits<C>::max)();
+  const MoveStatistics<S> a = args;  // which no store changes
+  const W weight = wide_all<C>(a.weight), kept = wide_all<C>(T(T(1) - a.weight)),
+          unbias = wide_all<C>(a.unbias);
+  const bool replaces = a.weight == T(1);  // what may be NaN
+  const auto moved = [&](const RunningPlaces<C>& r, Index c, const W& batch,
+                         const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+    if (replaces) return batch;
+    const V value = load(r.values + c, lanes...);
+    W old = widen(value);
+    if constexpr (kKeepsDigits<C>)
+      old = W(old + widen(where_equal(value, load(r.high + c, lanes...), load(r.low + c, lanes...))));
+    return W(as_computed(W(kept * old)) + as_computed(W(weight * batch)));
+  };
+  const auto put = [&](const RunningPlaces<C>& r, Index c, const W& value, const V& rounded,
+                       const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+    store(r.values + c, rounded, lanes...);
+    if constexpr (kKeepsDigits<C>) {
+      store(r.high + c, rounded, lanes...);
+      store(r.low + c, narrow<C>(W(value - widen(rounded))), lanes...);
+    }
+  };
+  // Moves n channels from c on, unless a number of one is not finite.
+  const auto move = [&](Index c, Index n, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
+    const W batch_mean = load_wide<C>(a.mean + c, n),
+            batch_variance = W(load_wide<C>(a.variance + c, n) * unbias);
+    const W mean = moved(a.running_mean, c, batch_mean, lanes...),
+            variance = moved(a.running_variance, c, batch_variance, lanes...);
+    const V new_mean = narrow<C>(mean), new_variance = narrow<C>(variance);
+    const auto no_mean = beyond(narrow<C>(batch_mean), most),
+               no_variance = beyond(narrow<C>(batch_variance), most), no_new_mean = beyond(new_mean, most),
+               no_new_variance = beyond(new_variance, most);
+    if (any(no_mean | no_variance | no_new_mean | no_new_variance)) return false;
+    put(a.running_mean, c, mean, new_mean, lanes...);
+    put(a.running_variance, c, variance, new_variance, lanes...);
+    return true;
+  };
+  const Index whole = whole_vectors<C>(a.channels);
+  Index c = 0;
+  while (c < whole && move(c, L)) c += L;
+  if (c < whole || whole == a.channels) return c;
+  return move(c, a.channels - c, first_lanes<C>(a.channels - c)) ? a.channels : c;
+}
+
 /// Returns kOutOfRange where inference is out of range.
 template <typename S>
 unsigned inference_coefficients(const InferenceCoefficients<S>& a) {
