@@ -337,12 +337,10 @@ class ColumnPasses {
     }
   }
 
-  /// Writes y or dz, or dx where c has coefficients of dy. Goes backwards, so that what was summed last, and is still near,
-  /// comes first.
+  /// Writes y or dz, or dx where c has coefficients of dy.
   void map_rows(Map map, Index offset, const Loop& outer, const WideRows& rows, const C* gamma, const C* beta,
                 const Coefficient& c, const ParallelFor& loops, Index ahead,
                 const FusedDy<S>* fused = nullptr) const {
-    constexpr Index kTurn = 64;
     const Index width = rows.width();
     const bool gradients = c[3] != nullptr;
     S* const out = gradients ? pass_.out : pass_.written();
@@ -350,28 +348,25 @@ class ColumnPasses {
     if (rows.stride > width) ahead = rows.stride;  // what is beside a part of a row is not needed
     const Pieces pieces(rows.lines(), width * outer.extent);
     loops.for_each(pieces.count, pieces.length * width * outer.extent, [&](Index i) {
-      const Index piece = pieces.count - 1 - i, begin = pieces.begin(piece);
-      for (Index o = outer.extent - 1; o >= 0; --o) {
-        for (Index to = pieces.end(piece); to > begin; to -= kTurn) {
-          rows.for_each_span(std::max(begin, to - kTurn), to, [&](Index from, Index lines, Index lanes) {
-            const Index at = offset + o * outer.stride + from, row = o * rows.rows + from / rows.stride;
-            map(MapColumns<S>{pass_.x + at,
-                              gradients ? pass_.dy + at : nullptr,
-                              out + at,
-                              gamma == nullptr ? nullptr : gamma + row,
-                              beta == nullptr ? nullptr : beta + row,
-                              lines,
-                              rows.copies * rows.stride,
-                              lanes,
-                              {c[0], c[1], c[2], c[3]},
-                              stream ? ahead : 0,
-                              stream,
-                              pass_.fused.epilogue.from(at),
-                              gradients && pass_.fused.plus != nullptr ? pass_.fused.plus + at : nullptr,
-                              fused == nullptr ? FusedDy<S>{} : fused->from(at, 0),
-                              pass_.gamma_offset()});
-          });
-        }
+      for (Index o = 0; o < outer.extent; ++o) {
+        rows.for_each_span(pieces.begin(i), pieces.end(i), [&](Index from, Index lines, Index lanes) {
+          const Index at = offset + o * outer.stride + from, row = o * rows.rows + from / rows.stride;
+          map(MapColumns<S>{pass_.x + at,
+                            gradients ? pass_.dy + at : nullptr,
+                            out + at,
+                            gamma == nullptr ? nullptr : gamma + row,
+                            beta == nullptr ? nullptr : beta + row,
+                            lines,
+                            rows.copies * rows.stride,
+                            lanes,
+                            {c[0], c[1], c[2], c[3]},
+                            stream ? ahead : 0,
+                            stream,
+                            pass_.fused.epilogue.from(at),
+                            gradients && pass_.fused.plus != nullptr ? pass_.fused.plus + at : nullptr,
+                            fused == nullptr ? FusedDy<S>{} : fused->from(at, 0),
+                            pass_.gamma_offset()});
+        });
       }
     });
   }
