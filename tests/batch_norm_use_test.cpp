@@ -22,6 +22,32 @@
 namespace ek_test {
 namespace {
 
+// Channels move a vector at a time where all of them are finite.
+TEST(RunningStatistics, OfAChannelHaveTheSameBitsBesideOneThatIsNotFinite) {
+  for (const Index channels : {3, 8, 37, 70})
+    for (const double momentum : {0.1, 1e-6, 1.0})
+      for (const Index bad : {Index(0), channels / 2, channels - 1}) {
+        SCOPED_TRACE(std::to_string(channels) + " channels, momentum " + std::to_string(momentum));
+        ek::BatchNormOptions options;
+        options.momentum = momentum;
+        ek::BatchNorm<float> good(channels, options), spoilt(channels, options);
+        for (unsigned batch = 1; batch <= 3; ++batch) {
+          std::vector<float> x = random_values<float>(5 * channels, 3, 2, batch), y(x.size());
+          good.forward(view<Eigen::RowMajor>(x.data(), {5, channels}),
+                       view<Eigen::RowMajor>(y.data(), {5, channels}));
+          x[at(2 * channels + bad)] = std::numeric_limits<float>::infinity();
+          spoilt.forward(view<Eigen::RowMajor>(x.data(), {5, channels}),
+                         view<Eigen::RowMajor>(y.data(), {5, channels}));
+        }
+        EXPECT_EQ(good.rejected_batches(), 0);
+        for (Index c = 0; c < channels; ++c) {
+          EXPECT_EQ(spoilt.rejected_batches(c), c == bad ? 3 : 0);
+          EXPECT_EQ(spoilt.exact_running_mean()[c], c == bad ? 0 : good.exact_running_mean()[c]) << c;
+          EXPECT_EQ(spoilt.exact_running_var()[c], c == bad ? 1 : good.exact_running_var()[c]) << c;
+        }
+      }
+}
+
 TEST(RunningVariance, TakesTheBiasedOneIfAsked) {
   ek::BatchNormOptions options;
   options.momentum = 0.25;

@@ -20,7 +20,7 @@ std::string isa_limit() {
   return isa == nullptr || std::string(isa) == "avx512" ? "" : isa;
 }
 
-/// The same limit for the peers, which read it when they are loaded.
+/// The same limit for the peers, before they read it: sse2 is the least that each has.
 void limit_peers(const std::string& isa) {
   if (isa.empty()) return;
   const bool is_avx2 = isa == "avx2";
@@ -83,7 +83,9 @@ std::string Setting::versions() const {
 std::string Setting::text() const {
   std::string text = machine.text() + "; " + machine.compiler + ", Evenkeel at plain -O2 and with " +
                      std::to_string(8 * vector_bytes()) + "-bit vectors" + "; " + versions() + ".";
-  if (!isa_limit().empty()) text += " oneDNN and PyTorch are limited to " + isa_limit() + " too.";
+  if (!isa_limit().empty())
+    text += " oneDNN and PyTorch are limited to " +
+            std::string(isa_limit() == "avx2" ? "AVX2" : "the least they have") + " too.";
   if (!missing.empty()) text += " Not found when this was built: " + joined(missing) + ".";
   return text;
 }

@@ -139,7 +139,7 @@ void normalize_few_rows(const FewRows<S>& few, const Formula& formula, const Com
                      moments.inv_std,
                      outside,
                      false,
-                     from_double<ComputeOf<S>>(formula.gamma_offset),
+                     from_double<ComputeOf<S>>(formula.added_to_gamma()),
                      nullptr,
                      nullptr,
                      Epilogue<S>{}};

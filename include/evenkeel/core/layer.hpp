@@ -108,7 +108,7 @@ using BufferRange = NamedRange<Buffer<Param>>;
 template <typename Derived, typename Scalar_>
 class Layer {
  protected:
-  using S = detail::KernelScalar<Scalar_>;  // what computes it
+  using S = detail::KernelScalar<Scalar_>;  // whose kernels compute Scalar
 
   /// Whether an argument is a tensor, and what follows it at most one thing that is fused.
   template <typename Tensor, typename... Fused>

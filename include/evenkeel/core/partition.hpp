@@ -84,7 +84,7 @@ struct Partition {
   }
 };
 
-/// offset(first), offset(first + 1), ... of a partition, without their divisions.
+/// offset(first), offset(first + 1), ... of a partition, without a division for each.
 class SetOffsets {
  public:
   SetOffsets(const Partition& p, Index first)

@@ -21,6 +21,9 @@ struct Formula {
   double epsilon = 0;
   bool rms = false;         // the mean is 0, and the variance the mean of squares
   double gamma_offset = 0;  // what is added to gamma
+
+  /// -0 in place of 0, so that a gamma of -0 stays what it is whether it is added or not.
+  double added_to_gamma() const { return gamma_offset == 0 ? -0.0 : gamma_offset; }
 };
 
 /// The kernels of a call that fuses something. Calls that do not have none, so that they do not compile them.
@@ -90,7 +93,7 @@ struct Pass {
     return fused.kernels == nullptr ? plain : fused.kernels->*fusing;
   }
 
-  C gamma_offset() const { return from_double<C>(formula.gamma_offset); }
+  C gamma_offset() const { return from_double<C>(formula.added_to_gamma()); }
   const C* gamma_from(Index param) const { return gamma == nullptr ? nullptr : gamma + param; }
   const C* beta_from(Index param) const { return beta == nullptr ? nullptr : beta + param; }
   bool wants_params() const { return grad_gamma != nullptr || grad_beta != nullptr; }
@@ -102,7 +105,7 @@ struct Pass {
     if (moments.mean_low != nullptr) moments.mean_low[set] = s.mean_low;
     if (moments.variance != nullptr) moments.variance[set] = s.variance;
   }
-  /// Those of `count` sets, `step` apart.
+  /// Saves those of `count` sets: first, first + step, and so on.
   void save(Index first, Index step, Index count, const StatisticsOfSets<const T>& s) const {
     if (moments.inv_std == nullptr) return;
     const auto put = [&](T* to, const T* from) {

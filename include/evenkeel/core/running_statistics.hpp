@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <type_traits>
@@ -41,10 +42,17 @@ struct RunningStatistic {
   /// With a weight of 1 the old value does not matter, though it may be NaN.
   void move(Index c, const T& value, const T& weight) {
     if (weight == T(1)) return set(c, value);
-    const T kept = T(T(1) - weight) * get(c), added = weight * value;
+    const T kept = as_computed(T(T(T(1) - weight) * get(c))), added = as_computed(T(weight * value));
     set(c, T(kept + added));
   }
-  RunningPlaces<Param> places() { return {values.data(), high.data(), low.data()}; }
+  /// From channel c on.
+  RunningPlaces<Param> places(Index c) {
+    if constexpr (kKeepsDigits<Param>) {
+      return {values.data() + c, high.data() + c, low.data() + c};
+    } else {
+      return {values.data() + c, nullptr, nullptr};
+    }
+  }
   /// All statistics, with all digits. A layer that was moved from may lack them.
   Vector<T> all() const {
     if (high.size() != values.size()) return values.template cast<T>();
@@ -73,6 +81,8 @@ struct RunningStatistics {
   Vector<Index> rejected_of;  // of each channel: batches that did not move it
   Vector<Index> skipped_of;   // of each channel: those of them that are tracked
 
+  static constexpr bool kHasKernel = Range<Param>::kBounded && std::is_same_v<T, StatisticOf<Param>>;
+
   /// Begins with mean 0 and variance 1.
   explicit RunningStatistics(Index channels)
       : mean(channels, Param(0)),
@@ -96,17 +106,12 @@ struct RunningStatistics {
     T weight = from_double<T>(momentum.value_or(0));
     Index moved = 0, batches = tracked;
     count_up(batches);
-    if constexpr (Range<Param>::kBounded) {
-      if (momentum && sets == channels)
-        moved = Core<Param>::move_statistics(
-            {channels, means, variances, unbias, weight, mean.places(), variance.places()});
-    }
-    for (Index c = moved; c < channels; ++c) {
+    const auto move = [&](Index c) {
       const T its_mean = average(means, c), its_variance = T(average(variances, c) * unbias);
       if (!is_finite(Param(its_mean)) || !is_finite(Param(its_variance))) {
         count_up(rejected_batches[c]);
         count_up(skipped_batches[c]);
-        continue;
+        return;
       }
       ++moved;
       if (!momentum) {
@@ -115,6 +120,17 @@ struct RunningStatistics {
       }
       mean.move(c, its_mean, weight);
       variance.move(c, its_variance, weight);
+    };
+    for (Index c = 0; c < channels;) {
+      if constexpr (kHasKernel) {  // which moves finite ones, a vector at a time
+        if (momentum && sets == channels) {
+          const Index finite = Core<Param>::move_statistics(
+              {channels - c, means + c, variances + c, unbias, weight, mean.places(c), variance.places(c)});
+          moved += finite;
+          c += finite;
+        }
+      }
+      for (const Index end = std::min(channels, c + kPadding); c < end; ++c) move(c);
     }
     if (moved < channels) count_up(rejected);
     if (moved > 0) {

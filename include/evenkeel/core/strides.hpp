@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 
 #include "evenkeel/core/argument.hpp"
 #include "evenkeel/core/partition.hpp"

@@ -420,7 +420,7 @@ struct RunningPlaces {
 };
 
 /// running = (1 - weight) running + weight batch, where the batch's variance counts `unbias` times. It stops before a
-/// vector of channels of which a number is not finite, and returns how many channels it moved. No array has room for more.
+/// vector of channels of which a number is not finite, and returns how many channels it moved. No array is longer.
 template <typename S>
 struct MoveStatistics {
   Index channels;

@@ -374,7 +374,8 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   if (!kOptions && a.rows == 1 && is_short && !streams) {  // without the set-up of many
     const bool is_outside = sum_short_row<kRms>(a, a.x, 0, terms) != 0;
     a.outside[0] = is_outside ? 1 : 0;
-    if (!is_outside) write_rows<kRms, 0>(a, a.x, a.y, 0, 1, 0, terms);
+    if (!is_outside && is_line) write_rows<kRms, kLineVectors>(a, a.x, a.y, 0, 1, 0, terms);
+    if (!is_outside && !is_line) write_rows<kRms, 0>(a, a.x, a.y, 0, 1, 0, terms);
     return a.outside[0];
   }
   constexpr Index kLeast =

@@ -118,7 +118,7 @@ Index move_statistics(const MoveStatistics<S>& args) {
   using V = Vec<C>;
   using W = Wide<C>;
   constexpr Index L = kLanes<C>;
-  constexpr double most = (std::numeric_limits<C>::max)();
+  constexpr double infinity = std::numeric_limits<double>::infinity();
   const MoveStatistics<S> a = args;  // which no store changes
   const W weight = wide_all<C>(a.weight), kept = wide_all<C>(T(T(1) - a.weight)),
           unbias = wide_all<C>(a.unbias);
@@ -147,9 +147,9 @@ Index move_statistics(const MoveStatistics<S>& args) {
     const W mean = moved(a.running_mean, c, batch_mean, lanes...),
             variance = moved(a.running_variance, c, batch_variance, lanes...);
     const V new_mean = narrow<C>(mean), new_variance = narrow<C>(variance);
-    const auto no_mean = beyond(narrow<C>(batch_mean), most),
-               no_variance = beyond(narrow<C>(batch_variance), most), no_new_mean = beyond(new_mean, most),
-               no_new_variance = beyond(new_variance, most);
+    const auto no_mean = beyond(narrow<C>(batch_mean), infinity),
+               no_variance = beyond(narrow<C>(batch_variance), infinity), no_new_mean = beyond(new_mean, infinity),
+               no_new_variance = beyond(new_variance, infinity);
     if (any(no_mean | no_variance | no_new_mean | no_new_variance)) return false;
     put(a.running_mean, c, mean, new_mean, lanes...);
     put(a.running_variance, c, variance, new_variance, lanes...);
@@ -199,7 +199,7 @@ Index infer_columns(const InferColumns<S>& a) {
   const Index stride = a.stride, lanes = a.lanes, end = a.rows * stride;
   if (any_no_variance(given.variance, lanes)) return -1;
   // Writes lanes from l on, unless one of them is out of range. is_full: no array is null, and epsilon is not 0.
-  const auto write = [&](auto is_full, auto is_one_row, Index l, const auto&... some) EVENKEEL_WORD_LAMBDA {
+  const auto write = [&](auto is_full, auto may_go_on, Index l, const auto&... some) EVENKEEL_WORD_LAMBDA {
     const W weight =
         !is_full && gamma == nullptr ? widen(keep(all(C(1)), some...)) : load_widened(gamma + l, some...);
     const W variance = load_widened(given.variance + l, some...);
@@ -211,7 +211,7 @@ Index infer_columns(const InferColumns<S>& a) {
       store(out + at, V(fma(as_computed(V(load(x + at, some...) - c0)), c1, c2)), some...);
     };
     map(l);
-    if constexpr (!is_one_row) {
+    if constexpr (may_go_on) {  // to more rows
       for (Index at = l + stride; at < end; at += stride) map(at);
     }
     return true;
@@ -219,18 +219,18 @@ Index infer_columns(const InferColumns<S>& a) {
   Index l = 0;
   if (StatisticOf<S>(0) < a.epsilon && gamma != nullptr && beta != nullptr &&
       (given.high != nullptr || !kKeepsDigits<C>)) {
-    const auto write_all = [&](auto is_one_row) EVENKEEL_WORD_LAMBDA {
-      while (l + L <= lanes && write(std::true_type(), is_one_row, l)) l += L;
+    const auto write_all = [&](auto may_go_on) EVENKEEL_WORD_LAMBDA {
+      while (l + L <= lanes && write(std::true_type(), may_go_on, l)) l += L;
     };
     if (stride < end) {
-      write_all(std::false_type());
-    } else {
       write_all(std::true_type());
+    } else {
+      write_all(std::false_type());
     }
   }
   for (Index n = L; l < lanes && n > 0;) {
     if (n > lanes - l) n = lanes - l;
-    if (write(std::false_type(), std::false_type(), l, first_lanes<C>(n))) {
+    if (write(std::false_type(), std::true_type(), l, first_lanes<C>(n))) {
       l += n;
     } else {
       n = n > 1 ? 1 : 0;  // one by one up to the lane

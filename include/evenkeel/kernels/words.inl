@@ -209,7 +209,8 @@ EVENKEEL_WORD bool sizes_outside(const C& a, const C& b, double low, double high
 /// Set where |a| is not below high; NaN is not.
 template <typename C>
 EVENKEEL_WORD bool beyond(const C& a, double high) {
-  return !is_between(std::fabs(static_cast<double>(a)), 0, high) && !is_zero(a);
+  const double size = std::fabs(static_cast<double>(a));
+  return !is_between(size, 0, high) && !is_zero(size);
 }
 template <typename C>
 EVENKEEL_WORD bool infinite(const C& a) {
