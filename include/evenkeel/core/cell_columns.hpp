@@ -203,16 +203,8 @@ class CellColumnPasses : public ColumnPasses<S> {
       const WideRows rows(items_.cell_rows().inner, lanes, kSummed, kCacheLine, kLanes);
       Lanes centers;
       LaneSums lane_sums;
-      const auto sum = [&](auto kernel, const S* dy, const FusedDy<S>* fused) {
-        Base::sum_lanes(kernel, pass_.x + offset, dy, nullptr, items_.cell_rows().outer, rows, centers.data(),
-                        fused, loops, lane_sums);
-      };
       if (makes_dz) {
-        Lanes scale, shift;
-        find_coefficients(item, all, rows, {}, nullptr, nullptr,
-                          {centers.data(), scale.data(), shift.data(), nullptr});
-        const FusedDy<S> fused = fused_dy(scale.data(), shift.data()).from(offset, 0);
-        sum(pass_.fused.kernels->sum_columns, nullptr, &fused);
+        sum_dz(item, all, rows, offset, centers.data(), loops, lane_sums);
       } else {
         const Index set_lanes = all.of_set * p_.inner;
         for (Index k = 0; k < all.sets; ++k) {
@@ -220,7 +212,8 @@ class CellColumnPasses : public ColumnPasses<S> {
                       static_cast<C>(pass_.saved.mean[item.set(all.set + k)]));
         }
         rows.repeat(centers.data());
-        sum(sum_columns<S>, pass_.dy + offset, nullptr);
+        Base::sum_lanes(sum_columns<S>, pass_.x + offset, pass_.dy + offset, nullptr,
+                        items_.cell_rows().outer, rows, centers.data(), nullptr, loops, lane_sums);
       }
       Base::fold_into_cells(lane_sums, all.count, p_.inner);
       for_few_cells(all, [&](const Cells& cells, Index first) {
@@ -243,6 +236,18 @@ class CellColumnPasses : public ColumnPasses<S> {
       });
     });
     return seen == 0;
+  }
+
+  /// The sums of dz and of dz (x - center) of a strip's lanes, and their centers. Not inlined: the stack has no room for
+  /// it beside the other sums.
+  EVENKEEL_OUTLINE_MEMBER void sum_dz(const Columns& item, const Cells& all, const WideRows& rows,
+                                      Index offset, C* centers, const ParallelFor& loops,
+                                      LaneSums& lane_sums) const {
+    Lanes scale, shift;
+    find_coefficients(item, all, rows, {}, nullptr, nullptr, {centers, scale.data(), shift.data(), nullptr});
+    const FusedDy<S> fused = fused_dy(scale.data(), shift.data()).from(offset, 0);
+    Base::sum_lanes(pass_.fused.kernels->sum_columns, pass_.x + offset, nullptr, nullptr,
+                    items_.cell_rows().outer, rows, centers, &fused, loops, lane_sums);
   }
 
   /// How a kernel makes dz, and where it keeps it.
