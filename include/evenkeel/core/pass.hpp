@@ -105,7 +105,7 @@ struct Pass {
     if (moments.mean_low != nullptr) moments.mean_low[set] = s.mean_low;
     if (moments.variance != nullptr) moments.variance[set] = s.variance;
   }
-  /// Saves those of `count` sets: first, first + step, and so on.
+  /// Saves the statistics of `count` sets, which lie side by side in s: of first, first + step, and so on.
   void save(Index first, Index step, Index count, const StatisticsOfSets<const T>& s) const {
     if (moments.inv_std == nullptr) return;
     const auto put = [&](T* to, const T* from) {

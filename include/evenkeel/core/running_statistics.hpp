@@ -81,6 +81,7 @@ struct RunningStatistics {
   Vector<Index> rejected_of;  // of each channel: batches that did not move it
   Vector<Index> skipped_of;   // of each channel: those of them that are tracked
 
+  /// Whether move_statistics is compiled for these types.
   static constexpr bool kHasKernel = Range<Param>::kBounded && std::is_same_v<T, StatisticOf<Param>>;
 
   /// Begins with mean 0 and variance 1.

@@ -199,6 +199,7 @@ Index infer_columns(const InferColumns<S>& a) {
   const Index stride = a.stride, lanes = a.lanes, end = a.rows * stride;
   if (any_no_variance(given.variance, lanes)) return -1;
   // Writes lanes from l on, unless one of them is out of range. is_full: no array is null, and epsilon is not 0.
+  // may_go_on: there may be more than one row.
   const auto write = [&](auto is_full, auto may_go_on, Index l, const auto&... some) EVENKEEL_WORD_LAMBDA {
     const W weight =
         !is_full && gamma == nullptr ? widen(keep(all(C(1)), some...)) : load_widened(gamma + l, some...);
@@ -211,7 +212,7 @@ Index infer_columns(const InferColumns<S>& a) {
       store(out + at, V(fma(as_computed(V(load(x + at, some...) - c0)), c1, c2)), some...);
     };
     map(l);
-    if constexpr (may_go_on) {  // to more rows
+    if constexpr (may_go_on) {
       for (Index at = l + stride; at < end; at += stride) map(at);
     }
     return true;
