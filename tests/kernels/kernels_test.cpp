@@ -568,6 +568,12 @@ std::vector<RowCase> row_cases(Index n) {
   };
   if (n <= 70) cases.push_back({37, n, false, true, true, true, false, false, 0, false, false, 0});
   if (n <= 70) cases.push_back({70, n, false, true, true, true, true, false, 0, false, false, 0});
+  if (n % 32 == 0 && n > 64) {  // long rows of whole vectors, which are written beside sums
+    cases.push_back({20, n, false, true, true, true, false, false, 0, false, false, 0});
+    cases.push_back({21, n, false, true, true, false, true, false, 0, false, false, 0});
+    cases.push_back({19, n + 16, false, true, true, true, false, true, 0, false, false, 0});
+    cases.push_back({21, n, true, true, false, true, true, false, 0, false, false, 0});
+  }
   return cases;
 }
 
@@ -679,7 +685,7 @@ void test_rows_outside() {
   using T = StatisticOf<S>;
   const double kLarge = std::is_same_v<S, double> ? 1e200 : 1e30;
   for_each_call<S>(
-      "normalize_rows, some out of range", sizes_to(300),
+      "normalize_rows, some out of range", sizes_to(512),
       [&](const InstructionSet<S>& set, Index n, const Place& place, const std::string& text) {
         if (n == 1) return;  // one value has no deviations
         for (const bool fused : {false, true}) {
@@ -689,7 +695,7 @@ void test_rows_outside() {
           for (Index r = 0; r < count; ++r)
             if (is_bad(r))
               x[at(r * n + r % n)] = r == 6 ? std::numeric_limits<S>::quiet_NaN() : static_cast<S>(kLarge);
-          const std::vector<C> gamma = numbers<C>(n, 1, 0.5, 4);
+          const std::vector<C> gamma = numbers<C>(n, 1, 0.5, 4), beta = numbers<C>(n, 0, 1, 5);
           Call call(place, text + (fused ? ", residual" : ""));
           detail::NormalizeRows<S> a{};
           a.x = call.in(x);
@@ -697,6 +703,7 @@ void test_rows_outside() {
           a.rows = count;
           a.n = a.stride = n;
           a.gamma = call.in(gamma);
+          a.beta = call.in(beta);
           a.epsilon = T(1e-5);
           a.outside = call.out<unsigned char>(count);
           a.epilogue.residual = data_or_null(call, fused, residual);

@@ -213,7 +213,7 @@ class ColumnPasses {
                                 rows.copies * rows.stride, std::min(lanes, end) - begin, centers + begin,
                                 first + part, second + part,
                                 fused == nullptr ? FusedDy<S>{} : fused->from(at, begin),
-                                pass_.gamma_offset()});
+                                pass_.gamma_offset(), pass_.stream});
               if (++spans % kFewSpans == 0) join_part();
             });
       }

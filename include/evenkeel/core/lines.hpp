@@ -33,7 +33,7 @@ class LinePasses {
   Blocks blocks() const { return {p_.sets(), p_.set_size(), kMaxBlocks}; }
 
   void forward(Index begin, Index end, const ParallelFor& loops) const {
-    for_each_batch(begin, end, [&](Index first, Index sets) {
+    for_each_batch(begin, end, kSumBlock, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
       bool in_range = true;
       if (pass_.makes_dz()) {
@@ -98,7 +98,7 @@ class LinePasses {
 
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
     const CellSums<T> sums(p_, pass_.sums);
-    for_each_batch(begin, end, [&](Index first, Index sets) {
+    for_each_batch(begin, end, 4 * kSumBlock, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
       Scratch<T, kBatch + kPadding> set_dy, set_dy_xhat;
       const bool makes_dz = load(first, sets, s) && pass_.makes_dz();  // else it is written before
@@ -146,9 +146,10 @@ class LinePasses {
     return in_range;
   }
 
+  /// Calls f(first set, sets) for sets that have at most `elements` together, or one that has more.
   template <typename F>
-  void for_each_batch(Index begin, Index end, const F& f) const {
-    Index near = std::clamp<Index>(kSumBlock / p_.set_size(), 1, kBatch);
+  void for_each_batch(Index begin, Index end, Index elements, const F& f) const {
+    Index near = std::clamp<Index>(elements / p_.set_size(), 1, kBatch);
     if (near > 16) near = near / 16 * 16;
     for (Index first = begin; first < end; first += near) f(first, std::min(near, end - first));
   }

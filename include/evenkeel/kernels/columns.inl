@@ -104,6 +104,10 @@ EVENKEEL_WORD void sum_four_rows(const SumColumns<S>& a, Index row, bool more, C
   const V zero = all(C(0));
   const Index stride = a.stride, begin = row * stride;
   for (Index l = 0; l + L <= a.lanes; l += L) {
+    if (kTerms == Terms::moments && a.is_far && l % kCacheLine<S> == 0) {
+#pragma GCC unroll 4
+      for (Index r = 4; r < 8; ++r) prefetch(a.x + begin + l, r * stride);
+    }
     const V c = load(center + l);
     V f = zero, s = zero;
     const auto add = [&](Index at) EVENKEEL_WORD_LAMBDA {

@@ -64,10 +64,16 @@ struct LoadedDy {
   }
 };
 
-/// Sums of at most 4 kShortSum vectors from x[from] on, in the compute type.
-template <Terms kTerms, typename S, typename OfDy>
+/// No work beside a sum.
+struct NoWork {
+  EVENKEEL_WORD void operator()(Index /*i*/) const {}
+};
+
+/// Sums of at most 4 kShortSum vectors from x[from] on, in the compute type. work(i) follows four vectors from x[i] on.
+template <Terms kTerms, typename S, typename OfDy, typename Work>
 EVENKEEL_WORD void sum_few(const S* x, Index from, Index n, const Vec<ComputeOf<S>>& center,
-                           const OfDy& of_dy, Vec<ComputeOf<S>>& first, Vec<ComputeOf<S>>& second) {
+                           const OfDy& of_dy, const Work& work, Vec<ComputeOf<S>>& first,
+                           Vec<ComputeOf<S>>& second) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
@@ -92,6 +98,7 @@ EVENKEEL_WORD void sum_few(const S* x, Index from, Index n, const Vec<ComputeOf<
     add(i + L, f1, s1);
     add(i + 2 * L, f2, s2);
     add(i + 3 * L, f3, s3);
+    work(from + i);
   }
   for (; i + L <= n; i += L) add(i, f1, s1);
   if (i < n) add(i, f2, s2, first_lanes<C>(n - i));
@@ -100,15 +107,17 @@ EVENKEEL_WORD void sum_few(const S* x, Index from, Index n, const Vec<ComputeOf<
 }
 
 /// The sums of a line from x[from] on, which join first and second.
-template <Terms kTerms, typename S, typename OfDy>
+template <Terms kTerms, typename S, typename OfDy, typename Work = NoWork>
 EVENKEEL_CALL void sum_line(const S* x, Index from, Index n, const ComputeOf<S>& center, const OfDy& of_dy,
-                            Wide<ComputeOf<S>>& first, Wide<ComputeOf<S>>& second) {
+                            Wide<ComputeOf<S>>& first, Wide<ComputeOf<S>>& second,
+                            const Work& what = Work()) {
   using C = ComputeOf<S>;
   constexpr Index kFew = 4 * kShortSum * kLanes<C>;
+  const Work work = what;  // which no store changes
   Wide<C> f_sum = first, s_sum = second;
   for (Index i = 0; i < n; i += kFew) {
     Vec<C> f, s;
-    sum_few<kTerms>(x, from + i, n - i < kFew ? n - i : kFew, all(C(center)), of_dy, f, s);
+    sum_few<kTerms>(x, from + i, n - i < kFew ? n - i : kFew, all(C(center)), of_dy, work, f, s);
     f_sum = Wide<C>(f_sum + widen(f));
     s_sum = Wide<C>(s_sum + widen(s));
   }
@@ -126,8 +135,8 @@ EVENKEEL_CALL void sum_short_lines(const SumLines<S>& a, const OfDyOfCell& of_dy
     const Index count = a.cells - k < L ? a.cells - k : L;
     Vec<C> sums[2][L];
     for (Index j = 0; j < count; ++j) {
-      sum_few<kTerms>(a.x, a.offsets[k + j] + a.begin, n, all(C(a.center[k + j])), of_dy(k + j), sums[0][j],
-                      sums[1][j]);
+      sum_few<kTerms>(a.x, a.offsets[k + j] + a.begin, n, all(C(a.center[k + j])), of_dy(k + j),
+                      NoWork(), sums[0][j], sums[1][j]);
     }
     for (Index j = count; j < L; ++j) sums[0][j] = sums[1][j] = all(C(0));
     for (int j = 0; j < 2; ++j)
@@ -143,7 +152,7 @@ EVENKEEL_WORD void sum_lines_of(const SumLines<S>& a, const OfDyOfCell& of_dy) {
   if (a.end <= a.lines.length && a.end - a.begin <= 4 * kShortSum * kLanes<C>)
     return sum_short_lines<kTerms>(a, of_dy);
   for (Index k = 0; k < a.cells; ++k) {
-    Wide<C> first = wide_all<C>(0), second = first;
+    Wide<C> first = wide_all<C>(0), second = wide_all<C>(0);
     for (LineCursor line = start; !line.done(); line.next())
       sum_line<kTerms>(a.x, a.offsets[k] + line.offset(), line.length(), a.center[k], of_dy(k), first,
                        second);
@@ -235,7 +244,7 @@ template <typename S>
 EVENKEEL_WORD void prefetch(const S* p, Index ahead) {
 #if defined(__GNUC__) || defined(__clang__)
   const auto address = reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(ahead) * sizeof(S);
-  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);  // NOLINT(performance-no-int-to-ptr)
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 3);  // NOLINT(performance-no-int-to-ptr)
 #endif
 }
 

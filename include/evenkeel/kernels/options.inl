@@ -59,7 +59,7 @@ void sum_lines_with_options(const SumLines<S>& a) {
   using C = ComputeOf<S>;
   const LineCursor start(a.lines, a.begin, a.end);
   for (Index k = 0; k < a.cells; ++k) {
-    Wide<C> first = wide_all<C>(0), second = first;
+    Wide<C> first = wide_all<C>(0), second = wide_all<C>(0);
     for (LineCursor line = start; !line.done(); line.next())
       sum_line_with_options(a, k, a.offsets[k] + line.offset(), line.length(), first, second);
     a.first[k] = total<C>(first);

@@ -94,10 +94,16 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
                          if constexpr (!kRms) first = V(first + d);
                          second = fma(d, d, second);
                        };
-  // Four rows at a time, about their centers: no addition waits for the one before.
+  // Four rows at a time, about their centers or first values: no addition waits for the one before.
   const auto sum_all = [&](bool squares_too) EVENKEEL_WORD_LAMBDA {
     for (Index r = 0; r < m; r += 4) {
       const S *p0 = x + r * a.stride, *p1 = p0 + a.stride, *p2 = p1 + a.stride, *p3 = p2 + a.stride;
+      if (!squares_too) {
+        terms.center[r] = value_at(p0);
+        terms.center[r + 1] = value_at(p1);
+        terms.center[r + 2] = value_at(p2);
+        terms.center[r + 3] = value_at(p3);
+      }
       const V c0 = all(C(terms.center[r])), c1 = all(C(terms.center[r + 1])),
               c2 = all(C(terms.center[r + 2])), c3 = all(C(terms.center[r + 3]));
       V f0 = zero, f1 = zero, f2 = zero, f3 = zero, s0 = zero, s1 = zero, s2 = zero, s3 = zero;
@@ -130,8 +136,9 @@ EVENKEEL_CALL std::uint64_t sum_short_rows(const NormalizeRows<S>& a, const S* x
       squares[r + 3] = s3;
     }
   };
-  for (Index r = 0; r < m; ++r) terms.center[r] = kRms ? C(0) : value_at(x + r * a.stride);
-  if constexpr (!kRms) {
+  if constexpr (kRms) {
+    for (Index t = 0; t < m; t += L) store(terms.center + t, zero);
+  } else {
     sum_all(false);
     for (Index t = 0; t < m; t += L) {
       store(terms.center + t, V(fma(transposed_totals(sums + t), all(share), load(terms.center + t))));
@@ -180,9 +187,49 @@ EVENKEEL_CALL std::uint64_t sum_short_row(const NormalizeRows<S>& a, const S* x,
                      widen(transposed_total(second)), terms);
 }
 
+/// Writes a row beside the sum of a later one: four vectors from x[i] on.
+template <bool kRms, typename S>
+struct WriteRow {
+  const S* x;
+  S* y;
+  Index begin, ahead;  // begin: the row's place in x and y
+  bool stream;
+  const ComputeOf<S>*gamma, *beta;
+  RowTerm<kRms, Vec<ComputeOf<S>>> term;
+
+  EVENKEEL_WORD void operator()(Index i) const {
+    using V = Vec<ComputeOf<S>>;
+    constexpr Index L = kLanes<ComputeOf<S>>;
+    V v[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const Index k = i - begin + j * L;
+      v[j] = term(load(x + i + j * L), load(gamma + k), kRms ? V(all(ComputeOf<S>(0))) : load(beta + k));
+    }
+    if (stream) {
+#pragma GCC unroll 4
+      for (Index j = 0; j < 4 * L; j += kCacheLine<S>) prefetch(x + i + j, ahead);
+#pragma GCC unroll 2
+      for (int j = 0; j < 4; j += 2) stream_two(y + i + j * L, v[j], v[j + 1]);
+    } else {
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) store(y + i + j * L, v[j]);
+    }
+  }
+};
+
+/// Rows whose terms are known, and that are written beside the sums of the rows after them.
+template <bool kRms, typename C>
+struct RowsBefore {
+  RowTerms<kRms, C>* terms;
+  Index count, ahead;
+  bool stream;
+};
+
 /// The statistics of m long rows.
 template <bool kRms, typename S>
 EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x, Index row, Index m,
+                                          const RowsBefore<kRms, ComputeOf<S>>& before,
                                           RowTerms<kRms, ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
@@ -190,17 +237,25 @@ EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x,
   constexpr Index L = kLanes<C>;
   T first[kMostRows<C>], second[kMostRows<C>];
   const T n = from_count<T>(a.n);
-  const auto sum = [&](Index r) EVENKEEL_WORD_LAMBDA {
-    W f = wide_all<C>(0), s = f;
+  const Index back = before.count * a.stride;
+  const auto sum = [&](Index r, bool writes) EVENKEEL_WORD_LAMBDA {
+    W f = wide_all<C>(0), s = wide_all<C>(0);
     constexpr Terms kTerms = kRms ? Terms::squares : Terms::moments;
-    sum_line<kTerms>(x, r * a.stride, a.n, terms.center[r], NoDy(), f, s);
+    const Index begin = r * a.stride;
+    if (writes) {
+      sum_line<kTerms>(x, begin, a.n, terms.center[r], NoDy(), f, s,
+                       WriteRow<kRms, S>{x - back, a.y + row * a.stride - back, begin, before.ahead,
+                                         before.stream, a.gamma, a.beta, before.terms->of(r)});
+    } else {
+      sum_line<kTerms>(x, begin, a.n, terms.center[r], NoDy(), f, s);
+    }
     first[r] = kRms ? T(0) : total<C>(f);
     second[r] = total<C>(s);
   };
+  for (Index r = 0; r < m; ++r) terms.center[r] = kRms ? C(0) : pivot_of(x + r * a.stride, a.n);
   for (Index r = 0; r < m; ++r) {
-    terms.center[r] = kRms ? C(0) : pivot_of(x + r * a.stride, a.n);
     for (bool again = false;; again = true) {
-      sum(r);
+      sum(r, r < before.count && !again);
       // A pivot that is far from the mean: once more about the mean.
       if (again || !(T(n * second[r]) < T(T(first[r] + first[r]) * first[r]))) break;
       terms.center[r] = static_cast<C>(T(T(terms.center[r]) + T(first[r] / n)));
@@ -370,24 +425,29 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   const bool streams = streams_rows(a.stream, a.y, a.n, a.stride);
   const bool is_line = L > 1 && a.n == kLine<S>, is_short = a.n <= kShortRow * L;
   const bool row_by_row = kOptions || (streams && !fills_lines(a.y, a.n, a.stride));
-  RowTerms<kRms, C> terms;
+  RowTerms<kRms, C> both[2], *terms = both;
   if (!kOptions && a.rows == 1 && is_short && !streams) {  // without the set-up of many
-    const bool is_outside = sum_short_row<kRms>(a, a.x, 0, terms) != 0;
+    const bool is_outside = sum_short_row<kRms>(a, a.x, 0, *terms) != 0;
     a.outside[0] = is_outside ? 1 : 0;
-    if (!is_outside && is_line) write_rows<kRms, kLineVectors>(a, a.x, a.y, 0, 1, 0, terms);
-    if (!is_outside && !is_line) write_rows<kRms, 0>(a, a.x, a.y, 0, 1, 0, terms);
+    if (!is_outside && is_line) write_rows<kRms, kLineVectors>(a, a.x, a.y, 0, 1, 0, *terms);
+    if (!is_outside && !is_line) write_rows<kRms, 0>(a, a.x, a.y, 0, 1, 0, *terms);
     return a.outside[0];
   }
   constexpr Index kLeast =
       L > 4 ? L : 4;  // of short ones, whose sums are added up by whole vectors and four at a time
+  // Long rows of whole vectors are written beside the sums of the next: one waits for memory, one for arithmetic.
+  const bool beside = !row_by_row && !is_short && a.n % (4 * L) == 0 && L > 1 && a.gamma != nullptr &&
+                      (kRms || a.beta != nullptr) && a.gamma_offset == C(0) && a.rows > 1;
   const Index near = is_short ? 2048 / a.n & -kLeast : 8192 / a.n, least = is_short ? kLeast : 1;
   // Long rows that are streamed are few, so that reading and writing overlap.
   const Index most = is_short  ? kMostRows<C>
-                     : streams ? 2
+                     : streams && !beside ? 2
                                : L,
               at_once = near > most    ? most
                         : near > least ? near
                                        : least;
+  const Index ahead = (beside ? 2 : 1) * at_once * a.stride;
+  RowsBefore<kRms, C> before = {both + 1, 0, ahead, streams};
   Index outside_count = 0;
   for (Index row = 0, m; row < a.rows; row += m) {
     m = a.rows - row < at_once ? a.rows - row : at_once;
@@ -399,12 +459,23 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
         x = a.sum + row * a.stride;
       }
     }
-    const std::uint64_t out = !is_short ? sum_long_rows<kRms>(a, x, row, m, terms)
-                              : m == 1  ? sum_short_row<kRms>(a, x, row, terms)
-                              : is_line ? sum_short_rows<kRms, kLineVectors>(a, x, row, m, terms)
-                                        : sum_short_rows<kRms, 0>(a, x, row, m, terms);
+    const std::uint64_t out = !is_short ? sum_long_rows<kRms>(a, x, row, m, before, *terms)
+                              : m == 1  ? sum_short_row<kRms>(a, x, row, *terms)
+                              : is_line ? sum_short_rows<kRms, kLineVectors>(a, x, row, m, *terms)
+                                        : sum_short_rows<kRms, 0>(a, x, row, m, *terms);
+    if (m < before.count) {
+      const Index at = (row - before.count) * a.stride;
+      write_rows<kRms, 0>(a, a.x + at, a.y + at, m, before.count, ahead, *before.terms);
+    }
+    before.count = 0;
     a.outside[row] = 0;
     if (m > 1) std::memset(a.outside + row, 0, static_cast<std::size_t>(m));
+    if (beside && out == 0 && row + m < a.rows) {
+      RowTerms<kRms, C>* const free = before.terms;
+      before = {terms, m, ahead, streams};
+      terms = free;
+      continue;
+    }
     for (Index r = 0, end; r < m; r = end) {
       const bool is_outside = (out >> static_cast<unsigned>(r) & 1) != 0;
       end = out == 0 && !row_by_row ? m : r + 1;
@@ -414,17 +485,16 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
       } else if constexpr (kOptions) {
         const Index at = (row + r) * a.stride;
         by_epilogue<kHas == Options::smooth>(a.epilogue, [&](const auto& behind) EVENKEEL_WORD_LAMBDA {
-          write_row_with_options<kRms>(a, x + r * a.stride, at, a.y + at, at_once * a.stride, terms.of(r),
-                                       behind);
+          write_row_with_options<kRms>(a, x + r * a.stride, at, a.y + at, ahead, terms->of(r), behind);
         });
       } else if (row_by_row) {
         const bool has_both = a.gamma != nullptr && (kRms || a.beta != nullptr) && a.gamma_offset == C(0);
         const auto stream = has_both ? stream_row<kRms, true, S> : stream_row<kRms, false, S>;
-        stream(a, x, row + r, r, at_once * a.stride, terms);
+        stream(a, x, row + r, r, ahead, *terms);
       } else if (is_line) {
-        write_rows<kRms, kLineVectors>(a, x, a.y + row * a.stride, r, end, at_once * a.stride, terms);
+        write_rows<kRms, kLineVectors>(a, x, a.y + row * a.stride, r, end, ahead, *terms);
       } else {
-        write_rows<kRms, 0>(a, x, a.y + row * a.stride, r, end, at_once * a.stride, terms);
+        write_rows<kRms, 0>(a, x, a.y + row * a.stride, r, end, ahead, *terms);
       }
     }
   }

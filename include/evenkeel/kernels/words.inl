@@ -857,17 +857,19 @@ EVENKEEL_WORD void store_wide(double* p, const Wide<C>& w) {
     store(p, w);
   }
 }
-/// Loads n values, and 0 in the other lanes; stores n values.
-template <typename C>
-EVENKEEL_CALL void load_some(const double* p, Index n, double* lanes) {
-  for (Index i = 0; i < kLanes<C>; ++i) lanes[i] = i < n ? p[i] : 0.0;
-}
+/// Loads at most n values, and 0 in the other lanes; stores n values.
 template <typename C>
 EVENKEEL_WORD Wide<C> load_wide(const double* p, Index n) {
   if (n >= kLanes<C>) return load_wide<C>(p);
-  double lanes[kLanes<C>];
-  load_some<C>(p, n, lanes);
-  return load_wide<C>(lanes);
+  constexpr Index kHalf = kLanes<double>;
+  const auto load_half = [&](Index i) EVENKEEL_WORD_LAMBDA {
+    return load(p + i, first_lanes<double>(n - i < 0 ? 0 : n - i > kHalf ? kHalf : n - i));
+  };
+  if constexpr (sizeof(C) == 4) {
+    return FF{load_half(0), load_half(kHalf)};
+  } else {
+    return load_half(0);
+  }
 }
 template <typename C>
 EVENKEEL_CALL void store_some(double* p, Wide<C> w, Index n) {
