@@ -271,37 +271,43 @@ EVENKEEL_CALL std::uint64_t sum_long_rows(const NormalizeRows<S>& a, const S* x,
   return out;
 }
 
-/// Rows [begin, end) of those whose terms are known; x and y begin with the first of them.
+/// Rows [begin, end) of those whose terms are known; x and y begin with the first of them. kVectors: where rows are so
+/// many vectors, or a multiple, the parameters of so many stay in registers; else 0.
 template <bool kRms, int kVectors, typename S>
 EVENKEEL_CALL void write_rows(const NormalizeRows<S>& a, const S* x, S* y, Index begin, Index end,
                               Index ahead, const RowTerms<kRms, ComputeOf<S>>& terms) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
-  const Index n = kVectors > 0 ? kVectors * L : a.n, whole = whole_vectors<C>(n), stride = a.stride;
+  const Index n = a.n, whole = whole_vectors<C>(n), stride = a.stride;
   const C *gamma = a.gamma, *beta = kRms ? nullptr : a.beta;
   const bool stream_it = a.stream && fills_lines(a.y, n, stride);
   const V one = all(C(1)), zero = all(C(0));
   if constexpr (kVectors > 0) {
-    V g[kVectors], b[kVectors];
+    for (Index i = 0; i < n; i += kVectors * L) {
+      V g[kVectors], b[kVectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
-      g[j] = gamma == nullptr ? one : V(load(gamma + j * L) + all(C(a.gamma_offset)));
-      b[j] = beta == nullptr ? zero : load(beta + j * L);
-    }
-    for (Index r = begin; r < end; ++r) {
-      const S* p = x + r * stride;
-      S* q = y + r * stride;
-      const RowTerm<kRms, V> term = terms.of(r);
-      V v[kVectors];
+      for (int j = 0; j < kVectors; ++j) {
+        g[j] = gamma == nullptr ? one : V(load(gamma + i + j * L) + all(C(a.gamma_offset)));
+        b[j] = beta == nullptr ? zero : load(beta + i + j * L);
+      }
+      for (Index r = begin; r < end; ++r) {
+        const S* p = x + r * stride + i;
+        S* q = y + r * stride + i;
+        const RowTerm<kRms, V> term = terms.of(r);
+        V v[kVectors];
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) v[j] = term(load(p + j * L), g[j], b[j]);
-      if (stream_it) {
-        prefetch(p, ahead);
-        stream_line(q, [&](Index i) EVENKEEL_WORD_LAMBDA { return v[i / L]; });
-      } else {
+        for (int j = 0; j < kVectors; ++j) v[j] = term(load(p + j * L), g[j], b[j]);
+        if (stream_it) {
 #pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) store(q + j * L, v[j]);
+          for (Index j = 0; j < kVectors * L; j += kLine<S>) {
+            prefetch(p + j, ahead);
+            stream_line(q + j, [&](Index k) EVENKEEL_WORD_LAMBDA { return v[(j + k) / L]; });
+          }
+        } else {
+#pragma GCC unroll 4
+          for (int j = 0; j < kVectors; ++j) store(q + j * L, v[j]);
+        }
       }
     }
     return;
@@ -421,7 +427,7 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   using C = ComputeOf<S>;
   constexpr bool kOptions = kHas != Options::none;
   constexpr Index L = kLanes<C>;
-  constexpr int kLineVectors = static_cast<int>(kLine<S> / L);
+  constexpr int kLineVectors = static_cast<int>(kLine<S> / L), kFew = kLineVectors < 4 ? 4 : kLineVectors;
   const bool streams = streams_rows(a.stream, a.y, a.n, a.stride);
   const bool is_line = L > 1 && a.n == kLine<S>, is_short = a.n <= kShortRow * L;
   const bool row_by_row = kOptions || (streams && !fills_lines(a.y, a.n, a.stride));
@@ -493,6 +499,8 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
         stream(a, x, row + r, r, ahead, *terms);
       } else if (is_line) {
         write_rows<kRms, kLineVectors>(a, x, a.y + row * a.stride, r, end, ahead, *terms);
+      } else if (is_short && a.n % (kFew * L) == 0 && end - r > 3) {
+        write_rows<kRms, kFew>(a, x, a.y + row * a.stride, r, end, ahead, *terms);
       } else {
         write_rows<kRms, 0>(a, x, a.y + row * a.stride, r, end, ahead, *terms);
       }
