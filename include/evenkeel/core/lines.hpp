@@ -2,17 +2,12 @@
 #pragma once
 
 #include "evenkeel/core/cells.hpp"
+#include "evenkeel/core/line_statistics.hpp"
 #include "evenkeel/core/wide.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 EVENKEEL_BEGIN_SMALL
-
-/// Sets are summed in blocks of so many elements, which fit the nearest cache.
-constexpr Index kSumBlock = 8192;
-
-/// The most sets, or cells, in one kernel call.
-constexpr Index kBatch = 128;
 
 /// The passes over sets that are lines in memory. Small sets are taken several at a time, reduced and then mapped while
 /// they are in the nearest cache; a large one is cut into pieces.
@@ -27,7 +22,7 @@ class LinePasses {
         pass_(pass),
         channels_(p.channel.extent),
         of_set_(T(T(1) / from_count<T>(p.set_size()))),
-        set_pieces_(p.set_size(), 1),
+        statistics_(p, pass),
         cell_pieces_(p.cell_size(), 1) {}
 
   Blocks blocks() const { return {p_.sets(), p_.set_size(), kMaxBlocks}; }
@@ -39,7 +34,7 @@ class LinePasses {
       if (pass_.makes_dz()) {
         in_range = load(first, sets, s);
       } else {
-        in_range = p_.set_size() <= kSumBlock ? reduce_small(first, sets, s) : reduce_large(first, loops, s);
+        in_range = statistics_.reduce(first, sets, loops, s);
         pass_.save(first, 1, sets, s.places());
       }
       if (in_range) return normalize(first, sets, s, loops);
@@ -79,7 +74,7 @@ class LinePasses {
       for_each_range(0, sets, loops, [&](const CellRange& range) {
         Scratch<Index, kBatch> offsets;
         const Index k = range.first;
-        find_offsets(first + k, range.count, offsets.data());
+        find_offsets(p_, first + k, range.count, offsets.data());
         map(MapLines<S>{pass_.x,
                         nullptr,
                         pass_.out,
@@ -186,12 +181,6 @@ class LinePasses {
     }
   }
 
-  /// Where sets begin.
-  void find_offsets(Index first, Index count, Index* offsets) const {
-    SetOffsets sets(p_, first);
-    for (Index k = 0; k < count; ++k) offsets[k] = sets.next();
-  }
-
   /// Where the cells of a range begin.
   void find_cells(const CellRange& range, Index first_set, Index* offsets) const {
     SetOffsets sets(p_, first_set + range.first / channels_);
@@ -201,75 +190,6 @@ class LinePasses {
       for (; channel < channels_ && k < range.count; ++channel, ++k, offset += p_.channel.stride)
         offsets[k] = offset;
     }
-  }
-
-  /// Statistics of sets of at most a block; returns whether all are in range.
-  bool reduce_small(Index first_set, Index sets, StatisticArrays<T, kBatch>& s) const {
-    const Lines lines = p_.set_lines();
-    Scratch<Index, kBatch> offsets;
-    Scratch<C, kBatch + kPadding> pivots;
-    Scratch<T, kBatch + kPadding> first, second;
-    find_offsets(first_set, sets, offsets.data());
-    pivot_lines(PivotLines<S>{pass_.x, offsets.data(), sets, lines.length, pivots.data()});
-    const T n = from_count<T>(p_.set_size());
-    const auto sum = [&] {
-      sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, offsets.data(), sets, lines, 0, p_.set_size(),
-                            pivots.data(), first.data(), second.data()});
-      return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.formula.epsilon), pivots.data(),
-                                       first.data(), second.data(), s.mean.data(), s.mean_low.data(),
-                                       s.variance.data(), s.inv_std.data()});
-    };
-    unsigned seen = sum();
-    if ((seen & kPoorPivot) != 0) {
-      for (Index k = 0; k < sets; ++k) {
-        if (is_poor_pivot(n, first[k], second[k])) pivots[k] = static_cast<C>(s.mean[k]);
-      }
-      seen = sum();
-    }
-    return (seen & kOutOfRange) == 0;
-  }
-
-  /// Statistics of one larger set, block by block, each about the mean of the blocks before.
-  bool reduce_large(Index set, const ParallelFor& loops, StatisticArrays<T, kBatch>& s) const {
-    const Lines lines = p_.set_lines();
-    const Index offset = p_.offset(set);
-    Scratch<BlockMoments<T>, Pieces::kMax> partial;
-    loops.for_each(set_pieces_.count, set_pieces_.length, [&](Index i) {
-      partial[i] = moments_of(lines, offset, set_pieces_.begin(i), set_pieces_.end(i));
-    });
-    BlockMoments<T> all = BlockMoments<T>::none();
-    for (Index i = 0; i < set_pieces_.count; ++i) all.merge(partial[i]);
-    s.set(0, finish<C>(all, from_double<T>(pass_.formula.epsilon)));
-    return is_in_range<S>(s.inv_std[0]);
-  }
-
-  BlockMoments<T> moments_of(const Lines& lines, Index offset, Index begin, Index end) const {
-    BlockMoments<T> all = BlockMoments<T>::none();
-    C pivot(0);
-    for (Index from = begin; from < end; from += kSumBlock) {
-      const Index to = std::min(end, from + kSumBlock), n = to - from;
-      if (from > begin) {
-        pivot = static_cast<C>(all.mean);
-      } else {
-        const Index line = from / lines.length, at = from % lines.length;
-        const Index where =
-            offset + line / lines.inner * lines.outer_stride + line % lines.inner * lines.inner_stride + at;
-        pivot_lines(PivotLines<S>{pass_.x, &where, 1, std::min(lines.length - at, n), &pivot});
-      }
-      T first, second;
-      const auto sum = [&] {
-        sum_lines(
-            SumLines<S>{pass_.x, nullptr, nullptr, &offset, 1, lines, from, to, &pivot, &first, &second});
-      };
-      sum();
-      const T count = from_count<T>(n);
-      if (is_poor_pivot(count, first, second)) {
-        pivot = static_cast<C>(T(T(pivot) + T(first / count)));
-        sum();
-      }
-      all.merge(BlockMoments<T>::about(T(pivot), n, first, second));
-    }
-    return all;
   }
 
   using CellCoefficients = Scratch<C, kBatch + kPadding>[3];
@@ -445,7 +365,8 @@ class LinePasses {
   const Pass<S>& pass_;
   Index channels_;
   T of_set_;  // 1 over its size
-  Pieces set_pieces_, cell_pieces_;
+  LineStatistics<S> statistics_;
+  Pieces cell_pieces_;
 };
 
 EVENKEEL_END_SMALL

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 
 #include "evenkeel/core/pass.hpp"
+#include "evenkeel/core/wide_scale.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
@@ -38,6 +38,8 @@ class WideSets {
  public:
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
+
+  using Scale = WideScale<S>;
 
   static constexpr Index kMost = 64;  // lanes of a kernel call
 
@@ -73,8 +75,8 @@ class WideSets {
     if constexpr (!kHasRoom<C>) {
       bool again = false;
       for (Index k = 0; k < run_.count; ++k) {
-        if (!is_outside(s.inv_std[k])) continue;
-        scale[k] = scale_of(s[k]);
+        if (!Scale::is_outside(s.inv_std[k])) continue;
+        scale[k] = Scale::of(s[k]);
         again = true;
       }
       if (again) compute(scale, s);
@@ -122,7 +124,7 @@ class WideSets {
       slope[k] = T(-s.inv_std[k] * T(s.inv_std[k] * (g.dy_xhat[k] / n_)));  // inv_std^2 may overflow
       level[k] = T(-s.inv_std[k] * (g.dy[k] / n_) - slope[k] * s.mean_low[k]);
       xhat_level[k] = T(-s.mean_low[k] * s.inv_std[k]);
-      result[k] = power_of_two((x_exponent[k] - dy_exponent[k]) / 2);
+      result[k] = Scale::power_of_two((x_exponent[k] - dy_exponent[k]) / 2);
     }
     for (Index i = 0; i < parts(); ++i) {
       const Part part = this->part(i);
@@ -161,8 +163,6 @@ class WideSets {
  private:
   using Values = Scratch<T, kMost + kPadding>;  // one a set, or one a lane
   using Statistics = StatisticArrays<T, kMost>;
-
-  static constexpr int kFar = 700;  // the exponent that brings far values near 1
 
   struct Gradients {
     Values dy, dy_xhat;  // sums, weighted by gamma
@@ -263,52 +263,14 @@ class WideSets {
     return of_lanes.data();
   }
 
-  static bool is_outside(const T& inv_std) {
-    return !is_between(inv_std, Range<T>::kLowInvStd, Range<T>::kHighInvStd);
-  }
-  static T power_of_two(int exponent) { return T(std::ldexp(1.0, exponent)); }
-
   /// The saved statistics of a set, scaled by a power of two; returns its exponent.
   int load_scaled(Index k, Statistics& s, Values& scale) const {
     const SetStatistics<T> saved = pass_.load(run_.set(k));
-    int exponent = exponent_of_x(saved);
+    int exponent = Scale::exponent_of_x(saved);
     if (pass_.out == nullptr) exponent = std::min(exponent, 0);  // given statistics do not bound x
-    scale[k] = power_of_two(exponent);
+    scale[k] = Scale::power_of_two(exponent);
     s.set(k, {T(saved.mean * scale[k]), T(saved.mean_low * scale[k]), T(0), T(saved.inv_std / scale[k])});
     return exponent;
-  }
-
-  /// Brings x near 1.
-  static T scale_of(const SetStatistics<T>& s) {
-    if (is_finite(s.variance) && (is_zero(s.variance) || !(s.inv_std < 1))) {
-      return std::fabs(s.mean) > 0x1p-300
-                 ? T(1)
-                 : power_of_two(kFar);  // or equal values: nothing is small but epsilon
-    }
-    return power_of_two(-kFar);
-  }
-  static int exponent_of_x(const SetStatistics<T>& s) {
-    if (kHasRoom<C> || !is_finite(s.inv_std) || is_zero(s.inv_std)) return 0;
-    if (!is_outside(s.inv_std)) return std::fabs(s.mean) < Range<C>::kFarMean ? 0 : -2;  // room for x - mean
-    const int room = is_zero(s.mean) ? 1000 : 1020 - std::ilogb(s.mean);
-    return std::clamp(std::min(std::ilogb(s.inv_std), room), -1000, 1000) / 2 * 2;
-  }
-
-  static bool are_outside(const T& inv_std, const T& mean_dy, const T& mean_dy_xhat) {
-    return one_by_one::gradients_outside<T>(inv_std, mean_dy, mean_dy_xhat) != 0;
-  }
-  static T size_of(const T& mean_dy, const T& mean_dy_xhat) {
-    return T(std::fabs(mean_dy) + std::fabs(mean_dy_xhat));
-  }
-  static int next_dy_exponent(const T& inv_std, const T& mean_dy, const T& mean_dy_xhat) {
-    if (!are_outside(inv_std, mean_dy, mean_dy_xhat)) return 0;
-    const T size = size_of(mean_dy, mean_dy_xhat);
-    const bool is_steep = !(T(inv_std * T(inv_std * size)) < Range<T>::kHighSum);
-    return size < 1 && !is_steep ? kFar : -kFar;
-  }
-  /// If scaled up sums leave the range, the values were not small: their sums cancelled.
-  static bool takes(int exponent, const T& mean_dy, const T& mean_dy_xhat) {
-    return exponent < 0 || size_of(mean_dy, mean_dy_xhat) < Range<T>::kHighSize;
   }
 
   /// The sums of SumWide over all of a part.
@@ -449,15 +411,15 @@ class WideSets {
                                      Values& dy_scale, Gradients& g) const {
     bool again = false;
     for (Index k = 0; k < run_.count; ++k) {
-      exponent[k] = next_dy_exponent(s.inv_std[k], T(g.dy[k] / n_), T(g.dy_xhat[k] / n_));
-      dy_scale[k] = power_of_two(exponent[k]);
+      exponent[k] = Scale::next_dy_exponent(s.inv_std[k], T(g.dy[k] / n_), T(g.dy_xhat[k] / n_));
+      dy_scale[k] = Scale::power_of_two(exponent[k]);
       again = again || exponent[k] != 0;
     }
     if (!again) return;
     Gradients scaled;
     sum_gradients(s, scale, dy_scale, false, scaled);
     for (Index k = 0; k < run_.count; ++k) {
-      if (takes(exponent[k], T(scaled.dy[k] / n_), T(scaled.dy_xhat[k] / n_))) {
+      if (Scale::takes(exponent[k], T(scaled.dy[k] / n_), T(scaled.dy_xhat[k] / n_))) {
         g.dy[k] = scaled.dy[k];
         g.dy_xhat[k] = scaled.dy_xhat[k];
       } else {
@@ -476,17 +438,20 @@ class WideSets {
     bool again = false;
     for (Index j = 0; j < part.lanes; ++j) {
       const T mean_dy = T(dy[j] / n), mean_dy_xhat = T(dy_xhat[j] / n);
-      const T size = size_of(mean_dy, mean_dy_xhat);
-      exponent[j] = !is_finite(size)                                                             ? -kFar
-                    : size < 1 && are_outside(s.inv_std[set_of(part, j)], mean_dy, mean_dy_xhat) ? kFar
-                                                                                                 : 0;
-      dy_scale[j] = power_of_two(exponent[j]);
+      const T size = Scale::size_of(mean_dy, mean_dy_xhat);
+      exponent[j] =
+          !is_finite(size) ? -Scale::kFar
+          : size < 1 && Scale::are_gradients_outside(s.inv_std[set_of(part, j)], mean_dy, mean_dy_xhat)
+              ? Scale::kFar
+              : 0;
+      dy_scale[j] = Scale::power_of_two(exponent[j]);
       again = again || exponent[j] != 0;
     }
     if (!again) return;
     sum_part(part, s, scale, with_room(part, dy_scale), scaled_dy, scaled_dy_xhat);
     for (Index j = 0; j < part.lanes; ++j) {
-      if (exponent[j] == 0 || !takes(exponent[j], T(scaled_dy[j] / n), T(scaled_dy_xhat[j] / n))) continue;
+      if (exponent[j] == 0 || !Scale::takes(exponent[j], T(scaled_dy[j] / n), T(scaled_dy_xhat[j] / n)))
+        continue;
       if (!is_finite(dy[j])) dy[j] = T(scaled_dy[j] / dy_scale[j]);
       dy_xhat[j] = T(scaled_dy_xhat[j] / dy_scale[j]);
     }

@@ -10,8 +10,8 @@
 #include "evenkeel/base/range.hpp"
 #include "evenkeel/base/scalar.hpp"
 #include "evenkeel/base/subnormals.hpp"
-#include "evenkeel/kernels/args.hpp"
 #include "evenkeel/kernels/register_bytes.hpp"
+#include "evenkeel/kernels/set_args.hpp"
 #if defined(__aarch64__) && EVENKEEL_HAS_VECTORS
 #include <arm_neon.h>
 #endif
