@@ -79,7 +79,8 @@ class CellColumnPasses : public ColumnPasses<S> {
     set_to_zero(set_dy_xhat.data(), item.sets);
     const bool cells_are = sum_cells(item, sums, set_dy.data(), set_dy_xhat.data(), makes_dz, loops);
     bool all_in_range = true;
-    for (Index k = 0; k < item.sets; ++k) {
+    const bool sets_are = cells_are && p_.channel.extent == 1;
+    for (Index k = 0; !sets_are && k < item.sets; ++k) {
       const T& inv_std = pass_.saved.inv_std[item.set(k)];
       in_range[k] = is_in_range<S>(inv_std) &&
                     are_gradients_in_range<S>(inv_std, share, set_dy[k], set_dy_xhat[k]) &&

@@ -15,12 +15,6 @@ constexpr Index kSumBlock = 8192;
 /// The most sets, or cells, in one kernel call.
 constexpr Index kBatch = 128;
 
-/// Where sets begin.
-inline void find_offsets(const Partition& p, Index first, Index count, Index* offsets) {
-  SetOffsets sets(p, first);
-  for (Index k = 0; k < count; ++k) offsets[k] = sets.next();
-}
-
 /// The statistics of sets that are lines in memory.
 template <typename S>
 class LineStatistics {
@@ -41,7 +35,7 @@ class LineStatistics {
     Scratch<Index, kBatch> offsets;
     Scratch<C, kBatch + kPadding> pivots;
     Scratch<T, kBatch + kPadding> first, second;
-    find_offsets(p_, first_set, sets, offsets.data());
+    SetOffsets(p_, first_set).fill(offsets.data(), sets);
     pivot_lines(PivotLines<S>{pass_.x, offsets.data(), sets, lines.length, pivots.data()});
     const T n = from_count<T>(p_.set_size());
     const auto sum = [&] {

@@ -32,7 +32,8 @@ class LinePasses {
       StatisticArrays<T, kBatch> s;
       bool in_range = true;
       if (pass_.makes_dz()) {
-        in_range = load(first, sets, s);
+        load(first, sets, s);
+        in_range = are_in_range(sets, s);
       } else {
         in_range = statistics_.reduce(first, sets, loops, s);
         pass_.save(first, 1, sets, s.places());
@@ -74,7 +75,7 @@ class LinePasses {
       for_each_range(0, sets, loops, [&](const CellRange& range) {
         Scratch<Index, kBatch> offsets;
         const Index k = range.first;
-        find_offsets(p_, first + k, range.count, offsets.data());
+        SetOffsets(p_, first + k).fill(offsets.data(), range.count);
         map(MapLines<S>{pass_.x,
                         nullptr,
                         pass_.out,
@@ -96,11 +97,16 @@ class LinePasses {
     for_each_batch(begin, end, 4 * kSumBlock, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
       Scratch<T, kBatch + kPadding> set_dy, set_dy_xhat;
-      const bool makes_dz = load(first, sets, s) && pass_.makes_dz();  // else it is written before
+      load(first, sets, s);
+      const bool makes_dz = pass_.makes_dz() && are_in_range(sets, s);  // else it is written before
       if (pass_.makes_dz() && !makes_dz) forward(first, first + sets, loops);
-      for (Index k = 0; k < sets; ++k) set_dy[k] = set_dy_xhat[k] = T(0);
       sum_gradients(first, sets, s, sums, makes_dz, loops);
       const bool cells_are = finish_gradients_of(first, sets, s, sums, set_dy.data(), set_dy_xhat.data());
+      const bool makes_it_again = makes_dz && !pass_.fused.keeps_dz;
+      const auto map = [&](Index k, Index count) {
+        differentiate(first + k, count, k, s, set_dy.data(), set_dy_xhat.data(), makes_it_again, loops);
+      };
+      if (cells_are && channels_ == 1) return map(0, sets);
       bool in_range[kBatch], all_in_range = true;
       for (Index k = 0; k < sets; ++k) {
         in_range[k] = is_in_range<S>(s.inv_std[k]) &&
@@ -108,10 +114,6 @@ class LinePasses {
                       (cells_are || are_cells_in_range<S>(p_, sums, first + k, s.inv_std[k]));
         all_in_range = all_in_range && in_range[k];
       }
-      const bool makes_it_again = makes_dz && !pass_.fused.keeps_dz;
-      const auto map = [&](Index k, Index count) {
-        differentiate(first + k, count, k, s, set_dy.data(), set_dy_xhat.data(), makes_it_again, loops);
-      };
       if (all_in_range) return map(0, sets);
       for (Index k = 0; k < sets; ++k) {
         if (in_range[k]) {
@@ -131,14 +133,24 @@ class LinePasses {
     Index begin, end, piece;
   };
 
-  /// The saved statistics; returns whether all are in range.
-  bool load(Index first, Index sets, StatisticArrays<T, kBatch>& s) const {
-    bool in_range = true;
-    for (Index k = 0; k < sets; ++k) {
-      s.set(k, pass_.load(first + k));
-      in_range = in_range && is_in_range<S>(s.inv_std[k]);
-    }
-    return in_range;
+  /// The saved statistics.
+  void load(Index first, Index sets, StatisticArrays<T, kBatch>& s) const {
+    const auto take = [&](const T* from, T* to) {
+      if (from == nullptr) {
+        set_to_zero(to, sets);
+      } else {
+        std::copy_n(from + first, sets, to);
+      }
+    };
+    take(pass_.saved.mean, s.mean.data());
+    take(pass_.saved.mean_low, s.mean_low.data());
+    take(nullptr, s.variance.data());
+    take(pass_.saved.inv_std, s.inv_std.data());
+  }
+  bool are_in_range(Index sets, const StatisticArrays<T, kBatch>& s) const {
+    bool all = true;
+    for (Index k = 0; k < sets; ++k) all = all && is_in_range<S>(s.inv_std[k]);
+    return all;
   }
 
   /// Calls f(first set, sets) for sets that have at most `elements` together, or one that has more.
@@ -184,6 +196,7 @@ class LinePasses {
   /// Where the cells of a range begin.
   void find_cells(const CellRange& range, Index first_set, Index* offsets) const {
     SetOffsets sets(p_, first_set + range.first / channels_);
+    if (channels_ == 1) return sets.fill(offsets, range.count);
     Index channel = range.first % channels_;
     for (Index k = 0; k < range.count; channel = 0) {
       Index offset = sets.next() + channel * p_.channel.stride;
@@ -293,25 +306,33 @@ class LinePasses {
     return {c[1].data(), c[2].data(), fused.epilogue, fused.keeps_dz ? fused.dz : nullptr};
   }
 
-  /// The sums of cells as they are used, and those of sets; returns whether those of all cells are in range.
+  /// The sums of cells as they are used, and those of sets; returns whether those of all cells are in range, and of sets
+  /// of one cell.
   bool finish_gradients_of(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s,
                            const CellSums<T>& sums, T* set_dy, T* set_dy_xhat) const {
     unsigned seen = 0;
+    if (channels_ > 1) {
+      set_to_zero(set_dy, sets);
+      set_to_zero(set_dy_xhat, sets);
+    }
     const Index before = first_set * channels_, end = sets * channels_,
                 bundle = channels_ < kBatch ? kBatch / channels_ * channels_ : kBatch;
     for (Index first = 0; first < end; first += bundle) {
       for_each_run(first, std::min(bundle, end - first), first_set, [&](const Cells& cells) {
-        Scratch<T, kBatch + kPadding> room[3], weighted_dy, weighted_dy_xhat;
+        Scratch<T, kBatch + kPadding> room[3], of_cells[2];
+        const bool are_sets = cells.of_set == 1;
+        T *const weighted_dy = are_sets ? set_dy + cells.set : of_cells[0].data(),
+                 *const weighted_dy_xhat = are_sets ? set_dy_xhat + cells.set : of_cells[1].data();
         const Index at = before + first + cells.first;
-        seen |= finish_gradients(
-            FinishGradients<S>{cells.count, from_count<T>(p_.cell_size()),
-                               spread_over_cells(cells, s.mean.data(), room[0].data()),
-                               spread_over_cells(cells, s.mean_low.data(), room[1].data()),
-                               spread_over_cells(cells, s.inv_std.data(), room[2].data()),
-                               pass_.gamma_from(cells.param), sums.dy + at, sums.dy_xhat + at,
-                               weighted_dy.data(), weighted_dy_xhat.data(), false, pass_.gamma_offset()});
-        add_to_sets(cells, weighted_dy.data(), set_dy);
-        add_to_sets(cells, weighted_dy_xhat.data(), set_dy_xhat);
+        seen |= finish_gradients(FinishGradients<S>{
+            cells.count, from_count<T>(p_.cell_size()),
+            spread_over_cells(cells, s.mean.data(), room[0].data()),
+            spread_over_cells(cells, s.mean_low.data(), room[1].data()),
+            spread_over_cells(cells, s.inv_std.data(), room[2].data()), pass_.gamma_from(cells.param),
+            sums.dy + at, sums.dy_xhat + at, weighted_dy, weighted_dy_xhat, false, pass_.gamma_offset()});
+        if (are_sets) return;
+        add_to_sets(cells, weighted_dy, set_dy);
+        add_to_sets(cells, weighted_dy_xhat, set_dy_xhat);
       });
     }
     return seen == 0;

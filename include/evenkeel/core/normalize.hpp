@@ -204,27 +204,23 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
     if (has_none && pass.out != nullptr) clear_finite(p, pass.out, plus);
     if (!pass.wants_params()) return;
     constexpr Index kBundle = 256;
-    const Index terms = workspace.params > 0 ? blocks.count : p.sets() / p.group.extent;
+    const bool of_cells = workspace.params == 0;
+    const CellSums<T> cells(p, pass.sums);
+    const T *const gamma = of_cells ? cells.dy_xhat : workspace.gamma(pass.sums, 0), *const beta =
+                                                                                         of_cells
+                                                                                             ? cells.dy
+                                                                                             : workspace.beta(
+                                                                                                   pass.sums,
+                                                                                                   0);
+    const Index terms = of_cells ? p.sets() / p.group.extent : blocks.count,
+                stride = of_cells ? p.params() : 2 * workspace.params;
     loops.for_each((p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index i) {
       const Index begin = i * kBundle, end = std::min(p.params(), begin + kBundle);
-      if constexpr (has_rows(kSets)) {
-        if (workspace.params > 0) {
-          const auto sum = [&](const T* from, ComputeOf<S>* to) {
-            if (to != nullptr)
-              sum_blocks(
-                  SumBlocks<S>{from + begin, end - begin, blocks.count, 2 * workspace.params, to + begin});
-          };
-          sum(workspace.gamma(pass.sums, 0), pass.grad_gamma);
-          sum(workspace.beta(pass.sums, 0), pass.grad_beta);
-          return;
-        }
-      }
-      for (Index param = begin; param < end; ++param) {
-        T gamma(0), beta(0);
-        sum_cells_of_param(p, CellSums<T>(p, pass.sums), param, gamma, beta);
-        if (pass.grad_gamma != nullptr) pass.grad_gamma[param] = static_cast<ComputeOf<S>>(gamma);
-        if (pass.grad_beta != nullptr) pass.grad_beta[param] = static_cast<ComputeOf<S>>(beta);
-      }
+      const auto sum = [&](const T* from, ComputeOf<S>* to) {
+        if (to != nullptr) sum_blocks(SumBlocks<S>{from + begin, end - begin, terms, stride, to + begin});
+      };
+      sum(gamma, pass.grad_gamma);
+      sum(beta, pass.grad_beta);
     });
   });
 }

@@ -94,20 +94,30 @@ class SetOffsets {
         offset_(p.offset(first)) {}
 
   Index next() {
-    const Index offset = offset_;
-    offset_ += p_.group.stride;
-    if (++in_group_ == p_.group.extent) {
-      in_group_ = 0;
-      offset_ += p_.batch.stride - p_.group.extent * p_.group.stride;
-      if (++in_batch_ == p_.batch.extent) {
-        in_batch_ = 0;
-        offset_ += p_.outer.stride - p_.batch.extent * p_.batch.stride;
-      }
-    }
+    Index offset;
+    fill(&offset, 1);
     return offset;
+  }
+  void fill(Index* offsets, Index count) {
+    for (Index n; count > 0; count -= n, offsets += n) {
+      n = std::min(count, p_.group.extent - in_group_);
+      for (Index k = 0; k < n; ++k) offsets[k] = offset_ + k * p_.group.stride;
+      skip_in_group(n);
+    }
   }
 
  private:
+  void skip_in_group(Index n) {
+    offset_ += n * p_.group.stride;
+    in_group_ += n;
+    if (in_group_ < p_.group.extent) return;
+    in_group_ = 0;
+    offset_ += p_.batch.stride - p_.group.extent * p_.group.stride;
+    if (++in_batch_ < p_.batch.extent) return;
+    in_batch_ = 0;
+    offset_ += p_.outer.stride - p_.batch.extent * p_.batch.stride;
+  }
+
   const Partition& p_;
   Index in_group_, in_batch_, offset_;
 };

@@ -188,15 +188,6 @@ struct CellSums {
         dy_xhat(dy == nullptr ? nullptr : sums + p.sets() * p.channel.extent) {}
 };
 
-/// Adds the sums of a parameter's cells.
-template <typename T>
-void sum_cells_of_param(const Partition& p, const CellSums<T>& sums, Index param, T& gamma, T& beta) {
-  for (Index cell = param; cell < p.sets() * p.channel.extent; cell += p.params()) {
-    beta += sums.dy[cell];
-    gamma += sums.dy_xhat[cell];
-  }
-}
-
 /// Where a block of sets adds to the gradients of parameters, if every element is a cell of its own; else null.
 template <typename S>
 struct BlockSums {

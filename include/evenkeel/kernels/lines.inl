@@ -163,11 +163,10 @@ EVENKEEL_WORD void sum_lines_of(const SumLines<S>& a, const OfDyOfCell& of_dy) {
 
 template <typename S>
 void sum_lines(const SumLines<S>& a) {
-  const auto of_dy = [&](Index) EVENKEEL_WORD_LAMBDA { return LoadedDy<S>{a.dy}; };
   if (a.dy == nullptr) {
-    sum_lines_of<Terms::moments>(a, of_dy);
+    sum_lines_of<Terms::moments>(a, [](Index) EVENKEEL_WORD_LAMBDA { return NoDy(); });
   } else {
-    sum_lines_of<Terms::gradients>(a, of_dy);
+    sum_lines_of<Terms::gradients>(a, [&](Index) EVENKEEL_WORD_LAMBDA { return LoadedDy<S>{a.dy}; });
   }
 }
 

@@ -42,7 +42,7 @@ EVENKEEL_WORD Wide<C> params(const C* values, bool is_one, Index k, Index cells,
   return widen(Vec<C>((is_one ? all(C(*values)) : load_some_of(values + k, cells - k)) + all(offset)));
 }
 
-/// Returns kOutOfRange where a cell's gradients are.
+/// Returns kOutOfRange where a cell is, or would be as a set of its own.
 template <typename S>
 unsigned finish_gradients(const FinishGradients<S>& a) {
   using C = ComputeOf<S>;
@@ -59,11 +59,14 @@ unsigned finish_gradients(const FinishGradients<S>& a) {
     const W dy_xhat = W(inv_std * fma(W(wide_all<C>(0) - low), dy, load_wide<C>(a.sum_dy_x + k, n)));
     store_wide<C>(a.sum_dy_x + k, dy_xhat, n);
     const W gamma = params<C>(a.gamma, a.has_one_param, k, a.cells, C(1), a.gamma_offset);
-    store_wide<C>(a.weighted_dy + k, W(gamma * dy));
-    store_wide<C>(a.weighted_dy_xhat + k, W(gamma * dy_xhat));
+    const W weighted_dy = W(gamma * dy), weighted_dy_xhat = W(gamma * dy_xhat);
+    store_wide<C>(a.weighted_dy + k, weighted_dy);
+    store_wide<C>(a.weighted_dy_xhat + k, weighted_dy_xhat);
     if constexpr (Range<C>::kBounded) {
       const unsigned lanes = n < kLanes<C> ? (1u << static_cast<unsigned>(n)) - 1 : ~0u;
-      out |= lanes & gradients_outside<C>(inv_std, W(dy * share), W(dy_xhat * share));
+      out |= lanes & (outside(inv_std, Range<C>::kLowInvStd, Range<C>::kHighInvStd) |
+                      gradients_outside<C>(inv_std, W(dy * share), W(dy_xhat * share)) |
+                      gradients_outside<C>(inv_std, W(weighted_dy * share), W(weighted_dy_xhat * share)));
     }
   }
   return out != 0 ? unsigned{kOutOfRange} : 0u;
