@@ -238,6 +238,12 @@ TYPED_TEST(BatchInvariance, OfGroupNormSamples) {
         }
       }
     }
+  // More channels than a kernel takes at a time.
+  for (const Index channels : {129, 200})
+    for (const Index n : {16, 100}) {
+      this->expect_invariant(Eigen::DefaultDevice(), ek::GroupNorm<Scalar>(1, channels, first), 4, channels,
+                             n);
+    }
   this->expect_invariant(Eigen::DefaultDevice(), ek::GroupNorm<Scalar>(4, 16, first), 9, 16, 4096);
   this->expect_invariant(device, ek::GroupNorm<Scalar>(4, 16, first), 9, 16, 4096);
   this->expect_invariant(device, ek::GroupNorm<Scalar>(8, 64, last), 6, 3000, 64);

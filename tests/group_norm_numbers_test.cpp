@@ -98,6 +98,15 @@ TYPED_TEST(GroupNormNumbers, EveryWidth) {
   }
 }
 
+// A kernel takes 128 channels at a time: a group of 129 leaves one, and a group of 171 ends within such a part.
+TYPED_TEST(GroupNormNumbers, ManyChannelsAGroup) {
+  for (Index channels : {128, 129, 130, 171, 257}) {
+    this->expect_mean({3, channels, 100}, 1, {1, 0}, 1e2);
+    this->expect_mean({100, channels, 3}, 1, {1, 2}, 1e2);
+  }
+  this->expect_mean({2, 258, 70}, 2, {1, 0}, 1e2);
+}
+
 TYPED_TEST(GroupNormNumbers, LargeSetsAndManySets) {
   using Scalar = typename TypeParam::Scalar;
   struct Large {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "evenkeel/core/pass.hpp"
+#include "evenkeel/core/wide.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
@@ -11,6 +11,9 @@ EVENKEEL_BEGIN_SMALL
 
 /// Sets are summed in blocks of so many elements, which fit the nearest cache.
 constexpr Index kSumBlock = 8192;
+
+/// Backward takes so many elements at a time, which fit the second-level cache.
+constexpr Index kGradientBatch = 4 * kSumBlock;
 
 /// The most sets, or cells, in one kernel call.
 constexpr Index kBatch = 128;

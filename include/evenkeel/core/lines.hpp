@@ -3,14 +3,13 @@
 
 #include "evenkeel/core/cells.hpp"
 #include "evenkeel/core/line_statistics.hpp"
-#include "evenkeel/core/wide.hpp"
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 EVENKEEL_BEGIN_SMALL
 
 /// The passes over sets that are lines in memory. Small sets are taken several at a time, reduced and then mapped while
-/// they are in the nearest cache; a large one is cut into pieces.
+/// they are in a cache; a large one is cut into pieces.
 template <typename S>
 class LinePasses {
  public:
@@ -94,7 +93,7 @@ class LinePasses {
 
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
     const CellSums<T> sums(p_, pass_.sums);
-    for_each_batch(begin, end, 4 * kSumBlock, [&](Index first, Index sets) {
+    for_each_batch(begin, end, kGradientBatch, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
       Scratch<T, kBatch + kPadding> set_dy, set_dy_xhat;
       load(first, sets, s);
@@ -144,7 +143,6 @@ class LinePasses {
     };
     take(pass_.saved.mean, s.mean.data());
     take(pass_.saved.mean_low, s.mean_low.data());
-    take(nullptr, s.variance.data());
     take(pass_.saved.inv_std, s.inv_std.data());
   }
   bool are_in_range(Index sets, const StatisticArrays<T, kBatch>& s) const {
@@ -306,8 +304,8 @@ class LinePasses {
     return {c[1].data(), c[2].data(), fused.epilogue, fused.keeps_dz ? fused.dz : nullptr};
   }
 
-  /// The sums of cells as they are used, and those of sets; returns whether those of all cells are in range, and of sets
-  /// of one cell.
+  /// The sums of cells as they are used, and those of sets. Returns whether all cells are in range; where channels_ is 1,
+  /// whether all sets are.
   bool finish_gradients_of(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s,
                            const CellSums<T>& sums, T* set_dy, T* set_dy_xhat) const {
     unsigned seen = 0;
@@ -315,12 +313,14 @@ class LinePasses {
       set_to_zero(set_dy, sets);
       set_to_zero(set_dy_xhat, sets);
     }
-    const Index before = first_set * channels_, end = sets * channels_,
-                bundle = channels_ < kBatch ? kBatch / channels_ * channels_ : kBatch;
-    for (Index first = 0; first < end; first += bundle) {
-      for_each_run(first, std::min(bundle, end - first), first_set, [&](const Cells& cells) {
+    const Index before = first_set * channels_, end = sets * channels_;
+    for (Index first = 0, count; first < end; first += count) {
+      // Whole sets, or a part of one, so that a set is summed as it is alone.
+      count = channels_ < kBatch ? std::min(kBatch / channels_ * channels_, end - first)
+                                 : std::min(kBatch, channels_ - first % channels_);
+      for_each_run(first, count, first_set, [&](const Cells& cells) {
         Scratch<T, kBatch + kPadding> room[3], of_cells[2];
-        const bool are_sets = cells.of_set == 1;
+        const bool are_sets = channels_ == 1;
         T *const weighted_dy = are_sets ? set_dy + cells.set : of_cells[0].data(),
                  *const weighted_dy_xhat = are_sets ? set_dy_xhat + cells.set : of_cells[1].data();
         const Index at = before + first + cells.first;

@@ -206,12 +206,8 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
     constexpr Index kBundle = 256;
     const bool of_cells = workspace.params == 0;
     const CellSums<T> cells(p, pass.sums);
-    const T *const gamma = of_cells ? cells.dy_xhat : workspace.gamma(pass.sums, 0), *const beta =
-                                                                                         of_cells
-                                                                                             ? cells.dy
-                                                                                             : workspace.beta(
-                                                                                                   pass.sums,
-                                                                                                   0);
+    const T* const gamma = of_cells ? cells.dy_xhat : workspace.gamma(pass.sums, 0);
+    const T* const beta = of_cells ? cells.dy : workspace.beta(pass.sums, 0);
     const Index terms = of_cells ? p.sets() / p.group.extent : blocks.count,
                 stride = of_cells ? p.params() : 2 * workspace.params;
     loops.for_each((p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index i) {

@@ -119,7 +119,7 @@ struct SumColumns {
   StatisticOf<S>* second;                       // [lanes], so has this
   FusedDy<S> fused = {};                        // option, instead of dy
   ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // option
-  bool is_far = false;                          // x is not in a cache of this core
+  bool is_far = false;                          // x is not near: plain sums of moments prefetch it
 };
 
 /// out = (x - c0) c1 + c2, or with gradients (x - c0) c1 + c2 + dy c3, with coefficients of each lane. Where there are

@@ -238,7 +238,7 @@ EVENKEEL_WORD void stream_line(S* out, const Value& value) {
   }
 }
 
-/// Prefetches what lies `ahead` elements on into the second-level cache. The address need not be memory.
+/// Prefetches what lies `ahead` elements on into the nearest cache. The address need not be memory.
 template <typename S>
 EVENKEEL_WORD void prefetch(const S* p, Index ahead) {
 #if defined(__GNUC__) || defined(__clang__)

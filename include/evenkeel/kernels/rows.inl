@@ -442,10 +442,10 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   constexpr Index kLeast =
       L > 4 ? L : 4;  // of short ones, whose sums are added up by whole vectors and four at a time
   // Long rows of whole vectors are written beside the sums of the next: one waits for memory, one for arithmetic.
-  const bool beside = !row_by_row && !is_short && a.n % (4 * L) == 0 && L > 1 && a.gamma != nullptr &&
-                      (kRms || a.beta != nullptr) && a.gamma_offset == C(0) && a.rows > 1;
+  const bool has_both = a.gamma != nullptr && (kRms || a.beta != nullptr) && a.gamma_offset == C(0);
+  const bool beside = !row_by_row && !is_short && has_both && L > 1 && a.n % (4 * L) == 0;
   const Index near = is_short ? 2048 / a.n & -kLeast : 8192 / a.n, least = is_short ? kLeast : 1;
-  // Long rows that are streamed are few, so that reading and writing overlap.
+  // Long rows that are streamed, but not beside sums, are few, so that reading and writing overlap.
   const Index most = is_short  ? kMostRows<C>
                      : streams && !beside ? 2
                                : L,
@@ -477,9 +477,8 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
     a.outside[row] = 0;
     if (m > 1) std::memset(a.outside + row, 0, static_cast<std::size_t>(m));
     if (beside && out == 0 && row + m < a.rows) {
-      RowTerms<kRms, C>* const free = before.terms;
-      before = {terms, m, ahead, streams};
-      terms = free;
+      std::swap(terms, before.terms);
+      before.count = m;
       continue;
     }
     for (Index r = 0, end; r < m; r = end) {
@@ -494,7 +493,6 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
           write_row_with_options<kRms>(a, x + r * a.stride, at, a.y + at, ahead, terms->of(r), behind);
         });
       } else if (row_by_row) {
-        const bool has_both = a.gamma != nullptr && (kRms || a.beta != nullptr) && a.gamma_offset == C(0);
         const auto stream = has_both ? stream_row<kRms, true, S> : stream_row<kRms, false, S>;
         stream(a, x, row + r, r, ahead, *terms);
       } else if (is_line) {

@@ -42,7 +42,7 @@ EVENKEEL_WORD Wide<C> params(const C* values, bool is_one, Index k, Index cells,
   return widen(Vec<C>((is_one ? all(C(*values)) : load_some_of(values + k, cells - k)) + all(offset)));
 }
 
-/// Returns kOutOfRange where a cell is, or would be as a set of its own.
+/// Returns kOutOfRange where inv_std is, or a cell's gradients are with or without gamma.
 template <typename S>
 unsigned finish_gradients(const FinishGradients<S>& a) {
   using C = ComputeOf<S>;
