@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "evenkeel/base/range.hpp"
 #include "evenkeel/base/scalar.hpp"

@@ -238,7 +238,8 @@ typedef std::uint64_t BitsD __attribute__((vector_size(kBytes)));
 typedef float InMemoryF __attribute__((vector_size(kBytes), aligned(4), may_alias));
 typedef double InMemoryD __attribute__((vector_size(kBytes), aligned(8), may_alias));
 
-/// The lanes of an F, as doubles.
+/// The lanes of an F, as doubles. Sums in memory begin with wide_all, not with a copy: g++ stores a copy in halves, and
+/// reading it whole then waits until all streamed stores are done.
 struct FF {
   D low, high;
 };
