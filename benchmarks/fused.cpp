@@ -78,6 +78,7 @@ void print_around(const std::string& norm, Layer layer, const Shape& shape) {
            t.sum = t.x + t.other;
            layer.forward(t.in(t.sum), y);
          }});
+  layer.forward(x, y, residual_in(skip, sum));  // the last one before the turns of backward
   print(norm + " `backward`, `plus`", t,
         {[&] { layer.backward(sum, dy, dx); }, [&] { layer.backward(sum, dy, dx, plus(skip)); },
          [&] {
