@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "support/compiled_kernels.hpp"
 #include "support/data.hpp"
 #include "support/guarded.hpp"
 #include "support/shape.hpp"

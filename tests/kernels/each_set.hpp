@@ -1,6 +1,7 @@
 // EK_TEST_ALSO_FOR_EACH_SET, in the namespace of each instruction set and as its kernels are compiled.
 #pragma once
 
+#include "support/emulated_avx512.hpp"
 #include "support/instruction_sets.hpp"
 
 #if defined(__clang__)

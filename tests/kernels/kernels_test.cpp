@@ -383,8 +383,10 @@ void test_map_columns() {
               for (const int fused : {0, 1, 2, 3, 4}) {
                 const bool stream = turn % 2 == 0, in_place = turn % 3 == 0,
                            has_residual = fused == 4 || fused == 2;
-                ++turn;
                 const detail::Activation<C> activation = activations<C>()[at(fused % 4)];
+                if (has_dy && is_active(activation)) continue;
+                if (lanes > 35 && fused != lanes % 5) continue;  // one of them each
+                ++turn;
                 const std::vector<S> x = columns_values<S>(columns, 3, 1),
                                      dy = columns_values<S>(columns, 0.5, 2),
                                      residual = columns_values<S>(columns, 0, 3);
@@ -401,7 +403,6 @@ void test_map_columns() {
                 const std::vector<S> before(out, out + x.size());
                 const S* in_x = in_place && !has_dy ? out : call.in(x);
                 const S* in_dy = !has_dy ? nullptr : in_place ? out : call.in(dy);
-                if (has_dy && is_active(activation)) continue;
                 const auto map = has_residual || is_active(activation)
                                      ? set.kernels.map_columns_with_options()
                                  : params > 0 ? set.kernels.map_columns_by_row()

@@ -34,21 +34,17 @@ using RowMajorCase = Case<Scalar, Eigen::RowMajor>;
 template <typename Scalar>
 using ColMajorCase = Case<Scalar, Eigen::ColMajor>;
 
-/// What is computed by vectors; and long double too, which goes one element at a time, so that without SIMD it is
-/// nothing new. Sanitizers see one layout of each: the library has no other code for the other.
+/// What is computed by vectors; and long double too, which goes one element at a time. Sanitizers see one layout of each:
+/// the library has no other code for the other.
 #ifdef EK_TEST_ONE_LAYOUT
 using VectorCases = ::testing::Types<RowMajorCase<float>, ColMajorCase<double>>;
-using AllCases = ::testing::Types<RowMajorCase<float>, ColMajorCase<double>, RowMajorCase<long double>>;
+using NumericCases = ::testing::Types<RowMajorCase<float>, ColMajorCase<double>, RowMajorCase<long double>>;
 #else
 using VectorCases =
     ::testing::Types<RowMajorCase<float>, ColMajorCase<float>, RowMajorCase<double>, ColMajorCase<double>>;
-using AllCases = ::testing::Types<RowMajorCase<float>, ColMajorCase<float>, RowMajorCase<double>,
-                                  ColMajorCase<double>, RowMajorCase<long double>, ColMajorCase<long double>>;
-#endif
-#ifdef EVENKEEL_NO_SIMD
-using NumericCases = VectorCases;
-#else
-using NumericCases = AllCases;
+using NumericCases =
+    ::testing::Types<RowMajorCase<float>, ColMajorCase<float>, RowMajorCase<double>, ColMajorCase<double>,
+                     RowMajorCase<long double>, ColMajorCase<long double>>;
 #endif
 
 /// Names of typed tests: float_row_major and so on.
@@ -85,8 +81,8 @@ auto view(const Buffer<T>& buffer, const Shape& shape) {
 
 template <typename Array>
 std::vector<Real> to_real(const Array& array) {
-  std::vector<Real> result;
-  for (Index i = 0; i < array.size(); ++i) result.push_back(static_cast<Real>(array[i]));
+  std::vector<Real> result(at(array.size()));
+  for (Index i = 0; i < array.size(); ++i) result[at(i)] = static_cast<Real>(array[i]);
   return result;
 }
 

@@ -10,7 +10,6 @@
 #include <limits>
 #include <memory>
 #include <new>
-#include <random>
 #include <vector>
 
 #include "shape.hpp"
@@ -25,16 +24,18 @@
 
 namespace ek_test {
 
+/// Normally distributed numbers of mean 0 and std 1.
+std::vector<double> normal_numbers(Index size, unsigned seed);
+
 /// Normally distributed numbers, rounded to Scalar: the rounded ones are the truth that every test starts
 /// from.
 template <typename Scalar>
 std::vector<Scalar> random_values(Index size, double mean, double std, unsigned seed) {
-  std::mt19937_64 generator(seed);
-  std::normal_distribution<double> normal;
-  std::vector<Scalar> result(at(size));
-  for (Scalar& value : result)
-    value = static_cast<Scalar>(static_cast<long double>(mean) +
-                                static_cast<long double>(std) * normal(generator));
+  const std::vector<double> normal = normal_numbers(size, seed);
+  std::vector<Scalar> result(normal.size());
+  for (std::size_t i = 0; i < result.size(); ++i)
+    result[i] =
+        static_cast<Scalar>(static_cast<long double>(mean) + static_cast<long double>(std) * normal[i]);
   return result;
 }
 

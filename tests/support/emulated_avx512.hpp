@@ -4,8 +4,7 @@
 
 #include <evenkeel/kernels/kernels.hpp>
 
-#if EVENKEEL_HAS_CHOICE && !defined(EVENKEEL_EXTERN_KERNELS)
-#define EK_TEST_EMULATES_AVX512
+#if EVENKEEL_HAS_CHOICE
 
 #if defined(__clang__)
 #pragma float_control(precise, on, push)

@@ -50,18 +50,17 @@ Real largest_error(const Got& got, const std::vector<Real>& expected, ScaleOf sc
 }
 
 /// max |y - expected| / max(1, max |expected|), where the maxima are those of each statistics set for itself.
+Real forward_error(const IndexMap& map, const std::vector<Real>& y, const std::vector<Real>& expected);
 template <typename Scalar>
 Real forward_error(const IndexMap& map, const std::vector<Scalar>& y, const std::vector<Real>& expected) {
-  std::vector<Real> scale(at(map.sets), 1);
-  for (std::size_t i = 0; i < expected.size(); ++i)
-    scale[at(map.set[i])] = std::max(scale[at(map.set[i])], std::fabs(expected[i]));
-  return largest_error(y, expected, [&](std::size_t i) { return scale[at(map.set[i])]; });
+  return forward_error(map, converted<Real>(y), expected);
 }
 
 /// max |dx - expected| / max |gamma * inv_std * dy|, the maxima again those of each set for itself.
+Real backward_error(const IndexMap& map, const std::vector<Real>& dx, const ReferenceGradients& expected);
 template <typename Scalar>
 Real backward_error(const IndexMap& map, const std::vector<Scalar>& dx, const ReferenceGradients& expected) {
-  return largest_error(dx, expected.x, [&](std::size_t i) { return expected.x_scale[at(map.set[i])]; });
+  return backward_error(map, converted<Real>(dx), expected);
 }
 
 }  // namespace ek_test

@@ -5,18 +5,22 @@
 #include <type_traits>
 #include <vector>
 
-#include "emulated_avx512.hpp"
+#include "compiled_kernels.hpp"
 #include "shape.hpp"
+#ifdef EK_TEST_EMULATED_ONLY
+#include "emulated_avx512.hpp"
+#endif
 
 #ifdef EVENKEEL_EXTERN_KERNELS
-#error "these tests have kernels in their own code"
+#error "of these kernels a unit sees the text"
 #endif
 
 namespace ek_test {
 
-#if EVENKEEL_HAS_CHOICE
-#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) \
-  X(baseline, kernel) X(avx2, kernel) X(avx512, kernel) X(emulated_avx512, kernel)
+#if defined(EK_TEST_EMULATED_ONLY)
+#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) X(emulated_avx512, kernel)
+#elif EVENKEEL_HAS_CHOICE
+#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) X(baseline, kernel) X(avx2, kernel) X(avx512, kernel)
 #elif EVENKEEL_HAS_VECTORS
 #define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) X(baseline, kernel)
 #else
@@ -41,6 +45,7 @@ struct KernelsOf {
   }
   EVENKEEL_EACH_LARGE_KERNEL(EK_TEST_KERNEL)
   EVENKEEL_EACH_KERNEL_WITH_OPTIONS(EK_TEST_KERNEL)
+  EVENKEEL_EACH_KERNEL_OF_MASKS(EK_TEST_KERNEL)
   EVENKEEL_EACH_SMALL_KERNEL(EK_TEST_KERNEL)
 #undef EK_TEST_KERNEL
 #undef EK_TEST_X
@@ -69,20 +74,21 @@ inline bool has_avx512() {
 #endif
 }
 
-/// Those that this machine has; instead of an AVX-512 that it has not, an emulated one.
+/// Those that this machine has, or only the AVX-512 that is emulated.
 template <typename S>
 std::vector<InstructionSet<S>> instruction_sets() {
   constexpr Index kSize = sizeof(evenkeel::ComputeOf<S>);
+#ifdef EK_TEST_EMULATED_ONLY
+  if (!has_avx2() || !evenkeel::detail::kHasVectors<S>) return {};
+  return {{"emulated AVX-512", 64 / kSize, {Set::emulated_avx512}}};
+#else
   std::vector<InstructionSet<S>> sets = {{"one by one", 1, {Set::one_by_one}}};
   if (!evenkeel::detail::kHasVectors<S>) return sets;
   sets.push_back({"baseline", 16 / kSize, {Set::baseline}});
   if (has_avx2()) sets.push_back({"AVX2", 32 / kSize, {Set::avx2}});
-  if (has_avx512()) {
-    sets.push_back({"AVX-512", 64 / kSize, {Set::avx512}});
-  } else if (has_avx2()) {
-    sets.push_back({"emulated AVX-512", 64 / kSize, {Set::emulated_avx512}});
-  }
+  if (has_avx512()) sets.push_back({"AVX-512", 64 / kSize, {Set::avx512}});
   return sets;
+#endif
 }
 
 }  // namespace ek_test

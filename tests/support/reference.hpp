@@ -29,18 +29,10 @@ class Sum {
   Real sum_ = 0, errors_ = 0;
 };
 
-/// One Sum a set.
-inline std::vector<Real> values(const std::vector<Sum>& sums) {
-  std::vector<Real> result;
-  for (const Sum& sum : sums) result.push_back(sum.value());
-  return result;
-}
-
 template <typename To, typename From>
 std::vector<To> converted(const std::vector<From>& from) {
-  std::vector<To> to;
-  to.reserve(from.size());
-  for (const From& value : from) to.push_back(static_cast<To>(value));
+  std::vector<To> to(from.size());
+  for (std::size_t i = 0; i < from.size(); ++i) to[i] = static_cast<To>(from[i]);
   return to;
 }
 
@@ -49,66 +41,30 @@ struct Reference {
   std::vector<Real> centred, normalized;      // one an element: x - mean, (x - mean) * inv_std
   std::vector<Index> count;                   // elements a set
 
+  Reference(const IndexMap& map, const std::vector<Real>& x, Real epsilon);
   template <typename Scalar>
-  Reference(const IndexMap& map, const std::vector<Scalar>& x, Real epsilon) {
-    const std::size_t size = x.size(), sets = at(map.sets);
-    count.assign(sets, 0);
-    for (std::size_t i = 0; i < size; ++i) ++count[at(map.set[i])];
-
-    std::vector<Sum> sum(sets), rest(sets), squares(sets);
-    for (std::size_t i = 0; map.has_mean && i < size; ++i) sum[at(map.set[i])].add(static_cast<Real>(x[i]));
-    mean = divided(values(sum));
-    for (std::size_t i = 0; map.has_mean && i < size; ++i)
-      rest[at(map.set[i])].add(static_cast<Real>(x[i]) - mean[at(map.set[i])]);
-    const std::vector<Real> mean_low = divided(values(rest));
-
-    for (std::size_t i = 0; i < size; ++i) {
-      const std::size_t set = at(map.set[i]);
-      centred.push_back((static_cast<Real>(x[i]) - mean[set]) - mean_low[set]);
-      squares[set].add(centred[i] * centred[i]);
-    }
-    variance = divided(values(squares));
-    for (std::size_t set = 0; set < sets; ++set) inv_std.push_back(1 / std::sqrt(variance[set] + epsilon));
-    for (std::size_t i = 0; i < size; ++i) normalized.push_back(centred[i] * inv_std[at(map.set[i])]);
-  }
+  Reference(const IndexMap& map, const std::vector<Scalar>& x, Real epsilon)
+      : Reference(map, converted<Real>(x), epsilon) {}
 
   /// The mean over each set of what was summed over it.
-  std::vector<Real> divided(std::vector<Real> sums) const {
-    for (std::size_t set = 0; set < sums.size(); ++set)
-      if (count[set] > 0) sums[set] /= static_cast<Real>(count[set]);
-    return sums;
-  }
+  std::vector<Real> divided(std::vector<Real> sums) const;
 };
 
-/// values[i], or `otherwise` where a layer has no such parameters.
-inline Real parameter(const std::vector<Real>& values, Index i, Real otherwise) {
-  return values.empty() ? otherwise : values[at(i)];
-}
-
 /// y = (x - mean) * inv_std * gamma + beta
-inline std::vector<Real> reference_forward(const IndexMap& map, const Reference& reference,
-                                           const std::vector<Real>& gamma, const std::vector<Real>& beta) {
-  std::vector<Real> y;
-  for (std::size_t i = 0; i < map.set.size(); ++i)
-    y.push_back(reference.normalized[i] * parameter(gamma, map.parameter[i], 1) +
-                parameter(beta, map.parameter[i], 0));
-  return y;
-}
+std::vector<Real> reference_forward(const IndexMap& map, const Reference& reference,
+                                    const std::vector<Real>& gamma, const std::vector<Real>& beta);
 
 /// y = (x - running_mean) / sqrt(running_var + epsilon) * gamma + beta
+std::vector<Real> reference_infer(const IndexMap& map, const std::vector<Real>& x,
+                                  const std::vector<Real>& gamma, const std::vector<Real>& beta,
+                                  const std::vector<Real>& running_mean, const std::vector<Real>& running_var,
+                                  Real epsilon);
 template <typename Scalar>
 std::vector<Real> reference_infer(const IndexMap& map, const std::vector<Scalar>& x,
                                   const std::vector<Real>& gamma, const std::vector<Real>& beta,
                                   const std::vector<Real>& running_mean, const std::vector<Real>& running_var,
                                   Real epsilon) {
-  std::vector<Real> y;
-  for (std::size_t i = 0; i < map.set.size(); ++i) {
-    const Index c = map.parameter[i];
-    y.push_back((static_cast<Real>(x[i]) - running_mean[at(c)]) / std::sqrt(running_var[at(c)] + epsilon) *
-                    parameter(gamma, c, 1) +
-                parameter(beta, c, 0));
-  }
-  return y;
+  return reference_infer(map, converted<Real>(x), gamma, beta, running_mean, running_var, epsilon);
 }
 
 struct ReferenceGradients {
@@ -119,66 +75,27 @@ struct ReferenceGradients {
 
 /// With g = dy * gamma: dx = inv_std * (g - mean(g) - xhat * mean(g * xhat)), dgamma = sum dy * xhat, dbeta =
 /// sum dy. Without a mean of x there is no mean(g).
+ReferenceGradients reference_backward(const IndexMap& map, const Reference& reference,
+                                      const std::vector<Real>& dy, const std::vector<Real>& gamma);
 template <typename Scalar>
 ReferenceGradients reference_backward(const IndexMap& map, const Reference& reference,
                                       const std::vector<Scalar>& dy, const std::vector<Real>& gamma) {
-  const std::size_t size = dy.size(), sets = at(map.sets), parameters = at(map.parameters);
-  std::vector<Sum> g_sum(sets), gx_sum(sets), gamma_sum(parameters), beta_sum(parameters);
-  ReferenceGradients result;
-  result.x_scale.assign(sets, 0);
-  result.gamma_scale.assign(parameters, 0);
-  result.beta_scale.assign(parameters, 0);
-  for (std::size_t i = 0; i < size; ++i) {
-    const std::size_t set = at(map.set[i]), p = at(map.parameter[i]);
-    const Real d = static_cast<Real>(dy[i]), xhat = reference.normalized[i];
-    const Real g = d * parameter(gamma, map.parameter[i], 1);
-    if (map.has_mean) g_sum[set].add(g);
-    gx_sum[set].add(g * xhat);
-    gamma_sum[p].add(d * xhat);
-    beta_sum[p].add(d);
-    result.x_scale[set] = std::fmax(result.x_scale[set], std::fabs(g * reference.inv_std[set]));
-    result.gamma_scale[p] += std::fabs(d) * std::fmax(1, std::fabs(xhat));
-    result.beta_scale[p] += std::fabs(d);
-  }
-  const std::vector<Real> g_mean = reference.divided(values(g_sum)),
-                          gx_mean = reference.divided(values(gx_sum));
-  for (std::size_t i = 0; i < size; ++i) {
-    const std::size_t set = at(map.set[i]);
-    const Real g = static_cast<Real>(dy[i]) * parameter(gamma, map.parameter[i], 1);
-    result.x.push_back(reference.inv_std[set] * (g - g_mean[set] - reference.normalized[i] * gx_mean[set]));
-  }
-  result.gamma = values(gamma_sum);
-  result.beta = values(beta_sum);
-  return result;
+  return reference_backward(map, reference, converted<Real>(dy), gamma);
 }
 
 /// Of given statistics, which are constants: dx = dy * gamma / sqrt(running_var + epsilon), dgamma = sum dy * xhat, dbeta
 /// = sum dy
+ReferenceGradients reference_infer_backward(const IndexMap& map, const std::vector<Real>& x,
+                                            const std::vector<Real>& dy, const std::vector<Real>& gamma,
+                                            const std::vector<Real>& running_mean,
+                                            const std::vector<Real>& running_var, Real epsilon);
 template <typename Scalar>
 ReferenceGradients reference_infer_backward(const IndexMap& map, const std::vector<Scalar>& x,
                                             const std::vector<Scalar>& dy, const std::vector<Real>& gamma,
                                             const std::vector<Real>& running_mean,
                                             const std::vector<Real>& running_var, Real epsilon) {
-  const std::size_t sets = at(map.sets);
-  std::vector<Sum> gamma_sum(sets), beta_sum(sets);
-  ReferenceGradients result;
-  result.x_scale.assign(sets, 0);
-  result.gamma_scale.assign(sets, 0);
-  result.beta_scale.assign(sets, 0);
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const std::size_t c = at(map.set[i]);
-    const Real radicand = running_var[c] + epsilon, inv_std = radicand == 0 ? 0 : 1 / std::sqrt(radicand);
-    const Real d = static_cast<Real>(dy[i]), xhat = (static_cast<Real>(x[i]) - running_mean[c]) * inv_std;
-    result.x.push_back(d * parameter(gamma, map.set[i], 1) * inv_std);
-    gamma_sum[c].add(d * xhat);
-    beta_sum[c].add(d);
-    result.x_scale[c] = std::fmax(result.x_scale[c], std::fabs(result.x[i]));
-    result.gamma_scale[c] += std::fabs(d) * std::fmax(1, std::fabs(xhat));
-    result.beta_scale[c] += std::fabs(d);
-  }
-  result.gamma = values(gamma_sum);
-  result.beta = values(beta_sum);
-  return result;
+  return reference_infer_backward(map, converted<Real>(x), converted<Real>(dy), gamma, running_mean,
+                                  running_var, epsilon);
 }
 
 }  // namespace ek_test

@@ -27,7 +27,6 @@ namespace evenkeel::detail {
   X(Index, rms_row_gradients, RowGradients)
 /// Those of what is optional: callers without options do not compile them.
 #define EVENKEEL_EACH_KERNEL_WITH_OPTIONS(X)               \
-  X(void, sum_lines_with_options, SumLines)                \
   X(void, map_lines_with_options, MapLines)                \
   X(void, sum_columns_with_options, SumColumns)            \
   X(void, map_columns_by_row, MapColumns)                  \
@@ -36,6 +35,8 @@ namespace evenkeel::detail {
   X(Index, normalize_rms_rows_with_options, NormalizeRows) \
   X(Index, row_gradients_with_options, RowGradients)       \
   X(Index, rms_row_gradients_with_options, RowGradients)
+/// Of masked lines, which no call has yet.
+#define EVENKEEL_EACH_KERNEL_OF_MASKS(X) X(void, sum_lines_with_options, SumLines)
 /// Those of activations in backward, and of smooth ones.
 #define EVENKEEL_EACH_FUSED_KERNEL(X)                 \
   X(void, sum_fused_lines, SumLines)                  \
@@ -103,6 +104,7 @@ EVENKEEL_BEGIN
 #define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, EVENKEEL_RUN_LARGE)
 EVENKEEL_EACH_LARGE_KERNEL(EVENKEEL_X)
 EVENKEEL_EACH_KERNEL_WITH_OPTIONS(EVENKEEL_X)
+EVENKEEL_EACH_KERNEL_OF_MASKS(EVENKEEL_X)
 EVENKEEL_EACH_FUSED_KERNEL(EVENKEEL_X)
 #undef EVENKEEL_X
 #define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, EVENKEEL_RUN_SMALL)

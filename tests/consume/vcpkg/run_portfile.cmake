@@ -52,9 +52,10 @@ function(vcpkg_check_linkage)
   endif()
 endfunction()
 
+# One configuration, without optimization, since that compiles in a quarter of the time.
 function(vcpkg_cmake_configure)
   parse(SOURCE_PATH OPTIONS)
-  run(${CMAKE_COMMAND} -S ${arg_SOURCE_PATH} -B ${buildtree} -G ${GENERATOR} -DCMAKE_BUILD_TYPE=Release
+  run(${CMAKE_COMMAND} -S ${arg_SOURCE_PATH} -B ${buildtree} -G ${GENERATOR} -DCMAKE_BUILD_TYPE=None
     -DCMAKE_CXX_COMPILER=${COMPILER} -DEigen3_DIR=${Eigen3_DIR} -DCMAKE_INSTALL_PREFIX=${PACKAGE} ${arg_OPTIONS})
 endfunction()
 
@@ -96,7 +97,7 @@ include(${PORTFILE})
 set(expected share/evenkeel/copyright share/evenkeel/evenkeelConfig.cmake share/evenkeel/evenkeelConfigVersion.cmake
   share/evenkeel/evenkeelTargets.cmake share/pkgconfig/evenkeel.pc)
 if(FEATURES)
-  list(APPEND expected lib/libevenkeel_compiled.a share/evenkeel/evenkeelTargets-release.cmake)
+  list(APPEND expected lib/libevenkeel_compiled.a share/evenkeel/evenkeelTargets-none.cmake)
   list(SORT expected)
 elseif(NOT VCPKG_BUILD_TYPE STREQUAL release)
   message(FATAL_ERROR "VCPKG_BUILD_TYPE is '${VCPKG_BUILD_TYPE}', expected release: there is nothing to debug")
