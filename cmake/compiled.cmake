@@ -1,6 +1,15 @@
 # evenkeel::compiled: the kernels, compiled once, for programs of many files. It is built where it is linked to, and
-# installed with EVENKEEL_COMPILED.
-add_library(evenkeel_compiled cmake/kernels.cpp)
+# installed with EVENKEEL_COMPILED. Each scalar type is a unit, for several processors to compile and for programs to have
+# the types that they use.
+set(evenkeel_kernels)
+foreach(scalar float double Eigen::half Eigen::bfloat16)
+  string(REPLACE Eigen:: "" name ${scalar})
+  set(unit ${PROJECT_BINARY_DIR}/kernels_of_${name}.cpp)
+  file(CONFIGURE OUTPUT ${unit} CONTENT
+    "#define EVENKEEL_COMPILED_SCALARS(X) X(${scalar}, ${name})\n#include \"${PROJECT_SOURCE_DIR}/cmake/kernels.cpp\"\n")
+  list(APPEND evenkeel_kernels ${unit})
+endforeach()
+add_library(evenkeel_compiled ${evenkeel_kernels})
 add_library(evenkeel::compiled ALIAS evenkeel_compiled)
 set_target_properties(evenkeel_compiled PROPERTIES EXPORT_NAME compiled WINDOWS_EXPORT_ALL_SYMBOLS ON)
 if(NOT EVENKEEL_COMPILED)

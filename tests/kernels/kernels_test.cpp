@@ -546,34 +546,32 @@ struct RowCase {
   Index rows, stride;
   bool rms, has_gamma, has_beta, saves, stream, in_place;
   double gamma_offset;
-  bool has_skip, has_residual;
+  bool has_residual;
   int activation;
 };
 std::vector<RowCase> row_cases(Index n) {
   std::vector<RowCase> cases = {
-      {5, n, false, true, true, true, false, false, 0, false, false, 0},
-      {3, n, false, true, true, true, true, false, 0, false, false, 0},
-      {2, n + 3, false, true, false, true, true, false, 0, false, false, 0},
-      {1, n, false, false, true, true, false, true, 0, false, false, 0},
-      {4, n + 1, true, true, false, true, false, false, 0, false, false, 0},
-      {2, n, true, false, false, false, true, false, 0, false, false, 0},
-      {3, n, false, true, true, true, false, false, 1, false, false, 0},
-      {3, n, true, true, false, true, false, true, 1, false, false, 0},
-      {2, n, false, false, true, false, true, false, 1, false, false, 0},
-      {4, n, false, true, true, true, false, false, 0, true, false, 0},
-      {3, n + 5, true, true, false, true, true, false, 1, true, false, 0},
-      {3, n, false, true, true, true, false, false, 0, false, true, 1},
-      {2, n + 2, false, true, true, true, true, false, 0, false, true, 2},
-      {3, n, false, false, false, false, false, true, 0, false, false, 3},
-      {3, n, true, true, false, true, true, false, 1, true, true, 1},
+      {5, n, false, true, true, true, false, false, 0, false, 0},
+      {3, n, false, true, true, true, true, false, 0, false, 0},
+      {2, n + 3, false, true, false, true, true, false, 0, false, 0},
+      {1, n, false, false, true, true, false, true, 0, false, 0},
+      {4, n + 1, true, true, false, true, false, false, 0, false, 0},
+      {2, n, true, false, false, false, true, false, 0, false, 0},
+      {3, n, false, true, true, true, false, false, 1, false, 0},
+      {3, n, true, true, false, true, false, true, 1, false, 0},
+      {2, n, false, false, true, false, true, false, 1, false, 0},
+      {3, n, false, true, true, true, false, false, 0, true, 1},
+      {2, n + 2, false, true, true, true, true, false, 0, true, 2},
+      {3, n, false, false, false, false, false, true, 0, false, 3},
+      {3, n, true, true, false, true, true, false, 1, true, 1},
   };
-  if (n <= 70) cases.push_back({37, n, false, true, true, true, false, false, 0, false, false, 0});
-  if (n <= 70) cases.push_back({70, n, false, true, true, true, true, false, 0, false, false, 0});
+  if (n <= 70) cases.push_back({37, n, false, true, true, true, false, false, 0, false, 0});
+  if (n <= 70) cases.push_back({70, n, false, true, true, true, true, false, 0, false, 0});
   if (n % 32 == 0 && n > 64) {  // long rows of whole vectors, which are written beside sums
-    cases.push_back({20, n, false, true, true, true, false, false, 0, false, false, 0});
-    cases.push_back({21, n, false, true, true, false, true, false, 0, false, false, 0});
-    cases.push_back({19, n + 16, false, true, true, true, false, true, 0, false, false, 0});
-    cases.push_back({21, n, true, true, false, true, true, false, 0, false, false, 0});
+    cases.push_back({20, n, false, true, true, true, false, false, 0, false, 0});
+    cases.push_back({21, n, false, true, true, false, true, false, 0, false, 0});
+    cases.push_back({19, n + 16, false, true, true, true, false, true, 0, false, 0});
+    cases.push_back({21, n, true, true, false, true, true, false, 0, false, 0});
   }
   return cases;
 }
@@ -592,16 +590,15 @@ void test_normalize_rows() {
           const T epsilon(1e-5);
           std::vector<S> x = columns_values<S>(rows, 3, 1);
           if (c.rows > 17 && n > 64) std::fill_n(&x[at(17 * c.stride)], 16, S(1000));  // whose pivot is poor
-          const std::vector<S> skip = columns_values<S>(rows, -1, 2),
-                               residual = columns_values<S>(rows, 0, 3);
+          const std::vector<S> residual = columns_values<S>(rows, 0, 3);
           const std::vector<C> gamma = numbers<C>(n, 1, 0.5, 4), beta = numbers<C>(n, 0, 1, 5);
           const detail::Activation<C> activation = activations<C>()[at(c.activation)];
           Call call(place,
                     text + columns_text(rows) + (c.rms ? ", rms" : "") + (c.has_gamma ? ", gamma" : "") +
                         (c.has_beta ? ", beta" : "") + (c.saves ? "" : ", saves nothing") +
                         (c.stream ? ", streamed" : "") + (c.in_place ? ", in place" : "") +
-                        (c.gamma_offset != 0 ? ", gamma_offset" : "") + (c.has_skip ? ", skip" : "") +
-                        (c.has_residual ? ", residual" : "") + (is_active(activation) ? ", activation" : ""));
+                        (c.gamma_offset != 0 ? ", gamma_offset" : "") + (c.has_residual ? ", residual" : "") +
+                        (is_active(activation) ? ", activation" : ""));
           detail::NormalizeRows<S> a{};
           a.y = c.in_place ? call.out(x) : call.out<S>(rows.size());
           const std::vector<S> before(a.y, a.y + rows.size());
@@ -621,10 +618,8 @@ void test_normalize_rows() {
           a.outside = call.out<unsigned char>(c.rows);
           a.stream = c.stream;
           a.gamma_offset = C(c.gamma_offset);
-          a.skip = data_or_null(call, c.has_skip, skip);
-          a.sum = c.has_skip ? call.out<S>(rows.size()) : nullptr;
           a.epilogue = {data_or_null(call, c.has_residual, residual), nullptr, activation};
-          const bool has_options = c.has_skip || c.has_residual || is_active(activation);
+          const bool has_options = c.has_residual || is_active(activation);
           const auto& kernels = set.kernels;
           const auto normalize =
               c.rms ? (has_options ? kernels.normalize_rms_rows_with_options() : kernels.normalize_rms_rows())
@@ -634,17 +629,7 @@ void test_normalize_rows() {
           for (Index r = 0; r < c.rows; ++r) {
             expect_same<unsigned char>("outside", r, a.outside[r], 0);
             std::vector<Real> values;
-            for (Index i = 0; i < n; ++i) {
-              const std::size_t k = at(r * c.stride + i);
-              if (c.has_skip) {
-                const Real sum = real(x[k]) + real(skip[k]);
-                expect_near("sum", static_cast<Index>(k), a.sum[k], sum,
-                            kUnit<C> * std::fabs(sum) + stored<S>(sum));
-                values.push_back(real(a.sum[k]));
-              } else {
-                values.push_back(real(x[k]));
-              }
-            }
+            for (Index i = 0; i < n; ++i) values.push_back(real(x[at(r * c.stride + i)]));
             const RowMoments m(values, real(epsilon), c.rms);
             const Real u = kUnit<C>, terms = terms_of_row<S>(n);
             // The mean's error is that of a sum of deviations from a value nearby; half of the error of the variance, which
@@ -677,9 +662,33 @@ void test_normalize_rows() {
           for (Index i = 0; i < rows.size(); ++i) {
             if (i % c.stride < n) continue;
             expect_same("a gap of y", i, a.y[i], before[at(i)]);
-            if (c.has_skip) expect_same("a gap of sum", i, a.sum[i], S(7));
           }
         }
+      });
+}
+
+/// sum = x + skip, rounded once, out of place and over either.
+template <typename S>
+void test_add_rows() {
+  using C = ComputeOf<S>;
+  for_each_call<S>(
+      "add_rows", sizes_to(530),
+      [&](const InstructionSet<S>& set, Index n, const Place& place, const std::string& text) {
+        for (const Columns& rows : {Columns{1, n, n}, Columns{3, n, n}, Columns{5, n + 3, n}})
+          for (const int over : {0, 1, 2}) {
+            const std::vector<S> x = columns_values<S>(rows, 3, 1), skip = columns_values<S>(rows, -1, 2);
+            Call call(place, text + columns_text(rows) + (over == 0 ? "" : ", in place"));
+            S* const sum = over == 1 ? call.out(x) : over == 2 ? call.out(skip) : call.out<S>(rows.size());
+            const std::vector<S> before(sum, sum + rows.size());
+            set.kernels.add_rows()({over == 1 ? sum : call.in(x), over == 2 ? sum : call.in(skip), sum,
+                                    rows.rows, n, rows.stride});
+            for (Index i = 0; i < rows.size(); ++i) {
+              const std::size_t k = at(i);
+              const bool is_gap = i % rows.stride >= n;
+              expect_same("sum", i, sum[i],
+                          is_gap ? before[k] : S(static_cast<C>(x[k]) + static_cast<C>(skip[k])));
+            }
+          }
       });
 }
 
@@ -1712,6 +1721,7 @@ TYPED_TEST(Kernels, MapColumns) { test_map_columns<TypeParam>(); }
 TYPED_TEST(Kernels, PivotColumns) { test_pivot_columns<TypeParam>(); }
 TYPED_TEST(Kernels, SumParams) { test_sum_params<TypeParam>(); }
 TYPED_TEST(Kernels, NormalizeRows) { test_normalize_rows<TypeParam>(); }
+TYPED_TEST(Kernels, AddRows) { test_add_rows<TypeParam>(); }
 TYPED_TEST(Kernels, NormalizeRowsOutside) { test_rows_outside<TypeParam>(); }
 TYPED_TEST(Kernels, RowGradients) { test_row_gradients<TypeParam>(gradient_cases, 2100); }
 TYPED_TEST(Kernels, RowGradientsOutside) { test_gradients_outside<TypeParam>(); }
@@ -1730,6 +1740,7 @@ TYPED_TEST(Kernels, SpreadAndFold) { test_spread_and_fold<TypeParam>(); }
 TYPED_TEST(Kernels, SameBitsWherever) { test_same_bits_wherever<TypeParam>(); }
 
 TEST(KernelsOfHalf, MapLines) { test_map_lines<Eigen::half>(); }
+TEST(KernelsOfHalf, AddRows) { test_add_rows<Eigen::half>(); }
 TEST(KernelsOfHalf, NormalizeRows) { test_normalize_rows<Eigen::half>(); }
 TEST(KernelsOfHalf, InferColumns) { test_infer_columns<Eigen::half>(); }
 TEST(KernelsOfHalf, InferColumnsOfKeptDigits) { test_infer_columns_of_kept_digits<Eigen::half>(); }

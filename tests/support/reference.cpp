@@ -12,11 +12,6 @@ std::vector<Real> values(const std::vector<Sum>& sums) {
   return result;
 }
 
-/// values[i], or `otherwise` where a layer has no such parameters.
-Real parameter(const std::vector<Real>& values, Index i, Real otherwise) {
-  return values.empty() ? otherwise : values[at(i)];
-}
-
 }  // namespace
 
 Reference::Reference(const IndexMap& map, const std::vector<Real>& x, Real epsilon) {

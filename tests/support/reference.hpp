@@ -36,6 +36,11 @@ std::vector<To> converted(const std::vector<From>& from) {
   return to;
 }
 
+/// values[i], or `otherwise` where a layer has no such parameters.
+inline Real parameter(const std::vector<Real>& values, Index i, Real otherwise) {
+  return values.empty() ? otherwise : values[at(i)];
+}
+
 struct Reference {
   std::vector<Real> mean, variance, inv_std;  // one a set
   std::vector<Real> centred, normalized;      // one an element: x - mean, (x - mean) * inv_std

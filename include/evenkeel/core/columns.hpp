@@ -97,27 +97,16 @@ class ColumnPasses {
     }
   }
 
-  /// sum = x + skip of an item: a map that does not normalize.
+  /// sum = x + skip of an item.
   void add_skip(const Columns& item, const ParallelFor& loops) const {
     const Fused<S>& fused = pass_.fused;
     const Loop &outer = items_.rows().outer, &inner = items_.rows().inner;
     const Pieces pieces(inner.extent, item.lanes * outer.extent);
-    Lanes zero, one;
-    std::fill_n(zero.data(), item.lanes, C(0));
-    std::fill_n(one.data(), item.lanes, C(1));
     loops.for_each(pieces.count, pieces.length * item.lanes * outer.extent, [&](Index i) {
       for (Index o = 0; o < outer.extent; ++o) {
         const Index at = item.offset + o * outer.stride + pieces.begin(i) * inner.stride;
-        MapColumns<S> a{};
-        a.x = fused.x + at;
-        a.out = fused.sum + at;
-        a.rows = pieces.end(i) - pieces.begin(i);
-        a.stride = inner.stride;
-        a.lanes = item.lanes;
-        a.c[0] = a.c[2] = zero.data();
-        a.c[1] = one.data();
-        a.epilogue.residual = fused.skip + at;
-        fused.kernels->map_columns(a);
+        fused.kernels->add_rows({fused.x + at, fused.skip + at, fused.sum + at,
+                                 pieces.end(i) - pieces.begin(i), item.lanes, inner.stride});
       }
     });
   }

@@ -178,10 +178,13 @@ const void* core_table() {
   return &table;
 }
 
+#ifndef EVENKEEL_COMPILED_SCALARS  // or a unit compiles some of them, as cmake/compiled.cmake has it
+#define EVENKEEL_COMPILED_SCALARS EVENKEEL_EACH_COMPILED_SCALAR
+#endif
 // NOLINTBEGIN(misc-definitions-in-headers): in one unit, as its macro says.
 #define EVENKEEL_X(Scalar, name) \
   const void* link_evenkeel_compiled_for_kernels_of_##name() { return core_table<Scalar>(); }
-EVENKEEL_EACH_COMPILED_SCALAR(EVENKEEL_X)
+EVENKEEL_COMPILED_SCALARS(EVENKEEL_X)
 // NOLINTEND(misc-definitions-in-headers)
 #undef EVENKEEL_X
 

@@ -140,8 +140,6 @@ void normalize_few_rows(const FewRows<S>& few, const Formula& formula, const Com
                      outside,
                      false,
                      from_double<ComputeOf<S>>(formula.added_to_gamma()),
-                     nullptr,
-                     nullptr,
                      Epilogue<S>{}};
   if (normalize_rows(a) > 0) normalize_wide_rows(a, formula, moments);
 }

@@ -53,6 +53,7 @@ const FusedKernels<S>& fused_kernels([[maybe_unused]] bool rms) {
   static constexpr FusedKernels<S> kKernels = [] {
     constexpr bool kRms = kSets == Sets::rms || kSets == Sets::all;
     FusedKernels<S> k{};
+    if constexpr (has_rows(kSets) && !kBackward) k.add_rows = add_rows<S>;
     if constexpr (kSmooth) {
       k.map_columns = map_smooth_columns<S>;
       k.apply_epilogue = apply_smooth_epilogue<S>;

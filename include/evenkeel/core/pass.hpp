@@ -35,6 +35,7 @@ struct FusedKernels {
   void (*sum_columns)(const SumColumns<S>&);
   void (*map_gradients_of_lines)(const MapLines<S>&);
   void (*map_gradients_of_columns)(const MapColumns<S>&);
+  void (*add_rows)(const AddRows<S>&);
   Index (*normalize_rows)(const NormalizeRows<S>&);
   Index (*epilogue_of_rows)(const EpilogueOfRows<S>&);
   Index (*row_gradients)(const RowGradients<S>&);

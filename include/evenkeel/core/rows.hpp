@@ -41,7 +41,9 @@ class RowPasses {
       a.gamma_offset = pass_.gamma_offset();
       a.outside = outside;
       a.stream = pass_.stream;
-      if (pass_.fused.kernels != nullptr) fuse(a, at);
+      const bool has_epilogue = !pass_.fused.epilogue.is_empty();
+      if (has_epilogue) a.epilogue = pass_.fused.epilogue.from(at);
+      if (pass_.fused.skip != nullptr) add_skip(at, rows);
       const StatisticsOfSets<T>& m = pass_.moments;
       const auto place = [&](T* all, Scratch<T, kRows>& some) {
         return all == nullptr ? nullptr : groups_ == 1 ? all + first_set : some.data();
@@ -50,8 +52,8 @@ class RowPasses {
       a.inv_std = place(m.inv_std, inv_std);
       a.mean_low = place(m.mean_low, mean_low);
       a.variance = place(m.variance, variance);
-      const auto kernel = pass_.chosen(pass_.normalize_rows, &FusedKernels<S>::normalize_rows);
-      const Index outside_count = kernel(a);
+      const Index outside_count =
+          has_epilogue ? pass_.fused.kernels->normalize_rows(a) : pass_.normalize_rows(a);
       if (m.inv_std != nullptr && groups_ > 1) {
         for (Index r = 0; r < rows; ++r) {
           pass_.save(first_set + r * groups_,
@@ -133,14 +135,11 @@ class RowPasses {
     Scratch<T, kRows> mean_, mean_low_, inv_std_;
   };
 
-  /// What a forward call fuses, for rows that begin at an element.
-  void fuse(NormalizeRows<S>& a, Index at) const {
+  /// sum = x + skip of rows that begin at an element.
+  void add_skip(Index at, Index rows) const {
     const Fused<S>& fused = pass_.fused;
-    a.epilogue = fused.epilogue.from(at);
-    if (fused.skip == nullptr) return;
-    a.x = fused.x + at;
-    a.skip = fused.skip + at;
-    a.sum = fused.sum + at;
+    fused.kernels->add_rows(
+        {fused.x + at, fused.skip + at, fused.sum + at, rows, p_.set_size(), p_.batch.stride});
   }
 
   /// dz of rows, by the statistics that forward saved.
@@ -158,11 +157,11 @@ class RowPasses {
   }
 
   /// Calls f(first set, rows) for sets whose rows have one stride; item = group * samples + sample. What is written to dz
-  /// is soon read again, so that few rows are taken at a time.
+  /// or sum is soon read again, so that few rows are taken at a time.
   template <typename F>
   void for_each_batch(Index begin, Index end, const F& f) const {
-    constexpr Index kNear = 4096;
-    const Index most = pass_.makes_dz() ? std::clamp<Index>(kNear / p_.set_size(), 1, kRows) : kRows;
+    const Index near = pass_.makes_dz() ? 4096 : pass_.fused.skip != nullptr ? 16384 : kRows * p_.set_size();
+    const Index most = std::clamp<Index>(near / p_.set_size(), 1, kRows);
     for (Index item = begin, rows; item < end; item += rows) {
       const Index sample = item % samples_;
       rows = std::min({most, end - item, p_.batch.extent - sample % p_.batch.extent});

@@ -35,6 +35,7 @@ struct Epilogue {
   const S* dy;        // may be null
   Activation<ComputeOf<S>> activation;
 
+  bool is_empty() const { return residual == nullptr && activation.curve == Curve::none; }
   Epilogue from(Index at) const {
     return {residual == nullptr ? nullptr : residual + at, dy == nullptr ? nullptr : dy + at, activation};
   }
@@ -164,8 +165,6 @@ struct SumParams {
 /// Layer norm of rows of n neighbours, and RMS norm, whose mean is 0 and which has no beta:
 ///
 ///   y = (x - mean) inv_std (gamma + gamma_offset) + beta,  inv_std = 1 / sqrt(variance + epsilon)
-///
-/// With skip, x + skip is what is normalized, and is written to sum.
 template <typename S>
 struct NormalizeRows {
   const S* x;
@@ -181,9 +180,16 @@ struct NormalizeRows {
   unsigned char* outside;  // [rows], written: 1 where inv_std is out of range, and y is not written
   bool stream;
   ComputeOf<S> gamma_offset = ComputeOf<S>(0);  // added to gamma
-  const S* skip;                                // option, and sum with it
+  Epilogue<S> epilogue;                         // option
+};
+
+/// sum = x + skip of rows of n neighbours.
+template <typename S>
+struct AddRows {
+  const S* x;
+  const S* skip;
   S* sum;
-  Epilogue<S> epilogue;  // option
+  Index rows, n, stride;
 };
 
 /// The gradients of NormalizeRows:

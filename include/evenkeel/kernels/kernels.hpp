@@ -31,6 +31,7 @@ namespace evenkeel::detail {
   X(void, sum_columns_with_options, SumColumns)            \
   X(void, map_columns_by_row, MapColumns)                  \
   X(void, map_columns_with_options, MapColumns)            \
+  X(void, add_rows, AddRows)                               \
   X(Index, normalize_rows_with_options, NormalizeRows)     \
   X(Index, normalize_rms_rows_with_options, NormalizeRows) \
   X(Index, row_gradients_with_options, RowGradients)       \

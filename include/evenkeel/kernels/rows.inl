@@ -406,10 +406,9 @@ EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x,
       [&](Index i) EVENKEEL_WORD_LAMBDA { prefetch(x + i, ahead); });
 }
 
-/// sum = x + skip of m rows.
 template <typename S>
-EVENKEEL_CALL void add_skip(const NormalizeRows<S>& a, Index row, Index m) {
-  for (Index at = row * a.stride; at < (row + m) * a.stride; at += a.stride) {
+void add_rows(const AddRows<S>& a) {
+  for (Index at = 0; at < a.rows * a.stride; at += a.stride) {
     write_line(
         a.sum + at, a.n, false,
         [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
@@ -458,13 +457,7 @@ EVENKEEL_WORD Index normalize_rows_of(const NormalizeRows<S>& a) {
   for (Index row = 0, m; row < a.rows; row += m) {
     m = a.rows - row < at_once ? a.rows - row : at_once;
     if (is_short) m = m < 4 ? 1 : m & -4;
-    const S* x = a.x + row * a.stride;
-    if constexpr (kOptions) {
-      if (a.skip != nullptr) {
-        add_skip(a, row, m);
-        x = a.sum + row * a.stride;
-      }
-    }
+    const S* const x = a.x + row * a.stride;
     const std::uint64_t out = !is_short ? sum_long_rows<kRms>(a, x, row, m, before, *terms)
                               : m == 1  ? sum_short_row<kRms>(a, x, row, *terms)
                               : is_line ? sum_short_rows<kRms, kLineVectors>(a, x, row, m, *terms)
@@ -516,7 +509,7 @@ template <typename S>
 Index normalize_rms_rows(const NormalizeRows<S>& a) {
   return normalize_rows_of<true, Options::none>(a);
 }
-/// The same with a skip, a residual and an activation.
+/// The same with a residual and an activation.
 template <typename S>
 Index normalize_rows_with_options(const NormalizeRows<S>& a) {
   return normalize_rows_of<false, Options::all>(a);
