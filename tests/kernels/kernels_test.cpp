@@ -120,7 +120,8 @@ std::vector<detail::Activation<C>> activations() {
   return {{detail::Curve::none, C(0), C(0), C(0)},
           {detail::Curve::clip, C(0), -infinity, infinity},
           {detail::Curve::clip, C(0.1), -infinity, infinity},
-          {detail::Curve::clip, C(1), C(-0.25), C(0.5)}};
+          {detail::Curve::clip, C(1), C(-0.25), C(0.5)},
+          {detail::Curve::clip, C(0.125), C(-0.25), C(1.5)}};
 }
 
 template <typename T>
@@ -561,7 +562,8 @@ std::vector<RowCase> row_cases(Index n) {
       {3, n, true, true, false, true, false, true, 1, false, 0},
       {2, n, false, false, true, false, true, false, 1, false, 0},
       {3, n, false, true, true, true, false, false, 0, true, 1},
-      {2, n + 2, false, true, true, true, true, false, 0, true, 2},
+      {2, n + 2, false, true, true, true, true, false, 1, true, 2},
+      {2, n, false, true, true, false, false, false, 0, true, 4},
       {3, n, false, false, false, false, false, true, 0, false, 3},
       {3, n, true, true, false, true, true, false, 1, true, 1},
   };
@@ -1750,9 +1752,9 @@ TEST(KernelsOfBfloat16, RowGradients) { test_row_gradients<Eigen::bfloat16>(grad
 TYPED_TEST(Kernels, SumWideOfMaskedNan) { test_sum_wide<TypeParam>(true); }
 std::vector<GradientCase> cases_of_plus(Index n) {
   return {{3, n, false, true, true, true, false, false, true},
-          {2, n + 3, true, true, false, true, true, false, true}};
+          {9, n + 3, true, true, false, true, true, false, true}};
 }
-TYPED_TEST(Kernels, RowGradientsPlus) { test_row_gradients<TypeParam>(cases_of_plus, 300); }
+TYPED_TEST(Kernels, RowGradientsPlus) { test_row_gradients<TypeParam>(cases_of_plus, 530); }
 
 }  // namespace
 }  // namespace ek_test

@@ -1,9 +1,10 @@
-// The large kernels of evenkeel::compiled, for a unit that links it and has the rest in its own code.
+// The large kernels of evenkeel::compiled, for a unit that links it and has the rest in its own code: as g++ compiles
+// them, which keeps each as a function.
 #pragma once
 
 #include <evenkeel/kernels/kernels.hpp>
 
-#if defined(EK_TEST_LINKS_KERNELS) && EVENKEEL_HAS_CHOICE
+#if defined(EK_TEST_LINKS_KERNELS) && EVENKEEL_HAS_CHOICE && !defined(__clang__)
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 #define EK_TEST_OF_A_SCALAR(Result, kernel, Arguments, S)          \

@@ -53,7 +53,6 @@ const FusedKernels<S>& fused_kernels([[maybe_unused]] bool rms) {
   static constexpr FusedKernels<S> kKernels = [] {
     constexpr bool kRms = kSets == Sets::rms || kSets == Sets::all;
     FusedKernels<S> k{};
-    if constexpr (has_rows(kSets) && !kBackward) k.add_rows = add_rows<S>;
     if constexpr (kSmooth) {
       k.map_columns = map_smooth_columns<S>;
       k.apply_epilogue = apply_smooth_epilogue<S>;
@@ -76,6 +75,7 @@ const FusedKernels<S>& fused_kernels([[maybe_unused]] bool rms) {
         k.map_gradients_of_lines = map_fused_gradients_of_lines<S>;
         k.map_gradients_of_columns = map_fused_gradients_of_columns<S>;
       }
+      if constexpr (has_rows(kSets) && !kBackward) k.add_rows = add_rows<S>;
       if constexpr (has_rows(kSets) && kRms && !kBackward)
         k.normalize_rows = normalize_rms_rows_with_options<S>;
       if constexpr (has_rows(kSets) && kRms && kBackward) {

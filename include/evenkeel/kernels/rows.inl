@@ -408,9 +408,11 @@ EVENKEEL_CALL void write_row_with_options(const NormalizeRows<S>& a, const S* x,
 
 template <typename S>
 void add_rows(const AddRows<S>& a) {
-  for (Index at = 0; at < a.rows * a.stride; at += a.stride) {
+  const bool is_one = a.stride == a.n;
+  const Index rows = is_one ? 1 : a.rows, n = is_one ? a.rows * a.n : a.n;
+  for (Index row = 0, at = 0; row < rows; ++row, at += a.stride) {
     write_line(
-        a.sum + at, a.n, false,
+        a.sum + at, n, false,
         [&](Index i, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
           return Vec<ComputeOf<S>>(load(a.x + at + i, lanes...) + load(a.skip + at + i, lanes...));
         },
