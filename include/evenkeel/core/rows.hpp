@@ -160,8 +160,9 @@ class RowPasses {
   /// or sum is soon read again, so that few rows are taken at a time.
   template <typename F>
   void for_each_batch(Index begin, Index end, const F& f) const {
-    const Index near = pass_.makes_dz() ? 4096 : pass_.fused.skip != nullptr ? 16384 : kRows * p_.set_size();
-    const Index most = std::clamp<Index>(near / p_.set_size(), 1, kRows);
+    const bool is_read_again = pass_.makes_dz() || pass_.fused.skip != nullptr;
+    const Index near = pass_.makes_dz() ? 4096 : 16384;
+    const Index most = is_read_again ? std::clamp<Index>(near / p_.set_size(), 1, kRows) : kRows;
     for (Index item = begin, rows; item < end; item += rows) {
       const Index sample = item % samples_;
       rows = std::min({most, end - item, p_.batch.extent - sample % p_.batch.extent});
