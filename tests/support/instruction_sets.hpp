@@ -12,7 +12,7 @@
 #endif
 
 #ifdef EVENKEEL_EXTERN_KERNELS
-#error "of these kernels a unit sees the text"
+#error "these tests include the kernels: compile them without EVENKEEL_EXTERN_KERNELS"
 #endif
 
 namespace ek_test {
