@@ -150,7 +150,7 @@ class BatchInvariance : public ::testing::Test {
     return all;
   }
 };
-TYPED_TEST_SUITE(BatchInvariance, VectorCases, CaseName);
+TYPED_TEST_SUITE(BatchInvariance, LongCases, CaseName);
 
 /// Calls f(layer) with a layer norm and an RMS norm over n features, on the last axis in memory or the one before.
 template <typename Scalar, typename F>

@@ -66,29 +66,26 @@ TYPED_TEST(BatchNormNumbers, EveryWidth) {
   }
 }
 
+template <typename C>
+class BatchNormOfLargeSets : public BatchNormNumbers<C> {};
+TYPED_TEST_SUITE(BatchNormOfLargeSets, LongCases, CaseName);
+
 // More than 100k values in one set, and many sets: the library must cut these into blocks and merge them.
-TYPED_TEST(BatchNormNumbers, LargeSetsAndManySets) {
-  using Scalar = typename TypeParam::Scalar;
+TYPED_TEST(BatchNormOfLargeSets, AndOfManySets) {
   struct Large {
     Shape shape;
     Index axis;
   };
-  const Large cases[] = {{{2, 2, 251, 257}, 1},  {{110017, 2}, 1},     {{2, 110017}, 0},
-                         {{2, 20011}, 1},        {{2053, 67}, 1},      {{110017}, 0},
-                         {{1, 1, 1, 110017}, 1}, {{32, 130, 7, 7}, 1}, {{32, 50, 13, 13}, 1}};
+  const Large cases[] = {{{2, 2, 251, 257}, 1}, {{110017, 2}, 1},     {{2, 110017}, 0},
+                         {{2, 20011}, 1},       {{2053, 67}, 1},      {{1, 1, 1, 110017}, 1},
+                         {{32, 130, 7, 7}, 1},  {{32, 50, 13, 13}, 1}};
   for (const Large& large : cases)
-    for (double mean : {0.0, 1e6}) {
-      if (std::is_same_v<Scalar, long double> || !trainable(large.shape, large.axis)) continue;
-      this->expect_mean(large.shape, large.axis, mean);
-    }
+    for (double mean : {0.0, 1e6}) this->expect_mean(large.shape, large.axis, mean);
 }
 
-TYPED_TEST(BatchNormNumbers, LargeSetWithDriftAndOutlier) {
-  using Scalar = typename TypeParam::Scalar;
-  if constexpr (!std::is_same_v<Scalar, long double>) {
-    this->expect_uneven_data({5, 2, 101, 103}, 1);
-    this->expect_uneven_data({50021, 3}, 1);
-  }
+TYPED_TEST(BatchNormOfLargeSets, WithDriftAndOutlier) {
+  this->expect_uneven_data({5, 2, 101, 103}, 1);
+  this->expect_uneven_data({50021, 3}, 1);
 }
 
 TYPED_TEST(BatchNormNumbers, InferUsesTheRunningStatistics) {

@@ -361,12 +361,9 @@ class Fused : public ::testing::Test {
   static void keep(const IndexMap&, const Data&) {}
 };
 
-#ifdef EK_TEST_ONE_LAYOUT
-using Cases = ::testing::Types<RowMajorCase<float>, ColMajorCase<double>, RowMajorCase<Eigen::bfloat16>>;
-#else
-using Cases = ::testing::Types<RowMajorCase<float>, ColMajorCase<float>, RowMajorCase<double>,
-                               ColMajorCase<Eigen::half>, RowMajorCase<Eigen::bfloat16>>;
-#endif
+// As LongCases.
+using Cases = ::testing::Types<RowMajorCase<float>, ColMajorCase<double>, ColMajorCase<Eigen::half>,
+                               RowMajorCase<Eigen::bfloat16>>;
 TYPED_TEST_SUITE(Fused, Cases, CaseName);
 
 TYPED_TEST(Fused, IsTheNormAndPlainLoops) {

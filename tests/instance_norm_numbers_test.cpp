@@ -100,15 +100,17 @@ TYPED_TEST(InstanceNormNumbers, EveryWidth) {
   }
 }
 
+template <typename C>
+class InstanceNormOfLargeSets : public InstanceNormNumbers<C> {};
+TYPED_TEST_SUITE(InstanceNormOfLargeSets, LongCases, CaseName);
+
 // Group norm's tests have more of them.
-TYPED_TEST(InstanceNormNumbers, LargeSetsAndManySets) {
-  if constexpr (!std::is_same_v<typename TypeParam::Scalar, long double>) {
-    this->expect_mean({1, 2, 20011}, {1, 0}, 1e6);
-    this->expect_mean({151, 64, 5}, {1, 0}, 1e6);
-    this->expect_mean({2, 20011, 2}, {1, 0}, 1e6);
-    this->expect_mean({2, 49, 1100}, {2, 0}, 1e6);
-    this->expect_mean({2, 2, 10007}, {0, 1}, 1e6);
-  }
+TYPED_TEST(InstanceNormOfLargeSets, AndOfManySets) {
+  this->expect_mean({1, 2, 20011}, {1, 0}, 1e6);
+  this->expect_mean({151, 64, 5}, {1, 0}, 1e6);
+  this->expect_mean({2, 20011, 2}, {1, 0}, 1e6);
+  this->expect_mean({2, 49, 1100}, {2, 0}, 1e6);
+  this->expect_mean({2, 2, 10007}, {0, 1}, 1e6);
 }
 
 TYPED_TEST(InstanceNormNumbers, ConstantChannelsGiveBeta) {

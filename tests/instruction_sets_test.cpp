@@ -92,7 +92,7 @@ std::vector<InstructionSet> instruction_sets() {
 
 template <typename C>
 class InstructionSets : public ::testing::Test {};
-TYPED_TEST_SUITE(InstructionSets, VectorCases, CaseName);
+TYPED_TEST_SUITE(InstructionSets, LongCases, CaseName);
 
 TYPED_TEST(InstructionSets, AreWithinTwoBounds) {
   using Scalar = typename TypeParam::Scalar;

@@ -147,7 +147,7 @@ class Range : public ::testing::Test {
   }
 };
 
-TYPED_TEST_SUITE(Range, VectorCases, CaseName);
+TYPED_TEST_SUITE(Range, LongCases, CaseName);
 
 template <typename C>
 void Range<C>::expect_batch_norm(const Shape& shape, Index axis) {

@@ -53,7 +53,7 @@ class Threads : public ::testing::Test {
 
   template <typename Layer>
   static void expect_same_on_every_device(Layer layer, const Shape& shape,
-                                          const std::vector<int>& counts = {1, 2, 3, 4, 7, 16}) {
+                                          const std::vector<int>& counts = {1, 2, 3, 7, 16}) {
     SCOPED_TRACE(to_string(shape));
     randomize_parameters(layer);
     // A mean that is far, so that another order of summation shows in the bits.
@@ -74,9 +74,7 @@ class Threads : public ::testing::Test {
   }
 };
 
-using Cases = ::testing::Types<Case<float, Eigen::RowMajor>, Case<float, Eigen::ColMajor>,
-                               Case<double, Eigen::RowMajor>>;
-TYPED_TEST_SUITE(Threads, Cases, CaseName);
+TYPED_TEST_SUITE(Threads, LongCases, CaseName);
 
 TYPED_TEST(Threads, BatchNorm) {
   using Scalar = typename TypeParam::Scalar;
