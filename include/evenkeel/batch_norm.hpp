@@ -28,25 +28,22 @@ EVENKEEL_END
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-inline Formula formula_of(const BatchNormOptions& options) {
-  return {options.epsilon, false, options.gamma_offset};
-}
-
 template <typename S>
 void batch_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                         Index channels, const BatchNormOptions& options, Moments<StatisticOf<S>>* moments) {
-  const Partition p =
-      channel_partition(caller, a.x, a.strides(), channels, formula_of(options), options.axis);
+  const ChannelAxis axis = channel_axis(options, channels);
+  const Partition p = Core<S>::partition(caller, a.x, a.strides(), axis);
   check_two_values(caller, a.x, p, "channel");
-  call_forward<Sets::channels, S>(caller, loops, a, p, formula_of(options), moments);
+  call_forward<Sets::channels, S>(caller, loops, a, p, axis.formula, moments);
 }
 
 template <typename S>
 void batch_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
                          const BatchNormOptions& options, const Moments<StatisticOf<S>>& moments,
                          Vector<StatisticOf<S>>& workspace) {
-  const Partition p = channel_partition(caller, a.x, a.strides(), -1, formula_of(options), options.axis);
-  call_backward<Sets::channels, S>(caller, loops, a, p, formula_of(options), moments, workspace);
+  const ChannelAxis axis = channel_axis(options);
+  const Partition p = Core<S>::partition(caller, a.x, a.strides(), axis);
+  call_backward<Sets::channels, S>(caller, loops, a, p, axis.formula, moments, workspace);
 }
 
 EVENKEEL_END
@@ -126,7 +123,7 @@ void batch_norm_infer(const Device& device, const X& x, const Gamma& gamma, cons
       caller, detail::ParallelFor(device, a.x.size), a,
       {detail::param_argument<Param>(caller, "running_mean", running_mean),
        detail::param_argument<Param>(caller, "running_var", running_var)},
-      -1, detail::formula_of(options), options.axis);
+      detail::channel_axis(options));
 }
 
 /// The gradients of batch_norm_infer, whose statistics are constants.
@@ -154,7 +151,7 @@ void batch_norm_infer_backward(const Device& device, const X& x, const Dy& dy, c
       caller, detail::ParallelFor(device, a.x.size), a,
       {detail::param_argument<Param>(caller, "running_mean", running_mean),
        detail::param_argument<Param>(caller, "running_var", running_var)},
-      -1, detail::formula_of(options), options.axis, workspace);
+      detail::channel_axis(options), workspace);
 }
 
 /// Batch normalization with its parameters and running statistics.

@@ -5,6 +5,7 @@
 #if EVENKEEL_IS_SUPPORTED
 
 #include <limits>
+#include <optional>
 
 #include "evenkeel/core/layer.hpp"
 
@@ -29,55 +30,30 @@ EVENKEEL_END
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-EVENKEEL_OUTLINE void check_groups(const Caller& caller, Index groups, Index channels) {
-  check_positive(caller, "groups", groups);
-  if (channels % groups != 0) {
-    fail(caller, {counted(groups, "group"), (groups == 1 ? " does" : " do"), " not divide ",
-                  counted(channels, "channel")});
-  }
-}
-
-/// The partition of x into samples, groups and channels, which are checked first. expected < 0 allows any number of
-/// channels.
-EVENKEEL_OUTLINE Partition group_norm_partition(const Caller& caller, const Argument& x,
-                                                const Strides& strides, Index groups, Index expected,
-                                                const GroupNormOptions& options) {
-  check_epsilon(caller, options.epsilon);
-  check_gamma_offset(caller, options.gamma_offset);
-  const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
-  const bool has_batch = options.batch_axis != no_axis;
-  const int batch_axis = has_batch ? resolve_axis(caller, "batch_axis", options.batch_axis, x.shape) : -1;
-  if (axis == batch_axis) {
-    fail(caller, {"axis ", options.axis, " and batch_axis ", options.batch_axis, " are the same axis of x ",
-                  shown(x.shape), x.shape.rank() == 1 ? "; for a vector set batch_axis = no_axis" : ""});
-  }
-  if (expected >= 0) check_extent(caller, x.shape, axis, "channel", expected);
-  check_groups(caller, groups, x.shape[axis]);
-  const MemoryShape shape = memory_shape(x, strides);
-  const Partition p =
-      partition_groups(shape, has_batch ? shape.axis(batch_axis) : -1, shape.axis(axis), groups);
-  check_walkable(caller, x, strides, p);
-  return p;
-}
-
-inline Formula formula_of(const GroupNormOptions& options) {
-  return {options.epsilon, false, options.gamma_offset};
+/// Of group norm's options, or of those of instance norm.
+template <typename Options>
+GroupAxes group_axes(const Options& options, Index groups, Index channels = -1) {
+  std::optional<Index> batch_axis;
+  if (options.batch_axis != no_axis) batch_axis = options.batch_axis;
+  return {formula_of(options), options.axis, batch_axis, groups, channels};
 }
 
 template <typename S>
 void group_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                         Index groups, Index channels, const GroupNormOptions& options,
                         Moments<StatisticOf<S>>* moments) {
-  const Partition p = group_norm_partition(caller, a.x, a.strides(), groups, channels, options);
-  call_forward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments);
+  const GroupAxes axes = group_axes(options, groups, channels);
+  const Partition p = Core<S>::partition(caller, a.x, a.strides(), axes);
+  call_forward<Sets::groups, S>(caller, loops, a, p, axes.formula, moments);
 }
 
 template <typename S>
 void group_norm_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
                          Index groups, const GroupNormOptions& options,
                          const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace) {
-  const Partition p = group_norm_partition(caller, a.x, a.strides(), groups, -1, options);
-  call_backward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments, workspace);
+  const GroupAxes axes = group_axes(options, groups);
+  const Partition p = Core<S>::partition(caller, a.x, a.strides(), axes);
+  call_backward<Sets::groups, S>(caller, loops, a, p, axes.formula, moments, workspace);
 }
 
 EVENKEEL_END

@@ -32,29 +32,25 @@ namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
 /// Group norm's partition with one channel a group.
+template <typename S>
 EVENKEEL_OUTLINE Partition instance_norm_partition(const Caller& caller, const Argument& x,
                                                    const Strides& strides, Index expected,
                                                    const InstanceNormOptions& options, bool has_params) {
   const int axis = resolve_axis(caller, "axis", options.axis, x.shape);
   const Index channels = expected < 0 ? x.shape[axis] : expected;
   Partition p =
-      group_norm_partition(caller, x, strides, std::max<Index>(channels, 1), expected,
-                           {options.epsilon, options.axis, options.batch_axis, true, options.gamma_offset});
+      Core<S>::partition(caller, x, strides, group_axes(options, std::max<Index>(channels, 1), expected));
   if (!has_params) p = with_rows(p);
   if (channels == 0) p.group.extent = 0;  // no channel, no set
   return p;
-}
-
-inline Formula formula_of(const InstanceNormOptions& options) {
-  return {options.epsilon, false, options.gamma_offset};
 }
 
 template <typename S>
 void instance_norm_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                            Index channels, const InstanceNormOptions& options,
                            Moments<StatisticOf<S>>* moments) {
-  const Partition p = instance_norm_partition(caller, a.x, a.strides(), channels, options,
-                                              a.gamma.size > 0 || a.beta.size > 0);
+  const Partition p = instance_norm_partition<S>(caller, a.x, a.strides(), channels, options,
+                                                 a.gamma.size > 0 || a.beta.size > 0);
   check_two_values(caller, a.x, p, "channel and sample");
   call_forward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments);
 }
@@ -64,7 +60,7 @@ void instance_norm_backward(const Caller& caller, const ParallelFor& loops, cons
                             const InstanceNormOptions& options, const Moments<StatisticOf<S>>& moments,
                             Vector<StatisticOf<S>>& workspace) {
   const bool has_params = a.gamma.size > 0 || a.grad_gamma.object != nullptr || a.grad_beta.object != nullptr;
-  const Partition p = instance_norm_partition(caller, a.x, a.strides(), -1, options, has_params);
+  const Partition p = instance_norm_partition<S>(caller, a.x, a.strides(), -1, options, has_params);
   call_backward<Sets::groups, S>(caller, loops, a, p, formula_of(options), moments, workspace);
 }
 
@@ -146,7 +142,7 @@ void instance_norm_infer(const Device& device, const X& x, const Gamma& gamma, c
       caller, detail::ParallelFor(device, a.x.size), a,
       {detail::param_argument<Param>(caller, "running_mean", running_mean),
        detail::param_argument<Param>(caller, "running_var", running_var)},
-      -1, detail::formula_of(options), options.axis);
+      detail::channel_axis(options));
 }
 
 /// Instance normalization. By default the layer has neither parameters nor running statistics; see InstanceNormOptions.

@@ -17,7 +17,7 @@ EVENKEEL_OUTLINE void merge_batch(const Caller& caller, const ParallelFor& loops
                                   Index axis, Moments<StatisticOf<S>>& room,
                                   std::vector<BlockMoments<StatisticOf<S>>>& all) {
   using T = StatisticOf<S>;
-  const Partition p = channel_partition(caller, x, x.strides(), room.size(), {}, axis);
+  const Partition p = Core<S>::partition(caller, x, x.strides(), ChannelAxis{{}, axis, room.size()});
   if (x.size == 0) return;
   Pass<S> pass;
   pass.x = static_cast<const S*>(x.data);

@@ -29,7 +29,7 @@
 // A caller may define for the whole program, before the first include:
 //   EVENKEEL_NO_SIMD         compute one element at a time, with no compiler extension
 //   EVENKEEL_FAIL(message)   what happens on bad input, instead of an exception; must not return
-//   EVENKEEL_EXTERN_KERNELS  kernels are compiled elsewhere; see kernels/kernels.hpp
+//   EVENKEEL_EXTERN_KERNELS  core and kernels are compiled elsewhere; see core/compiled.hpp
 
 #if defined(__GNUC__) || defined(__clang__)
 #define EVENKEEL_INLINE inline __attribute__((always_inline))

@@ -21,11 +21,19 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
+/// Throws, or what EVENKEEL_FAIL says.
+[[noreturn]] EVENKEEL_COLD inline void report_error(const char* text) {
+  const std::string message = text;
+  EVENKEEL_FAIL(message);
+  std::abort();
+}
+
 /// The function that reports: "evenkeel::" + scope + function, as in "evenkeel::BatchNorm::forward". The text is built
 /// only for an error.
 struct Caller {
   const char* scope;  // "BatchNorm::", or empty for a free function
   const char* function;
+  void (*report)(const char*) = report_error;  // the caller's, where the check is compiled elsewhere
 };
 
 EVENKEEL_COLD inline void append_number(std::string& text, long long number) {
@@ -100,8 +108,7 @@ EVENKEEL_COLD inline std::string joined(std::string text, std::initializer_list<
 
 /// Reports bad input: throws std::invalid_argument, or calls EVENKEEL_FAIL.
 [[noreturn]] EVENKEEL_COLD inline void fail(const Caller& caller, std::initializer_list<Piece> rule) {
-  const std::string message = joined(joined("evenkeel::", {caller.scope, caller.function, ": "}), rule);
-  EVENKEEL_FAIL(message);
+  caller.report(joined(joined("evenkeel::", {caller.scope, caller.function, ": "}), rule).c_str());
   std::abort();
 }
 

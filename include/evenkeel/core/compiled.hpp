@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "evenkeel/core/call_checks.hpp"
 #include "evenkeel/core/few_rows.hpp"
 #include "evenkeel/core/normalize.hpp"
+#include "evenkeel/core/partitions.hpp"
 
 // What calls have the core do: in their own unit, or in one that is compiled elsewhere.
 //
@@ -12,11 +14,17 @@
 
 namespace evenkeel::detail {
 
+using PartitionBy = void(const void* caller, const void* x, const void* strides, const void* axes,
+                         void* partition);
+
 /// The core of one scalar type. A unit with AVX has other names for the types of arguments, so they go without a type;
-/// they are plain data and the same in every unit.
+/// they lie in memory alike in every unit.
 struct CoreTable {
+  PartitionBy *partition_by_channels, *partition_by_features, *partition_by_groups;
+  void (*check_forward)(const void* caller, const void* arguments, Index params);
+  void (*check_backward)(const void* caller, const void* arguments, Index params, const void* seen);
   void (*normalize)(const void* partition, const void* pass, const void* loops);
-  bool (*are_variances)(const void* values, Index count);
+  void (*check_given)(const void* caller, const void* statistics, Index channels);
   void (*normalize_by)(const void* partition, const void* pass, const void* given, const void* loops);
   Index (*workspace_size)(const void* partition);
   void (*differentiate)(const void* partition, const void* pass, const void* loops);
@@ -44,13 +52,24 @@ struct Core {
   using C = ComputeOf<S>;
   using T = StatisticOf<S>;
 
+  template <typename Axes>
+  static Partition partition(const Caller& caller, const Argument& x, const Strides& strides,
+                             const Axes& axes) {
+    return partition_of(caller, x, strides, axes);
+  }
+  static void check_forward(const Caller& caller, const ForwardArguments& a, Index params) {
+    detail::check_forward(caller, a, params);
+  }
+  static void check_backward(const Caller& caller, const BackwardArguments& a, Index params,
+                             const Fingerprint* seen) {
+    detail::check_backward<S>(caller, a, params, seen);
+  }
   template <Sets kSets>
   static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
     detail::normalize<kSets, S>(p, pass, loops);
   }
-  /// Not if one is negative or not finite, and maybe not if one is -0.
-  static bool are_variances(const C* values, Index count) {
-    return check_variances(CheckVariances<S>{values, count}) == 0;
+  static void check_given(const Caller& caller, const InferenceArguments& given, Index channels) {
+    detail::check_given<S>(caller, given, channels);
   }
   static void normalize_by(const Partition& p, const Pass<S>& pass, const GivenStatistics<C>& given,
                            const ParallelFor& loops) {
@@ -90,11 +109,32 @@ struct CompiledCore {
   /// Its only reference, so that a linker without it writes one line.
   EVENKEEL_OUTLINE_MEMBER static const CoreTable& table() { return *static_cast<const CoreTable*>(kTable()); }
 
+  static Partition partition(const Caller& caller, const Argument& x, const Strides& strides,
+                             const ChannelAxis& axes) {
+    return partition_by(table().partition_by_channels, caller, x, strides, &axes);
+  }
+  static Partition partition(const Caller& caller, const Argument& x, const Strides& strides,
+                             const FeatureAxes& axes) {
+    return partition_by(table().partition_by_features, caller, x, strides, &axes);
+  }
+  static Partition partition(const Caller& caller, const Argument& x, const Strides& strides,
+                             const GroupAxes& axes) {
+    return partition_by(table().partition_by_groups, caller, x, strides, &axes);
+  }
+  static void check_forward(const Caller& caller, const ForwardArguments& a, Index params) {
+    table().check_forward(&caller, &a, params);
+  }
+  static void check_backward(const Caller& caller, const BackwardArguments& a, Index params,
+                             const Fingerprint* seen) {
+    table().check_backward(&caller, &a, params, seen);
+  }
   template <Sets>
   static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
     table().normalize(&p, &pass, &loops);
   }
-  static bool are_variances(const C* values, Index count) { return table().are_variances(values, count); }
+  static void check_given(const Caller& caller, const InferenceArguments& given, Index channels) {
+    table().check_given(&caller, &given, channels);
+  }
   static void normalize_by(const Partition& p, const Pass<S>& pass, const GivenStatistics<C>& given,
                            const ParallelFor& loops) {
     table().normalize_by(&p, &pass, &given, &loops);
@@ -121,6 +161,14 @@ struct CompiledCore {
     return table().infer_few_rows(&rows, epsilon, &given, gamma, beta);
   }
   static Index move_statistics(const MoveStatistics<S>& a) { return table().move_statistics(&a); }
+
+ private:
+  static Partition partition_by(PartitionBy* make, const Caller& caller, const Argument& x,
+                                const Strides& strides, const void* axes) {
+    Partition p;
+    make(&caller, &x, &strides, axes, &p);
+    return p;
+  }
 };
 #define EVENKEEL_X(Scalar, name) \
   template <>                    \
@@ -134,16 +182,35 @@ EVENKEEL_END
 
 #ifdef EVENKEEL_COMPILE_KERNELS
 
+template <typename Axes>
+void write_partition(const void* caller, const void* x, const void* strides, const void* axes,
+                     void* partition) {
+  *static_cast<Partition*>(partition) =
+      partition_of(*static_cast<const Caller*>(caller), *static_cast<const Argument*>(x),
+                   *static_cast<const Strides*>(strides), *static_cast<const Axes*>(axes));
+}
+
 template <typename S>
 const void* core_table() {
   using C = ComputeOf<S>;
   static constexpr CoreTable table = {
+      write_partition<ChannelAxis>,
+      write_partition<FeatureAxes>,
+      write_partition<GroupAxes>,
+      [](const void* caller, const void* a, Index params) {
+        check_forward(*static_cast<const Caller*>(caller), *static_cast<const ForwardArguments*>(a), params);
+      },
+      [](const void* caller, const void* a, Index params, const void* seen) {
+        check_backward<S>(*static_cast<const Caller*>(caller), *static_cast<const BackwardArguments*>(a),
+                          params, static_cast<const Fingerprint*>(seen));
+      },
       [](const void* p, const void* pass, const void* loops) {
         normalize<Sets::all, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
                                 *static_cast<const ParallelFor*>(loops));
       },
-      [](const void* values, Index count) {
-        return check_variances(CheckVariances<S>{static_cast<const C*>(values), count}) == 0;
+      [](const void* caller, const void* given, Index channels) {
+        check_given<S>(*static_cast<const Caller*>(caller), *static_cast<const InferenceArguments*>(given),
+                       channels);
       },
       [](const void* p, const void* pass, const void* given, const void* loops) {
         normalize_by<S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),

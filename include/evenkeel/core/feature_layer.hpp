@@ -12,12 +12,6 @@ EVENKEEL_BEGIN
 
 // What layer norm and RMS norm share: a statistics set is one sample, and each of its features has a gamma.
 
-/// The normalized axes of a call, and its formula.
-struct FeatureAxes {
-  Shape normalized_shape;
-  std::optional<Index> axis;  // the first one; nullopt: the last ones
-  Formula formula;
-};
 /// The same of layer norm, Sets::features, or of RMS norm, Sets::rms.
 template <Sets kSets>
 struct Features : FeatureAxes {
@@ -25,37 +19,10 @@ struct Features : FeatureAxes {
       : FeatureAxes{extents, first_axis, {epsilon, kSets == Sets::rms, gamma_offset}} {}
 };
 
-/// The partition of x into samples and features, after a check that x has the normalized axes.
-EVENKEEL_OUTLINE Partition feature_partition(const Caller& caller, const Argument& x, const Strides& strides,
-                                             const FeatureAxes& f) {
-  check_epsilon(caller, f.formula.epsilon);
-  check_gamma_offset(caller, f.formula.gamma_offset);
-  const Shape& normalized = f.normalized_shape;
-  const int axes = normalized.rank();
-  if (axes == 0) fail(caller, {"normalized_shape has rank 0, must have 1 to 8"});
-  if (!f.axis && axes > x.shape.rank()) {
-    fail(caller, {"normalized_shape has ", axes, " axes, x ", shown(x.shape), " has ", x.shape.rank()});
-  }
-  const int first = resolve_axis(caller, "axis", f.axis.value_or(-axes), x.shape);
-  for (int i = 0; i < axes; ++i) {
-    const int axis = first + i;
-    if (axis >= x.shape.rank()) {
-      fail(caller, {"normalized_shape has rank ", axes, " from axis ", first, " on, x ", shown(x.shape),
-                    " has ", x.shape.rank() - first, " axes there"});
-    }
-    check_extent(caller, x.shape, axis, "feature", normalized[i]);
-  }
-  const MemoryShape shape = memory_shape(x, strides);
-  const int a = shape.axis(first), b = shape.axis(first + axes - 1);
-  const Partition p = partition_features(shape, std::min(a, b), std::max(a, b) + 1);
-  check_walkable(caller, x, strides, p);
-  return p;
-}
-
 template <typename S, Sets kSets>
 void features_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                       const Features<kSets>& f, Moments<StatisticOf<S>>* moments) {
-  const Partition p = feature_partition(caller, a.x, a.strides(), f);
+  const Partition p = Core<S>::partition(caller, a.x, a.strides(), f);
   call_forward<kSets, S>(caller, loops, a, p, f.formula, moments);
 }
 
@@ -63,7 +30,7 @@ template <typename S, Sets kSets>
 void features_backward(const Caller& caller, const ParallelFor& loops, const BackwardArguments& a,
                        const Features<kSets>& f, const Moments<StatisticOf<S>>& moments,
                        Vector<StatisticOf<S>>& workspace) {
-  const Partition p = feature_partition(caller, a.x, a.strides(), f);
+  const Partition p = Core<S>::partition(caller, a.x, a.strides(), f);
   call_backward<kSets, S>(caller, loops, a, p, f.formula, moments, workspace);
 }
 

@@ -183,8 +183,8 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
 
   void infer_by_running_stats(const detail::Caller& caller, const detail::ParallelFor& loops,
                               const detail::ForwardArguments& a) const {
-    detail::infer_channels<S>(caller, loops, a, inference_arguments(caller), channels_,
-                              {options_.epsilon, false, options_.gamma_offset}, options_.axis);
+    detail::infer_channels<S>(caller, loops, a, inference_arguments(caller),
+                              detail::channel_axis(options_, channels_));
   }
 
   /// What inference is given. A layer that was moved from may have lost the digits that it kept.
@@ -240,9 +240,9 @@ class TrackingLayer : public Layer<Derived, Scalar_> {
     const auto what_is_fused =
         detail::fused_arguments<detail::Sets::channels, S, false>(caller, fused...);  // what infer needs
     detail::attach(what_is_fused, a);
-    detail::differentiate_inference<S>(
-        caller, detail::ParallelFor(device, a.x.size), a, inference_arguments(caller), channels_,
-        {options_.epsilon, false, options_.gamma_offset}, options_.axis, this->workspace_);
+    detail::differentiate_inference<S>(caller, detail::ParallelFor(device, a.x.size), a,
+                                       inference_arguments(caller), detail::channel_axis(options_, channels_),
+                                       this->workspace_);
   }
 
   detail::InferenceArguments inference_arguments(const detail::Caller& caller) const {
