@@ -33,6 +33,12 @@ struct ForwardArguments {
   Strides strides() const { return strides_of_call(x, y); }
 };
 
+/// Keeps what backward knows forward's x by. values: x as the call walks it.
+template <typename S>
+EVENKEEL_COLD void take_seen_with_gaps(const ForwardArguments& a, const S* values, Fingerprint& seen) {
+  seen.take_at(values, a.x.size, [&](Index i) { return offset_of(a.x, a.strides(), i); });
+}
+
 /// An input that a call fuses: of x's shape; out is another array, or may be this one itself.
 EVENKEEL_OUTLINE void check_fused_input(const Caller& caller, const Argument& input, const Argument& x,
                                         const Strides& strides, const Argument& out, bool may_be_out) {

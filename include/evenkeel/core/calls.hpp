@@ -18,6 +18,14 @@ const Param* data_of(const Memory& a) {
   return a.size == 0 ? nullptr : static_cast<const Param*>(a.data);
 }
 
+/// An input as a call walks it: where it lies, or copied to an array with these strides.
+template <typename S>
+const S* as_walked(const Argument& input, const Strides& strides, S* to) {
+  if (are_same(input.strides(), strides, input.shape)) return static_cast<const S*>(input.data);
+  Core<S>::copy_input(input, strides, to);
+  return to;
+}
+
 template <typename S>
 Pass<S> forward_pass(const ForwardArguments& a, void* out, const Formula& formula) {
   Pass<S> pass;
@@ -36,7 +44,7 @@ void take_seen(const ForwardArguments& a, const S* values, Fingerprint& seen) {
   if (!a.y.has_gaps) {
     seen.take(values, a.x.size);
   } else {
-    seen.take_at(values, a.x.size, [&](Index i) { return offset_of(a.x, a.strides(), i); });
+    Core<S>::take_seen_with_gaps(a, values, seen);
   }
 }
 

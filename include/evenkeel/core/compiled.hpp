@@ -23,6 +23,8 @@ struct CoreTable {
   PartitionBy *partition_by_channels, *partition_by_features, *partition_by_groups;
   void (*check_forward)(const void* caller, const void* arguments, Index params);
   void (*check_backward)(const void* caller, const void* arguments, Index params, const void* seen);
+  void (*copy_input)(const void* input, const void* strides, void* to);
+  void (*take_seen_with_gaps)(const void* arguments, const void* values, void* seen);
   void (*normalize)(const void* partition, const void* pass, const void* loops);
   void (*check_given)(const void* caller, const void* statistics, Index channels);
   void (*normalize_by)(const void* partition, const void* pass, const void* given, const void* loops);
@@ -63,6 +65,12 @@ struct Core {
   static void check_backward(const Caller& caller, const BackwardArguments& a, Index params,
                              const Fingerprint* seen) {
     detail::check_backward<S>(caller, a, params, seen);
+  }
+  static void copy_input(const Argument& input, const Strides& strides, S* to) {
+    detail::copy_input(input, strides, to);
+  }
+  static void take_seen_with_gaps(const ForwardArguments& a, const S* values, Fingerprint& seen) {
+    detail::take_seen_with_gaps(a, values, seen);
   }
   template <Sets kSets>
   static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
@@ -128,6 +136,12 @@ struct CompiledCore {
                              const Fingerprint* seen) {
     table().check_backward(&caller, &a, params, seen);
   }
+  static void copy_input(const Argument& input, const Strides& strides, S* to) {
+    table().copy_input(&input, &strides, to);
+  }
+  static void take_seen_with_gaps(const ForwardArguments& a, const S* values, Fingerprint& seen) {
+    table().take_seen_with_gaps(&a, values, &seen);
+  }
   template <Sets>
   static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
     table().normalize(&p, &pass, &loops);
@@ -163,8 +177,9 @@ struct CompiledCore {
   static Index move_statistics(const MoveStatistics<S>& a) { return table().move_statistics(&a); }
 
  private:
-  static Partition partition_by(PartitionBy* make, const Caller& caller, const Argument& x,
-                                const Strides& strides, const void* axes) {
+  EVENKEEL_OUTLINE_MEMBER static Partition partition_by(PartitionBy* make, const Caller& caller,
+                                                        const Argument& x, const Strides& strides,
+                                                        const void* axes) {
     Partition p;
     make(&caller, &x, &strides, axes, &p);
     return p;
@@ -203,6 +218,14 @@ const void* core_table() {
       [](const void* caller, const void* a, Index params, const void* seen) {
         check_backward<S>(*static_cast<const Caller*>(caller), *static_cast<const BackwardArguments*>(a),
                           params, static_cast<const Fingerprint*>(seen));
+      },
+      [](const void* input, const void* strides, void* to) {
+        copy_input(*static_cast<const Argument*>(input), *static_cast<const Strides*>(strides),
+                   static_cast<S*>(to));
+      },
+      [](const void* a, const void* values, void* seen) {
+        take_seen_with_gaps(*static_cast<const ForwardArguments*>(a), static_cast<const S*>(values),
+                            *static_cast<Fingerprint*>(seen));
       },
       [](const void* p, const void* pass, const void* loops) {
         normalize<Sets::all, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),

@@ -102,7 +102,7 @@ class FeatureLayer : public Layer<Derived, Scalar> {
         options_(options) {}
 
  private:
-  auto features() const { return Derived::features_of(normalized_shape_, options_); }
+  EVENKEEL_OUTLINE_MEMBER auto features() const { return Derived::features_of(normalized_shape_, options_); }
 
   void forward_call(const detail::Caller& caller, const detail::ParallelFor& loops,
                     const detail::ForwardArguments& a) {
@@ -142,14 +142,11 @@ class FeatureLayer : public Layer<Derived, Scalar> {
       moments->seen.take(rows.x, x.size());
       places = moments->places();
     }
-    normalize_few(rows, features(), places);
+    const detail::Formula formula{options_.epsilon, Derived::kSets == detail::Sets::rms,
+                                  options_.gamma_offset};
+    detail::Core<S>::template normalize_few_rows<Derived::kSets>(rows, formula, detail::data_of(this->gamma_),
+                                                                 detail::data_of(this->beta_), places);
     return true;
-  }
-  template <detail::Sets kSets>
-  void normalize_few(const detail::FewRows<S>& rows, const detail::Features<kSets>& features,
-                     const detail::StatisticsOfSets<typename Base::Statistic>& moments) const {
-    detail::Core<S>::template normalize_few_rows<kSets>(rows, features.formula, detail::data_of(this->gamma_),
-                                                        detail::data_of(this->beta_), moments);
   }
 
   std::vector<Index> normalized_shape_;

@@ -56,13 +56,11 @@ EVENKEEL_COLD inline void copy_lines(const MemoryShape& here, const void* from, 
     copy(static_cast<const char*>(from) + bytes(here, i), static_cast<char*>(to) + bytes(there, i), size);
 }
 
-/// An input as a call walks it: where it lies, or copied to an array with these strides.
+/// Copies an input to an array with these strides.
 template <typename S>
-const S* as_walked(const Argument& input, const Strides& strides, S* to) {
-  if (are_same(input.strides(), strides, input.shape)) return static_cast<const S*>(input.data);
+EVENKEEL_COLD void copy_input(const Argument& input, const Strides& strides, S* to) {
   copy_lines(memory_shape(input, input.strides()), input.data, memory_shape(input, strides), to, sizeof(S),
              copy_line<S>);
-  return to;
 }
 
 EVENKEEL_COLD inline Index strided_offset(const Argument& a, const Strides& strides, Index i) {
