@@ -21,7 +21,7 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-/// Throws, or what EVENKEEL_FAIL says.
+/// Throws std::invalid_argument, or calls EVENKEEL_FAIL.
 [[noreturn]] EVENKEEL_COLD inline void report_error(const char* text) {
   const std::string message = text;
   EVENKEEL_FAIL(message);
@@ -33,7 +33,7 @@ EVENKEEL_BEGIN
 struct Caller {
   const char* scope;  // "BatchNorm::", or empty for a free function
   const char* function;
-  void (*report)(const char*) = report_error;  // the caller's, where the check is compiled elsewhere
+  void (*report)(const char*) = report_error;  // of the caller, where a check is compiled elsewhere
 };
 
 EVENKEEL_COLD inline void append_number(std::string& text, long long number) {
@@ -106,7 +106,7 @@ EVENKEEL_COLD inline std::string joined(std::string text, std::initializer_list<
   return text;
 }
 
-/// Reports bad input: throws std::invalid_argument, or calls EVENKEEL_FAIL.
+/// Reports bad input.
 [[noreturn]] EVENKEEL_COLD inline void fail(const Caller& caller, std::initializer_list<Piece> rule) {
   caller.report(joined(joined("evenkeel::", {caller.scope, caller.function, ": "}), rule).c_str());
   std::abort();

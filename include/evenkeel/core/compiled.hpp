@@ -14,6 +14,7 @@
 
 namespace evenkeel::detail {
 
+/// Writes the partition of x by some axes; see partition_of.
 using PartitionBy = void(const void* caller, const void* x, const void* strides, const void* axes,
                          void* partition);
 

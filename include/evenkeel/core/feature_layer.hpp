@@ -12,7 +12,7 @@ EVENKEEL_BEGIN
 
 // What layer norm and RMS norm share: a statistics set is one sample, and each of its features has a gamma.
 
-/// The same of layer norm, Sets::features, or of RMS norm, Sets::rms.
+/// The normalized axes of layer norm, Sets::features, or of RMS norm, Sets::rms.
 template <Sets kSets>
 struct Features : FeatureAxes {
   Features(const Shape& extents, std::optional<Index> first_axis, double epsilon, double gamma_offset)
