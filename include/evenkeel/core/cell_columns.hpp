@@ -127,7 +127,9 @@ class CellColumnPasses : public ColumnPasses<S> {
       rows.repeat(c[j]);
     }
     Base::map_rows(value_map(), some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
-                   p_.inner > 1 ? rows.width() : kFewLines);
+                   rows.gap() > 0 ? rows.gap()
+                   : p_.inner > 1 ? rows.width()
+                                  : kFewLines);
     return true;
   }
 
@@ -306,7 +308,8 @@ class CellColumnPasses : public ColumnPasses<S> {
       const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), of_dy};
       find_coefficients(item, all, rows, s, set_dy, set_dy_xhat, c);
       Base::map_rows(map, offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
-                     p_.inner > 1 ? rows.width() : 0, shift != nullptr ? &fused : nullptr);
+                     p_.inner > 1 && set_dy == nullptr ? rows.width() : rows.gap(),
+                     shift != nullptr ? &fused : nullptr);
     });
   }
 };

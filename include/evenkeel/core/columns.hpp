@@ -288,7 +288,7 @@ class ColumnPasses {
     if (rms) {
       std::fill_n(pivots, sets, C(0));
     } else {
-      guess_pivots(x, lanes, width, centers.data(), pivots);
+      guess_pivots(x, sets, width, pivots);
     }
     const auto sum = [&] {
       if (width > 1) spread(Spread<S>{pivots, sets, width, centers.data()});
@@ -312,17 +312,16 @@ class ColumnPasses {
   }
 
   /// About the mean of each set. Rows are taken from all over, since neighbours may be alike.
-  void guess_pivots(const S* x, Index lanes, Index width, C* of_lanes, C* pivots) const {
+  void guess_pivots(const S* x, Index sets, Index width, C* pivots) const {
     const Loop& loop = items_.rows().inner;
     const Index rows = std::min(loop.extent, std::clamp<Index>(kPivotValues / width, 4, 16));
-    const Index few = std::min<Index>(width, 16);
-    pivot_columns(
-        PivotColumns<S>{x, rows, loop.extent / rows * loop.stride, lanes, width == 1 ? pivots : of_lanes});
-    for (Index k = 0; width > 1 && k < lanes / width; ++k) {
-      const C* some = of_lanes + k * width;
-      C sum(0);
-      for (Index l = 1; l < few; ++l) sum = C(sum + C(some[l] - some[0]));
-      pivots[k] = C(some[0] + C(sum / from_count<C>(few)));
+    const Index stride = loop.extent / rows * loop.stride;
+    if (width == 1) return pivot_columns(PivotColumns<S>{x, rows, stride, sets, pivots});
+    for (Index k = 0; k < sets; k += kFew) {
+      Scratch<Index, kFew> offsets;
+      const Index count = std::min(kFew, sets - k);
+      for (Index j = 0; j < count; ++j) offsets[j] = (k + j) * width;
+      pivot_lines(PivotLines<S>{x, offsets.data(), count, width, pivots + k, rows, stride});
     }
   }
 
@@ -334,7 +333,6 @@ class ColumnPasses {
     const bool gradients = c[3] != nullptr;
     S* const out = gradients ? pass_.out : pass_.written();
     const bool stream = pass_.stream && (gradients || !pass_.makes_dz());
-    if (rows.stride > width) ahead = rows.stride;  // what is beside a part of a row is not needed
     const Pieces pieces(rows.lines(), width * outer.extent);
     loops.for_each(pieces.count, pieces.length * width * outer.extent, [&](Index i) {
       for (Index o = 0; o < outer.extent; ++o) {

@@ -151,9 +151,9 @@ class ElementColumnPasses : public ColumnPasses<S> {
     find_coefficients(item, s, set_dy, set_dy_xhat, c);
     const Index param = item.first_param;
     const C *gamma = pass_.gamma_from(param), *beta = pass_.beta_from(param);
+    const WideRows rows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes);
     Base::map_rows(pass_.chosen(map_columns_by_row<S>, &FusedKernels<S>::map_columns), item.offset,
-                   items_.rows().outer, WideRows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes),
-                   gamma, beta, c, loops, 0);
+                   items_.rows().outer, rows, gamma, beta, c, loops, rows.gap());
   }
 };
 

@@ -174,7 +174,7 @@ bool goes_past_caches(const Partition& p, const Pass<S>& pass, int threads) {
 }
 
 /// How many elements ahead a map prefetches if it reads straight on: a few cache lines.
-constexpr Index kFewLines = 256;
+constexpr Index kFewLines = 512;
 
 /// Where the sums over each cell are, cell = set * channels + channel: of dy, and of dy xhat. Sets' sums and
 /// parameters' gradients are made of them.

@@ -187,7 +187,7 @@ EVENKEEL_CALL void map_lanes(const MapColumns<S>& a, Index at, Index l, Index n,
   using V = Vec<ComputeOf<S>>;
   constexpr bool kGradients = !std::is_same_v<OfDy, NoDy>;
   const Index ahead = a.ahead;
-  const S* x = a.x + at;
+  const S *x = a.x + at, *dy = kGradients ? a.dy + at : x;
   const ComputeOf<S>*c0 = a.c[0] + l, *c1 = a.c[1] + l, *c2 = a.c[2] + l, *c3 = kGradients ? a.c[3] + l : c0;
   const Behind behind = behind_it;  // which no store changes
   const OfDy of_dy = of_its_dy;
@@ -200,7 +200,9 @@ EVENKEEL_CALL void map_lanes(const MapColumns<S>& a, Index at, Index l, Index n,
         return behind(at + i, v, lanes...);
       },
       [&](Index i) EVENKEEL_WORD_LAMBDA {
-        if (ahead > 0) prefetch(x + i, ahead);
+        if (ahead == 0) return;
+        prefetch(x + i, ahead);
+        if (kGradients) prefetch(dy + i, ahead);
       });
 }
 

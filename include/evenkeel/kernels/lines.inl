@@ -170,9 +170,9 @@ void sum_lines(const SumLines<S>& a) {
   }
 }
 
-/// The mean of the first `count` neighbours, at most 16 of them: exact where they are equal.
+/// The mean of the first `count` neighbours, at most 16 of them, in `rows` lines: exact where they are equal.
 template <typename S>
-EVENKEEL_WORD ComputeOf<S> pivot_of(const S* x, Index count) {
+EVENKEEL_WORD ComputeOf<S> pivot_of(const S* x, Index count, Index rows = 1, Index stride = 0) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
@@ -182,14 +182,15 @@ EVENKEEL_WORD ComputeOf<S> pivot_of(const S* x, Index count) {
   V sum = all(C(0));
   for (Index i = 0; i < n; i += L) {
     const auto lanes = first_lanes<C>(n - i < L ? n - i : L);
-    sum = V(sum + keep(V(load(x + i, lanes) - level), lanes));
+    for (Index r = 0; r < rows; ++r)
+      sum = V(sum + keep(V(load(x + r * stride + i, lanes) - level), lanes));
   }
-  return C(first + C(static_cast<C>(total<C>(widen(sum))) * C(C(1) / from_count<C>(n))));
+  return C(first + C(static_cast<C>(total<C>(widen(sum))) * C(C(1) / from_count<C>(n * rows))));
 }
 
 template <typename S>
 void pivot_lines(const PivotLines<S>& a) {
-  for (Index k = 0; k < a.cells; ++k) a.pivots[k] = pivot_of(a.x + a.offsets[k], a.count);
+  for (Index k = 0; k < a.cells; ++k) a.pivots[k] = pivot_of(a.x + a.offsets[k], a.count, a.rows, a.stride);
 }
 
 /// The elements of a cache line.
