@@ -210,9 +210,12 @@ class CellColumnPasses : public ColumnPasses<S> {
         sum_dz(item, all, rows, offset, centers.data(), loops, lane_sums);
       } else {
         const Index set_lanes = all.of_set * p_.inner;
-        for (Index k = 0; k < all.sets; ++k) {
-          std::fill_n(&centers[k * set_lanes], set_lanes,
-                      static_cast<C>(pass_.saved.mean[item.set(all.set + k)]));
+        for (Index k = 0; k < all.sets; k += kFew) {
+          Scratch<C, kFew> means;
+          const Index count = std::min(kFew, all.sets - k);
+          for (Index j = 0; j < count; ++j)
+            means[j] = static_cast<C>(pass_.saved.mean[item.set(all.set + k + j)]);
+          spread(Spread<S>{means.data(), count, set_lanes, &centers[k * set_lanes]});
         }
         rows.repeat(centers.data());
         Base::sum_lanes(sum_columns<S>, pass_.x + offset, pass_.dy + offset, nullptr,
@@ -308,7 +311,9 @@ class CellColumnPasses : public ColumnPasses<S> {
       const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), of_dy};
       find_coefficients(item, all, rows, s, set_dy, set_dy_xhat, c);
       Base::map_rows(map, offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
-                     p_.inner > 1 && set_dy == nullptr ? rows.width() : rows.gap(),
+                     p_.inner == 1       ? rows.gap()
+                     : set_dy == nullptr ? rows.width()
+                                         : 0,
                      shift != nullptr ? &fused : nullptr);
     });
   }
