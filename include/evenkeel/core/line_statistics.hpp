@@ -12,8 +12,8 @@ EVENKEEL_BEGIN_SMALL
 /// Sets are summed in blocks of so many elements, which fit the nearest cache.
 constexpr Index kSumBlock = 8192;
 
-/// Backward takes so many elements at a time, which fit the second-level cache.
-constexpr Index kGradientBatch = 4 * kSumBlock;
+/// So many elements are taken at a time, which fit the second-level cache.
+constexpr Index kNear = 4 * kSumBlock;
 
 /// The most sets, or cells, in one kernel call.
 constexpr Index kBatch = 128;
@@ -39,23 +39,40 @@ class LineStatistics {
     Scratch<C, kBatch + kPadding> pivots;
     Scratch<T, kBatch + kPadding> first, second;
     SetOffsets(p_, first_set).fill(offsets.data(), sets);
-    pivot_lines(PivotLines<S>{pass_.x, offsets.data(), sets, lines.length, pivots.data()});
+    const Loop places = pivot_places(lines);
+    pivot_lines(PivotLines<S>{pass_.x, offsets.data(), sets, lines.length, pivots.data(), places.extent,
+                              places.stride});
     const T n = from_count<T>(p_.set_size());
-    const auto sum = [&] {
-      sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, offsets.data(), sets, lines, 0, p_.set_size(),
-                            pivots.data(), first.data(), second.data()});
+    const auto sum = [&](Index k, Index count) {
+      sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, &offsets[k], count, lines, 0, p_.set_size(),
+                            &pivots[k], &first[k], &second[k]});
+    };
+    const auto finish = [&] {
       return finish_sums(FinishSums<S>{sets, n, from_double<T>(pass_.formula.epsilon), pivots.data(),
                                        first.data(), second.data(), s.mean.data(), s.mean_low.data(),
                                        s.variance.data(), s.inv_std.data()});
     };
-    unsigned seen = sum();
+    sum(0, sets);
+    unsigned seen = finish();
     if ((seen & kPoorPivot) != 0) {
       for (Index k = 0; k < sets; ++k) {
-        if (is_poor_pivot(n, first[k], second[k])) pivots[k] = static_cast<C>(s.mean[k]);
+        if (!is_poor_pivot(n, first[k], second[k])) continue;
+        pivots[k] = static_cast<C>(s.mean[k]);
+        sum(k, 1);
       }
-      seen = sum();
+      seen = finish();
     }
     return (seen & kOutOfRange) == 0;
+  }
+
+  /// A few places all over a set, since neighbours may be alike: lines, or parts of the only one.
+  static Loop pivot_places(const Lines& lines) {
+    constexpr Index kFew = 4, kNeighbours = 16;
+    const Loop all = lines.inner > 1   ? Loop{lines.inner, lines.inner_stride}
+                     : lines.outer > 1 ? Loop{lines.outer, lines.outer_stride}
+                                       : Loop{std::max<Index>(1, lines.length / kNeighbours), kNeighbours};
+    const Index count = std::min(all.extent, kFew);
+    return {count, all.extent / count * all.stride};
   }
 
   /// Block by block, each about the mean of the blocks before.

@@ -27,7 +27,7 @@ class LinePasses {
   Blocks blocks() const { return {p_.sets(), p_.set_size(), kMaxBlocks}; }
 
   void forward(Index begin, Index end, const ParallelFor& loops) const {
-    for_each_batch(begin, end, kSumBlock, [&](Index first, Index sets) {
+    for_each_batch(begin, end, p_.set_size() > kSumBlock ? 0 : kNear, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
       bool in_range = true;
       if (pass_.makes_dz()) {
@@ -93,7 +93,7 @@ class LinePasses {
 
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
     const CellSums<T> sums(p_, pass_.sums);
-    for_each_batch(begin, end, kGradientBatch, [&](Index first, Index sets) {
+    for_each_batch(begin, end, kNear, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
       Scratch<T, kBatch + kPadding> set_dy, set_dy_xhat;
       load(first, sets, s);
