@@ -65,9 +65,12 @@ Values random_batch(Index samples, Index a, Index b, double mean, unsigned seed)
   Values batch(samples, a, b);
   for (Index s = 0; s < samples; ++s) {
     Values one(1, a, b);
-    // Whose means are near and far, so that some rows are summed again.
+    // Whose means are near and far; and with values that are far where pivots are taken, so that some are summed again.
     one.memory = random_values<Scalar>(a * b, mean * static_cast<double>(s % 4 == 3 ? 1000 : 1), 1,
                                        seed + static_cast<unsigned>(s));
+    const Index quarter = std::max<Index>(16, a * b / 64 * 16);
+    for (Index i = 0; s % 4 == 1 && i < a * b; ++i)
+      if (i % quarter < 16) one.memory[at(i)] += static_cast<Scalar>(100);
     batch.put(s, one);
   }
   return batch;

@@ -88,6 +88,19 @@ TYPED_TEST(BatchNormOfLargeSets, WithDriftAndOutlier) {
   this->expect_uneven_data({50021, 3}, 1);
 }
 
+// Sets that are summed again beside others that are not: lines, short lines and single lanes.
+TYPED_TEST(BatchNormNumbers, PoorPivots) {
+  using Scalar = typename TypeParam::Scalar;
+  constexpr int kOrder = TypeParam::kOrder;
+  for (const Shape& shape : {Shape{3, 70, 300}, Shape{32, 70, 20}, Shape{64, 70, 5}, Shape{200, 70}}) {
+    ek::BatchNorm<Scalar> layer(70);
+    randomize_parameters(layer);
+    const IndexMap map = batch_norm_map(shape, kOrder);
+    expect_contract<kOrder>(layer, map, shape, values_with_poor_pivots<Scalar>(map, 1),
+                            random_values<Scalar>(map.size(), 0.5, 1, 2));
+  }
+}
+
 TYPED_TEST(BatchNormNumbers, InferUsesTheRunningStatistics) {
   using Scalar = typename TypeParam::Scalar;
   constexpr int kOrder = TypeParam::kOrder;

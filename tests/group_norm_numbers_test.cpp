@@ -107,6 +107,19 @@ TYPED_TEST(GroupNormNumbers, ManyChannelsAGroup) {
   this->expect_mean({2, 258, 70}, 2, {1, 0}, 1e2);
 }
 
+// Sets that are summed again beside others that are not: lines, short lines and single lanes.
+TYPED_TEST(GroupNormNumbers, PoorPivots) {
+  using Scalar = typename TypeParam::Scalar;
+  constexpr int kOrder = TypeParam::kOrder;
+  for (const Shape& shape : {Shape{9, 8, 12, 41}, Shape{70, 8, 40}, Shape{3, 8, 40, 30}}) {
+    ek::GroupNorm<Scalar> layer(4, 8);
+    randomize_parameters(layer);
+    const IndexMap map = group_norm_map(shape, kOrder, 4);
+    expect_contract<kOrder>(layer, map, shape, values_with_poor_pivots<Scalar>(map, 1),
+                            random_values<Scalar>(map.size(), 0.5, 1, 2));
+  }
+}
+
 template <typename C>
 class GroupNormOfLargeSets : public GroupNormNumbers<C> {};
 TYPED_TEST_SUITE(GroupNormOfLargeSets, LongCases, CaseName);

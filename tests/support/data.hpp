@@ -49,6 +49,20 @@ std::vector<Scalar> drifting_values(Index size, double height, unsigned seed) {
   return result;
 }
 
+/// Random numbers with std 1. Those of every third set are far from its mean where pivots are taken: at the beginning of each
+/// quarter.
+template <typename Scalar>
+std::vector<Scalar> values_with_poor_pivots(const IndexMap& map, unsigned seed) {
+  std::vector<Scalar> result = random_values<Scalar>(map.size(), 0, 1, seed);
+  std::vector<Index> place(at(map.sets), 0);
+  const Index quarter = std::max<Index>(16, map.size() / map.sets / 64 * 16);
+  for (Index i = 0; i < map.size(); ++i) {
+    const Index set = map.set[at(i)];
+    if (place[at(set)]++ % quarter < 16 && set % 3 == 0) result[at(i)] += static_cast<Scalar>(100);
+  }
+  return result;
+}
+
 /// `level` everywhere, but for the middle element of each set, which is level + step.
 template <typename Scalar>
 std::vector<Scalar> constant_with_outliers(const IndexMap& map, double level, double step) {

@@ -127,9 +127,7 @@ class CellColumnPasses : public ColumnPasses<S> {
       rows.repeat(c[j]);
     }
     Base::map_rows(value_map(), some.offset, items_.rows().outer, rows, nullptr, nullptr, c, loops,
-                   rows.gap() > 0 ? rows.gap()
-                   : p_.inner > 1 ? rows.width()
-                                  : kFewLines);
+                   std::max(rows.stride_over_gaps(), kAhead));
     return true;
   }
 
@@ -210,8 +208,8 @@ class CellColumnPasses : public ColumnPasses<S> {
         sum_dz(item, all, rows, offset, centers.data(), loops, lane_sums);
       } else {
         const Index set_lanes = all.of_set * p_.inner;
+        Scratch<C, kFew> means;
         for (Index k = 0; k < all.sets; k += kFew) {
-          Scratch<C, kFew> means;
           const Index count = std::min(kFew, all.sets - k);
           for (Index j = 0; j < count; ++j)
             means[j] = static_cast<C>(pass_.saved.mean[item.set(all.set + k + j)]);
@@ -293,6 +291,14 @@ class CellColumnPasses : public ColumnPasses<S> {
     for (int j = 0; j < kinds; ++j) rows.repeat(c[j]);
   }
 
+  /// How far ahead a map of an item asks for its inputs. Short lines that have been summed and fit the second-level cache
+  /// are near: forward asks for those of the item beside it, which is summed next.
+  Index ahead(const Columns& item, const WideRows& rows) const {
+    const Index bytes = static_cast<Index>(sizeof(S)) * item.lanes * items_.rows().count();
+    if (p_.inner == 1 || bytes > caches().second_level) return rows.stride_over_gaps();
+    return pass_.dy == nullptr ? rows.width() : 0;
+  }
+
   /// y, or dz, of an item by the statistics of its sets; or dx by their weighted sums and what forward saved, with room
   /// for the coefficients of dy; of dz, if there is room for its shift.
   void map_cells(Map map, const Columns& item, const StatisticsOfSets<const T>& s, const T* set_dy,
@@ -311,10 +317,7 @@ class CellColumnPasses : public ColumnPasses<S> {
       const Coefficient c = {of_lanes[0].data(), of_lanes[1].data(), of_lanes[2].data(), of_dy};
       find_coefficients(item, all, rows, s, set_dy, set_dy_xhat, c);
       Base::map_rows(map, offset, items_.cell_rows().outer, rows, nullptr, nullptr, c, loops,
-                     p_.inner == 1       ? rows.gap()
-                     : set_dy == nullptr ? rows.width()
-                                         : 0,
-                     shift != nullptr ? &fused : nullptr);
+                     ahead(item, rows), shift != nullptr ? &fused : nullptr);
     });
   }
 };

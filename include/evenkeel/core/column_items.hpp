@@ -128,8 +128,8 @@ struct WideRows {
   }
   Index width() const { return copies * lanes; }
   Index lines() const { return (rows + copies - 1) / copies; }
-  /// From one line to the next, if something lies between them; else 0.
-  Index gap() const { return stride > width() ? stride : 0; }
+  /// The stride of lines with something between them; else 0.
+  Index stride_over_gaps() const { return stride > width() ? stride : 0; }
 
   /// Calls f(offset, lines, lanes of a line) for lines [begin, end): the last one apart if it is shorter.
   template <typename F>

@@ -274,7 +274,7 @@ class ColumnPasses {
   }
 
   /// Of sets of `width` lanes each. Sums are taken about one pivot a set, the mean of a few of its rows; where a pivot
-  /// turns out poor, all is summed once more about the means. RMS norm sums about 0.
+  /// turns out poor, all sets are summed once more, those of poor pivots about their means. RMS norm sums about 0.
   bool reduce_strip(Index offset, Index lanes, Index width, const ParallelFor& loops, Statistics& s) const {
     const S* x = pass_.x + offset;
     const Index sets = lanes / width;
@@ -288,7 +288,7 @@ class ColumnPasses {
     if (rms) {
       std::fill_n(pivots, sets, C(0));
     } else {
-      guess_pivots(x, sets, width, pivots);
+      guess_pivots(x, sets, width, centers.data(), pivots);
     }
     const auto sum = [&] {
       if (width > 1) spread(Spread<S>{pivots, sets, width, centers.data()});
@@ -312,11 +312,20 @@ class ColumnPasses {
   }
 
   /// About the mean of each set. Rows are taken from all over, since neighbours may be alike.
-  void guess_pivots(const S* x, Index sets, Index width, C* pivots) const {
+  void guess_pivots(const S* x, Index sets, Index width, C* of_lanes, C* pivots) const {
     const Loop& loop = items_.rows().inner;
     const Index rows = std::min(loop.extent, std::clamp<Index>(kPivotValues / width, 4, 16));
     const Index stride = loop.extent / rows * loop.stride;
-    if (width == 1) return pivot_columns(PivotColumns<S>{x, rows, stride, sets, pivots});
+    if (width < kPivotNeighbours) {
+      pivot_columns(PivotColumns<S>{x, rows, stride, sets * width, width == 1 ? pivots : of_lanes});
+      for (Index k = 0; width > 1 && k < sets; ++k) {
+        const C* lanes = of_lanes + k * width;
+        C sum(0);
+        for (Index l = 1; l < width; ++l) sum = C(sum + C(lanes[l] - lanes[0]));
+        pivots[k] = C(lanes[0] + C(sum / from_count<C>(width)));
+      }
+      return;
+    }
     for (Index k = 0; k < sets; k += kFew) {
       Scratch<Index, kFew> offsets;
       const Index count = std::min(kFew, sets - k);
@@ -331,6 +340,7 @@ class ColumnPasses {
                 const FusedDy<S>* fused = nullptr) const {
     const Index width = rows.width();
     const bool gradients = c[3] != nullptr;
+    const S* const dy = fused == nullptr ? pass_.dy : fused->epilogue.dy;
     S* const out = gradients ? pass_.out : pass_.written();
     const bool stream = pass_.stream && (gradients || !pass_.makes_dz());
     const Pieces pieces(rows.lines(), width * outer.extent);
@@ -339,7 +349,7 @@ class ColumnPasses {
         rows.for_each_span(pieces.begin(i), pieces.end(i), [&](Index from, Index lines, Index lanes) {
           const Index at = offset + o * outer.stride + from, row = o * rows.rows + from / rows.stride;
           map(MapColumns<S>{pass_.x + at,
-                            gradients ? pass_.dy + at : nullptr,
+                            gradients ? dy + at : nullptr,
                             out + at,
                             gamma == nullptr ? nullptr : gamma + row,
                             beta == nullptr ? nullptr : beta + row,

@@ -153,7 +153,7 @@ class ElementColumnPasses : public ColumnPasses<S> {
     const C *gamma = pass_.gamma_from(param), *beta = pass_.beta_from(param);
     const WideRows rows(items_.rows().inner, item.lanes, 1, kCacheLine, kLanes);
     Base::map_rows(pass_.chosen(map_columns_by_row<S>, &FusedKernels<S>::map_columns), item.offset,
-                   items_.rows().outer, rows, gamma, beta, c, loops, rows.gap());
+                   items_.rows().outer, rows, gamma, beta, c, loops, rows.stride_over_gaps());
   }
 };
 

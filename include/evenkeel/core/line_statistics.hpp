@@ -12,8 +12,8 @@ EVENKEEL_BEGIN_SMALL
 /// Sets are summed in blocks of so many elements, which fit the nearest cache.
 constexpr Index kSumBlock = 8192;
 
-/// So many elements are taken at a time, which fit the second-level cache.
-constexpr Index kNear = 4 * kSumBlock;
+/// A batch of sets has at most so many elements, which fit the second-level cache.
+constexpr Index kBatchElements = 4 * kSumBlock;
 
 /// The most sets, or cells, in one kernel call.
 constexpr Index kBatch = 128;
@@ -55,22 +55,27 @@ class LineStatistics {
     sum(0, sets);
     unsigned seen = finish();
     if ((seen & kPoorPivot) != 0) {
-      for (Index k = 0; k < sets; ++k) {
-        if (!is_poor_pivot(n, first[k], second[k])) continue;
-        pivots[k] = static_cast<C>(s.mean[k]);
-        sum(k, 1);
+      const auto is_poor = [&](Index k) { return k < sets && is_poor_pivot(n, first[k], second[k]); };
+      for (Index k = 0; k < sets; ++k) {  // neighbours with poor pivots; the others keep their sums
+        Index count = 0;
+        for (; is_poor(k + count); ++count) pivots[k + count] = static_cast<C>(s.mean[k + count]);
+        if (count > 0) sum(k, count);
+        k += count;
       }
       seen = finish();
     }
     return (seen & kOutOfRange) == 0;
   }
 
-  /// A few places all over a set, since neighbours may be alike: lines, or parts of the only one.
+  /// A few places of a set that lie apart, since neighbours may be alike: lines, or parts of the only one.
   static Loop pivot_places(const Lines& lines) {
-    constexpr Index kFew = 4, kNeighbours = 16;
-    const Loop all = lines.inner > 1   ? Loop{lines.inner, lines.inner_stride}
-                     : lines.outer > 1 ? Loop{lines.outer, lines.outer_stride}
-                                       : Loop{std::max<Index>(1, lines.length / kNeighbours), kNeighbours};
+    constexpr Index kFew = 4;
+    Loop all{std::max<Index>(1, lines.length / kPivotNeighbours), kPivotNeighbours};
+    if (lines.outer > 1) {
+      all = {lines.outer, lines.outer_stride};
+    } else if (lines.inner > 1) {
+      all = {lines.inner, lines.inner_stride};
+    }
     const Index count = std::min(all.extent, kFew);
     return {count, all.extent / count * all.stride};
   }

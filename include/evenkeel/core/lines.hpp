@@ -27,7 +27,8 @@ class LinePasses {
   Blocks blocks() const { return {p_.sets(), p_.set_size(), kMaxBlocks}; }
 
   void forward(Index begin, Index end, const ParallelFor& loops) const {
-    for_each_batch(begin, end, p_.set_size() > kSumBlock ? 0 : kNear, [&](Index first, Index sets) {
+    const Index most = p_.set_size() > kSumBlock ? 1 : kBatchElements;  // a set of several blocks is alone
+    for_each_batch(begin, end, most, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
       bool in_range = true;
       if (pass_.makes_dz()) {
@@ -84,7 +85,7 @@ class LinePasses {
                         range.begin,
                         range.end,
                         {&c[0][k], &c[1][k], &c[2][k], nullptr},
-                        pass_.stream ? kFewLines : 0,
+                        pass_.stream ? kAhead : 0,
                         pass_.stream,
                         pass_.fused.epilogue});
       });
@@ -93,7 +94,7 @@ class LinePasses {
 
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
     const CellSums<T> sums(p_, pass_.sums);
-    for_each_batch(begin, end, kNear, [&](Index first, Index sets) {
+    for_each_batch(begin, end, kBatchElements, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
       Scratch<T, kBatch + kPadding> set_dy, set_dy_xhat;
       load(first, sets, s);

@@ -173,8 +173,8 @@ bool goes_past_caches(const Partition& p, const Pass<S>& pass, int threads) {
   return bytes >= (threads > 1 ? caches().threads_streaming : caches().streaming);
 }
 
-/// How many elements ahead a map prefetches if it reads straight on: a few cache lines.
-constexpr Index kFewLines = 512;
+/// How many elements ahead a map prefetches if it reads straight on.
+constexpr Index kAhead = 512;
 
 /// Where the sums over each cell are, cell = set * channels + channel: of dy, and of dy xhat. Sets' sums and
 /// parameters' gradients are made of them.

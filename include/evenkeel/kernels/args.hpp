@@ -91,15 +91,18 @@ struct MapLines {
   FusedDy<S> fused = {};     // option of gradients, instead of dy
 };
 
-/// pivots[k] = the mean of the first `count` neighbours of cell k, at most 16 of them, in `rows` lines: exact where they
-/// are equal.
+/// The most neighbours that a pivot is taken from.
+inline constexpr Index kPivotNeighbours = 16;
+
+/// pivots[k] = the mean of the first `count` neighbours, at most kPivotNeighbours, at each of a few places of cell k: exact
+/// where they are equal.
 template <typename S>
 struct PivotLines {
   const S* x;
   const Index* offsets;
   Index cells, count;
   ComputeOf<S>* pivots;
-  Index rows = 1, stride = 0;
+  Index places = 1, place_stride = 0;
 };
 
 /// The most lanes of a call on columns: what scratch on the stack is sized by.

@@ -170,27 +170,28 @@ void sum_lines(const SumLines<S>& a) {
   }
 }
 
-/// The mean of the first `count` neighbours, at most 16 of them, in `rows` lines: exact where they are equal.
+/// The mean of the first `count` neighbours, at most kPivotNeighbours, at each place: exact where they are equal.
 template <typename S>
-EVENKEEL_WORD ComputeOf<S> pivot_of(const S* x, Index count, Index rows = 1, Index stride = 0) {
+EVENKEEL_WORD ComputeOf<S> pivot_of(const S* x, Index count, Index places = 1, Index stride = 0) {
   using C = ComputeOf<S>;
   using V = Vec<C>;
   constexpr Index L = kLanes<C>;
-  const Index n = count < 16 ? count : 16;
+  const Index n = count < kPivotNeighbours ? count : kPivotNeighbours;
   const C first = value_at(x);
   const V level = all(first);
   V sum = all(C(0));
   for (Index i = 0; i < n; i += L) {
     const auto lanes = first_lanes<C>(n - i < L ? n - i : L);
-    for (Index r = 0; r < rows; ++r)
-      sum = V(sum + keep(V(load(x + r * stride + i, lanes) - level), lanes));
+    for (Index p = 0; p < places; ++p)
+      sum = V(sum + keep(V(load(x + p * stride + i, lanes) - level), lanes));
   }
-  return C(first + C(static_cast<C>(total<C>(widen(sum))) * C(C(1) / from_count<C>(n * rows))));
+  return C(first + C(static_cast<C>(total<C>(widen(sum))) * C(C(1) / from_count<C>(n * places))));
 }
 
 template <typename S>
 void pivot_lines(const PivotLines<S>& a) {
-  for (Index k = 0; k < a.cells; ++k) a.pivots[k] = pivot_of(a.x + a.offsets[k], a.count, a.rows, a.stride);
+  for (Index k = 0; k < a.cells; ++k)
+    a.pivots[k] = pivot_of(a.x + a.offsets[k], a.count, a.places, a.place_stride);
 }
 
 /// The elements of a cache line.
