@@ -139,7 +139,7 @@ TYPED_TEST(Threads, InstanceNorm) {
 /// Shapes that nobody chose, all of them large enough for a team.
 TYPED_TEST(Threads, RandomShapes) {
   using Scalar = typename TypeParam::Scalar;
-  const std::vector<int> counts = {1, 2, 3, 5, 8, 16};
+  const std::vector<int> counts = {1, 2, 3, 4, 5, 6, 7, 8, 11, 16};
   std::mt19937 generator(std::is_same_v<Scalar, double> ? 1 : 2);
   for (int repeat = 0; repeat < 4; ++repeat) {
     const Drawn drawn(generator, ek::detail::kWorthThreads, 18);
