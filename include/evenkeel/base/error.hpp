@@ -20,6 +20,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// Throws std::invalid_argument, or calls EVENKEEL_FAIL.
 [[noreturn]] EVENKEEL_COLD inline void report_error(const char* text) {
@@ -112,5 +113,6 @@ EVENKEEL_COLD inline std::string joined(std::string text, std::initializer_list<
   std::abort();
 }
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

@@ -52,7 +52,7 @@ template <typename S>
 EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loops, const ForwardArguments& a,
                                    const Partition& p, const Formula& formula,
                                    Moments<StatisticOf<S>>* moments,
-                                   void (*run)(const Partition&, const Pass<S>&, const ParallelFor&)) {
+                                   void (*run)(const Partition&, Pass<S>&, const ParallelFor&)) {
   Core<S>::check_forward(caller, a, p.params());
   const bool needs_room = moments != nullptr && !moments->fits(p.sets());
   Moments<StatisticOf<S>> fresh;
@@ -94,7 +94,7 @@ EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops,
   Core<S>::check_forward(caller, a, p.params());
   check_apart(caller, a.y, given.mean);
   check_apart(caller, a.y, given.variance);
-  const Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), formula);
+  Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), formula);
   if (a.x.size == 0) return;
   Core<S>::normalize_by(p, pass, given_statistics<S>(given), loops);
 }
@@ -175,7 +175,7 @@ EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loo
                                     const BackwardArguments& a, const Partition& p, const Formula& formula,
                                     const Moments<StatisticOf<S>>& moments, Vector<StatisticOf<S>>& workspace,
                                     Index (*workspace_size)(const Partition&),
-                                    void (*run)(const Partition&, const Pass<S>&, const ParallelFor&)) {
+                                    void (*run)(const Partition&, Pass<S>&, const ParallelFor&)) {
   check_moments(caller, moments, p.sets(), formula.rms);
   Core<S>::check_backward(caller, a, p.params(), moments.checks_x ? &moments.seen : nullptr);
   const bool is_empty = a.x.size == 0;

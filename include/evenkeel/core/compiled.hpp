@@ -26,11 +26,11 @@ struct CoreTable {
   void (*check_backward)(const void* caller, const void* arguments, Index params, const void* seen);
   void (*copy_input)(const void* input, const void* strides, void* to);
   void (*take_seen_with_gaps)(const void* arguments, const void* values, void* seen);
-  void (*normalize)(const void* partition, const void* pass, const void* loops);
+  void (*normalize)(const void* partition, void* pass, const void* loops);
   void (*check_given)(const void* caller, const void* statistics, Index channels);
-  void (*normalize_by)(const void* partition, const void* pass, const void* given, const void* loops);
+  void (*normalize_by)(const void* partition, void* pass, const void* given, const void* loops);
   Index (*workspace_size)(const void* partition);
-  void (*differentiate)(const void* partition, const void* pass, const void* loops);
+  void (*differentiate)(const void* partition, void* pass, const void* loops);
   void (*normalize_few_rows)(const void* rows, const void* formula, const void* gamma, const void* beta,
                              const void* moments);
   const void* (*fused_kernels)(bool backward, bool smooth, bool rms);
@@ -74,13 +74,13 @@ struct Core {
     detail::take_seen_with_gaps(a, values, seen);
   }
   template <Sets kSets>
-  static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
+  static void normalize(const Partition& p, Pass<S>& pass, const ParallelFor& loops) {
     detail::normalize<kSets, S>(p, pass, loops);
   }
   static void check_given(const Caller& caller, const InferenceArguments& given, Index channels) {
     detail::check_given<S>(caller, given, channels);
   }
-  static void normalize_by(const Partition& p, const Pass<S>& pass, const GivenStatistics<C>& given,
+  static void normalize_by(const Partition& p, Pass<S>& pass, const GivenStatistics<C>& given,
                            const ParallelFor& loops) {
     detail::normalize_by<S>(p, pass, given, loops);
   }
@@ -89,7 +89,7 @@ struct Core {
     return detail::workspace_size<kSets, S>(p);
   }
   template <Sets kSets>
-  static void differentiate(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
+  static void differentiate(const Partition& p, Pass<S>& pass, const ParallelFor& loops) {
     detail::differentiate<kSets, S>(p, pass, loops);
   }
   template <Sets kSets>
@@ -144,13 +144,13 @@ struct CompiledCore {
     table().take_seen_with_gaps(&a, values, &seen);
   }
   template <Sets>
-  static void normalize(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
+  static void normalize(const Partition& p, Pass<S>& pass, const ParallelFor& loops) {
     table().normalize(&p, &pass, &loops);
   }
   static void check_given(const Caller& caller, const InferenceArguments& given, Index channels) {
     table().check_given(&caller, &given, channels);
   }
-  static void normalize_by(const Partition& p, const Pass<S>& pass, const GivenStatistics<C>& given,
+  static void normalize_by(const Partition& p, Pass<S>& pass, const GivenStatistics<C>& given,
                            const ParallelFor& loops) {
     table().normalize_by(&p, &pass, &given, &loops);
   }
@@ -159,7 +159,7 @@ struct CompiledCore {
     return table().workspace_size(&p);
   }
   template <Sets>
-  static void differentiate(const Partition& p, const Pass<S>& pass, const ParallelFor& loops) {
+  static void differentiate(const Partition& p, Pass<S>& pass, const ParallelFor& loops) {
     table().differentiate(&p, &pass, &loops);
   }
   template <Sets>
@@ -228,22 +228,22 @@ const void* core_table() {
         take_seen_with_gaps(*static_cast<const ForwardArguments*>(a), static_cast<const S*>(values),
                             *static_cast<Fingerprint*>(seen));
       },
-      [](const void* p, const void* pass, const void* loops) {
-        normalize<Sets::all, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
+      [](const void* p, void* pass, const void* loops) {
+        normalize<Sets::all, S>(*static_cast<const Partition*>(p), *static_cast<Pass<S>*>(pass),
                                 *static_cast<const ParallelFor*>(loops));
       },
       [](const void* caller, const void* given, Index channels) {
         check_given<S>(*static_cast<const Caller*>(caller), *static_cast<const InferenceArguments*>(given),
                        channels);
       },
-      [](const void* p, const void* pass, const void* given, const void* loops) {
-        normalize_by<S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
+      [](const void* p, void* pass, const void* given, const void* loops) {
+        normalize_by<S>(*static_cast<const Partition*>(p), *static_cast<Pass<S>*>(pass),
                         *static_cast<const GivenStatistics<C>*>(given),
                         *static_cast<const ParallelFor*>(loops));
       },
       [](const void* p) { return workspace_size<Sets::all, S>(*static_cast<const Partition*>(p)); },
-      [](const void* p, const void* pass, const void* loops) {
-        differentiate<Sets::all, S>(*static_cast<const Partition*>(p), *static_cast<const Pass<S>*>(pass),
+      [](const void* p, void* pass, const void* loops) {
+        differentiate<Sets::all, S>(*static_cast<const Partition*>(p), *static_cast<Pass<S>*>(pass),
                                     *static_cast<const ParallelFor*>(loops));
       },
       [](const void* rows, const void* formula, const void* gamma, const void* beta, const void* moments) {

@@ -16,6 +16,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// Runs a caller's loops on the caller and on the threads that come in time to help.
 ///
@@ -120,5 +121,6 @@ class Crew {
   std::shared_ptr<Crew> self_;
 };
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

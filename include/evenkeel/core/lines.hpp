@@ -163,20 +163,15 @@ class LinePasses {
   /// Calls f(CellRange) for cells [first, end) of a batch: several whole ones, or a piece of one.
   template <typename F>
   void for_each_range(Index first, Index end, const ParallelFor& loops, const F& f) const {
-    if (cell_pieces_.count == 1) {
-      Index bundle = std::clamp<Index>(kGrain / p_.cell_size(), 1, kBatch);
-      if (bundle > channels_) bundle = bundle / channels_ * channels_;  // whole sets
-      loops.for_each((end - first + bundle - 1) / bundle, bundle * p_.cell_size(), [&](Index i) {
-        const Index cell = first + i * bundle;
-        f(CellRange{cell, std::min(bundle, end - cell), 0, p_.cell_size(), 0});
-      });
-    } else {
-      loops.for_each((end - first) * cell_pieces_.count, cell_pieces_.length, [&](Index i) {
-        const Index piece = i % cell_pieces_.count;
-        f(CellRange{first + i / cell_pieces_.count, 1, cell_pieces_.begin(piece), cell_pieces_.end(piece),
-                    piece});
-      });
-    }
+    const Index pieces = cell_pieces_.count;
+    Index bundle = pieces > 1 ? 1 : std::clamp<Index>(kGrain / p_.cell_size(), 1, kBatch);
+    if (bundle > channels_) bundle = bundle / channels_ * channels_;  // whole sets
+    const Index bundles = (end - first + bundle - 1) / bundle;
+    loops.for_each(bundles * pieces, bundle * cell_pieces_.length, [&](Index i) {
+      const Index cell = first + i / pieces * bundle, piece = i % pieces;
+      f(CellRange{cell, std::min(bundle, end - cell), cell_pieces_.begin(piece), cell_pieces_.end(piece),
+                  piece});
+    });
   }
 
   /// Calls f(Cells) for cells of a batch that begins with first_set, `count` from `first` on: those of one sample, whole
@@ -204,24 +199,28 @@ class LinePasses {
     }
   }
 
-  using CellCoefficients = Scratch<C, kBatch + kPadding>[3];
+  using CellCoefficients = Scratch<C, kBatch + kPadding>[4];
 
-  /// The coefficients of y for the cells of a range, by the statistics of their sets, which begin at `from`.
+  /// The coefficients for the cells of a range, by the statistics of their sets, which begin at `from`: those of y, or with
+  /// weighted sums those of dx.
   void find_coefficients(const CellRange& range, Index first_set, const StatisticArrays<T, kBatch>& s,
-                         Index from, CellCoefficients& c) const {
+                         Index from, const T* set_dy, const T* set_dy_xhat, CellCoefficients& c) const {
     for_each_run(range.first, range.count, first_set, [&](const Cells& cells) {
-      Scratch<T, kBatch + kPadding> room[3];
+      Scratch<T, kBatch + kPadding> room[5];
       const Index k = cells.first;
+      const auto of_cells = [&](const T* of_sets, int j) {
+        return of_sets == nullptr ? nullptr : spread_over_cells(cells, of_sets + from, room[j].data());
+      };
       coefficients(Coefficients<S>{cells.count,
-                                   T(1),
-                                   spread_over_cells(cells, s.mean.data() + from, room[0].data()),
-                                   spread_over_cells(cells, s.mean_low.data() + from, room[1].data()),
-                                   spread_over_cells(cells, s.inv_std.data() + from, room[2].data()),
+                                   from_count<T>(p_.set_size()),
+                                   of_cells(s.mean.data(), 0),
+                                   of_cells(s.mean_low.data(), 1),
+                                   of_cells(s.inv_std.data(), 2),
                                    pass_.gamma_from(cells.param),
                                    pass_.beta_from(cells.param),
-                                   nullptr,
-                                   nullptr,
-                                   {&c[0][k], &c[1][k], &c[2][k], nullptr},
+                                   of_cells(set_dy, 3),
+                                   of_cells(set_dy_xhat, 4),
+                                   {&c[0][k], &c[1][k], &c[2][k], &c[3][k]},
                                    false,
                                    pass_.gamma_offset()});
     });
@@ -230,25 +229,51 @@ class LinePasses {
   /// y, or dz, of sets from `first_set` on, by their statistics, which begin at `from`.
   void normalize(Index first_set, Index sets, const StatisticArrays<T, kBatch>& s, const ParallelFor& loops,
                  Index from = 0) const {
+    MapLines<S> a{};
+    a.out = pass_.written();
+    a.stream = pass_.stream && !pass_.makes_dz();
+    a.epilogue = pass_.fused.epilogue;
+    map_cells(pass_.chosen(map_lines<S>, &FusedKernels<S>::map_lines), a, first_set, sets, s, from, nullptr,
+              nullptr, false, loops);
+  }
+
+  /// dx of sets from `first_set` on, by their statistics and weighted sums, which begin at `from`; of dz, if it is made
+  /// here.
+  void differentiate(Index first_set, Index sets, Index from, const StatisticArrays<T, kBatch>& s,
+                     const T* set_dy, const T* set_dy_xhat, bool makes_dz, const ParallelFor& loops) const {
+    MapLines<S> a{};
+    a.dy = makes_dz ? pass_.fused.epilogue.dy : pass_.dy;
+    a.out = pass_.out;
+    a.stream = pass_.stream;
+    map_cells(makes_dz ? pass_.fused.kernels->map_gradients_of_lines : map_gradients_of_lines<S>, a,
+              first_set, sets, s, from, set_dy, set_dy_xhat, makes_dz, loops);
+  }
+
+  /// Maps the cells of sets. The kernel's other arguments are those of `all`.
+  EVENKEEL_OUTLINE_MEMBER void map_cells(void (*map)(const MapLines<S>&), const MapLines<S>& all,
+                                         Index first_set, Index sets, const StatisticArrays<T, kBatch>& s,
+                                         Index from, const T* set_dy, const T* set_dy_xhat, bool makes_dz,
+                                         const ParallelFor& loops) const {
     if (pass_.out == nullptr) return;
-    const auto map = pass_.chosen(map_lines<S>, &FusedKernels<S>::map_lines);
     for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
       Scratch<Index, kBatch> offsets;
-      CellCoefficients c;
+      CellCoefficients of_y, c;
       find_cells(range, first_set, offsets.data());
-      find_coefficients(range, first_set, s, from, c);
-      map(MapLines<S>{pass_.x,
-                      nullptr,
-                      pass_.written(),
-                      offsets.data(),
-                      range.count,
-                      p_.cell_lines(),
-                      range.begin,
-                      range.end,
-                      {c[0].data(), c[1].data(), c[2].data(), nullptr},
-                      ahead(sets),
-                      pass_.stream && !pass_.makes_dz(),
-                      pass_.fused.epilogue});
+      find_coefficients(range, first_set, s, from, set_dy, set_dy_xhat, c);
+      MapLines<S> a = all;
+      a.x = pass_.x;
+      a.offsets = offsets.data();
+      a.cells = range.count;
+      a.lines = p_.cell_lines();
+      a.begin = range.begin;
+      a.end = range.end;
+      for (int j = 0; j < 4; ++j) a.c[j] = c[j].data();
+      a.ahead = ahead(sets);
+      if (makes_dz) {
+        find_coefficients(range, first_set, s, from, nullptr, nullptr, of_y);
+        a.fused = fused_dy(of_y);
+      }
+      map(a);
     });
   }
 
@@ -271,7 +296,7 @@ class LinePasses {
       find_cells(range, first_set, offsets.data());
       if (makes_dz) {
         CellCoefficients c;
-        find_coefficients(range, first_set, s, 0, c);
+        find_coefficients(range, first_set, s, 0, nullptr, nullptr, c);
         return pass_.fused.kernels->sum_lines(SumLines<S>{pass_.x, nullptr, nullptr, offsets.data(),
                                                           range.count, p_.cell_lines(), range.begin,
                                                           range.end, c[0].data(), dy, dy_x, fused_dy(c)});
@@ -337,50 +362,6 @@ class LinePasses {
       });
     }
     return seen == 0;
-  }
-
-  /// dx of sets from `first_set` on, by their statistics and weighted sums, which begin at `from`; of dz, if it is made
-  /// here.
-  void differentiate(Index first_set, Index sets, Index from, const StatisticArrays<T, kBatch>& s,
-                     const T* set_dy, const T* set_dy_xhat, bool makes_dz, const ParallelFor& loops) const {
-    if (pass_.out == nullptr) return;
-    const auto map = makes_dz ? pass_.fused.kernels->map_gradients_of_lines : map_gradients_of_lines<S>;
-    for_each_range(0, sets * channels_, loops, [&](const CellRange& range) {
-      Scratch<Index, kBatch> offsets;
-      CellCoefficients of_y;
-      if (makes_dz) find_coefficients(range, first_set, s, from, of_y);
-      Scratch<C, kBatch + kPadding> c[4];
-      find_cells(range, first_set, offsets.data());
-      for_each_run(range.first, range.count, first_set, [&](const Cells& cells) {
-        Scratch<T, kBatch + kPadding> room[5];
-        const Index k = cells.first;
-        coefficients(Coefficients<S>{cells.count,
-                                     from_count<T>(p_.set_size()),
-                                     spread_over_cells(cells, s.mean.data() + from, room[0].data()),
-                                     spread_over_cells(cells, s.mean_low.data() + from, room[1].data()),
-                                     spread_over_cells(cells, s.inv_std.data() + from, room[2].data()),
-                                     pass_.gamma_from(cells.param),
-                                     nullptr,
-                                     spread_over_cells(cells, set_dy + from, room[3].data()),
-                                     spread_over_cells(cells, set_dy_xhat + from, room[4].data()),
-                                     {&c[0][k], &c[1][k], &c[2][k], &c[3][k]},
-                                     false,
-                                     pass_.gamma_offset()});
-      });
-      map(MapLines<S>{pass_.x,
-                      makes_dz ? pass_.fused.epilogue.dy : pass_.dy,
-                      pass_.out,
-                      offsets.data(),
-                      range.count,
-                      p_.cell_lines(),
-                      range.begin,
-                      range.end,
-                      {c[0].data(), c[1].data(), c[2].data(), c[3].data()},
-                      ahead(sets),
-                      pass_.stream,
-                      Epilogue<S>{},
-                      makes_dz ? fused_dy(of_y) : FusedDy<S>{}});
-    });
   }
 
   const Partition& p_;

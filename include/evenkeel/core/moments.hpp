@@ -9,6 +9,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// The statistics of each set; all but inv_std may be null, or all of them.
 template <typename T>
@@ -196,5 +197,6 @@ struct StatisticArrays {
   }
 };
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

@@ -106,9 +106,11 @@ void with_passes(const Partition& p, const Pass<S>& pass, const F& f) {
   }
 }
 
+// Each of the following writes into the pass what follows from it: the kernels, and whether its output is streamed.
+
 /// y = (x - mean) inv_std gamma + beta over every set of a partition that is not empty, and the statistics.
 template <Sets kSets, typename S>
-void normalize(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
+void normalize(const Partition& p, Pass<S>& pass, const ParallelFor& loops) {
   if constexpr (has_rows(kSets)) pass.normalize_rows = rows_to_normalize<kSets, S>(pass.formula);
   pass.stream = goes_past_caches(p, pass, loops.threads());
   with_passes<kSets>(p, pass, [&](const auto& passes) {
@@ -121,7 +123,7 @@ void normalize(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
 
 /// y = (x - mean) / sqrt(variance + epsilon) gamma + beta with given statistics of each channel.
 template <typename S>
-void normalize_by(const Partition& p, Pass<S> pass, const GivenStatistics<ComputeOf<S>>& given,
+void normalize_by(const Partition& p, Pass<S>& pass, const GivenStatistics<ComputeOf<S>>& given,
                   const ParallelFor& loops) {
   pass.stream = goes_past_caches(p, pass, loops.threads());
   with_passes<Sets::channels>(p, pass, [&](const auto& passes) {
@@ -181,7 +183,7 @@ EVENKEEL_COLD void clear_finite(const Partition& p, S* dx, const S* plus) {
 
 /// dx, and the gradients of gamma and beta, over a partition that is not empty.
 template <Sets kSets, typename S>
-void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
+void differentiate(const Partition& p, Pass<S>& pass, const ParallelFor& loops) {
   using T = StatisticOf<S>;
   if constexpr (has_rows(kSets)) pass.row_gradients = rows_to_differentiate<kSets, S>(pass.formula);
   // Sets of one value, which do not move y, have no gradient but what is added to it.
@@ -189,9 +191,10 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
   const S* const plus = pass.fused.plus;
   if (has_none) pass.fused.plus = nullptr;
   pass.stream = goes_past_caches(p, pass, loops.threads());
+  Workspace<S> workspace(p, 0);
   with_passes<kSets>(p, pass, [&](const auto& passes) {
     const Blocks blocks = passes.blocks();
-    const Workspace<S> workspace(p, blocks.count);
+    workspace.blocks = blocks.count;
     blocks.for_each(loops, pass.stream,
                     [&](Index block, Index begin, Index end, const ParallelFor& its_loops) {
                       BlockSums<S> sums{nullptr, nullptr, nullptr};
@@ -202,23 +205,23 @@ void differentiate(const Partition& p, Pass<S> pass, const ParallelFor& loops) {
                       }
                       passes.backward(begin, end, its_loops, sums);
                     });
-    if (has_none && pass.out != nullptr) clear_finite(p, pass.out, plus);
-    if (!pass.wants_params()) return;
-    constexpr Index kBundle = 256;
-    const bool of_cells = workspace.params == 0;
-    const CellSums<T> cells(p, pass.sums);
-    const T* const gamma = of_cells ? cells.dy_xhat : workspace.gamma(pass.sums, 0);
-    const T* const beta = of_cells ? cells.dy : workspace.beta(pass.sums, 0);
-    const Index terms = of_cells ? p.sets() / p.group.extent : blocks.count,
-                stride = of_cells ? p.params() : 2 * workspace.params;
-    loops.for_each((p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index i) {
-      const Index begin = i * kBundle, end = std::min(p.params(), begin + kBundle);
-      const auto sum = [&](const T* from, ComputeOf<S>* to) {
-        if (to != nullptr) sum_blocks(SumBlocks<S>{from + begin, end - begin, terms, stride, to + begin});
-      };
-      sum(gamma, pass.grad_gamma);
-      sum(beta, pass.grad_beta);
-    });
+  });
+  if (has_none && pass.out != nullptr) clear_finite(p, pass.out, plus);
+  if (!pass.wants_params()) return;
+  constexpr Index kBundle = 256;
+  const bool of_cells = workspace.params == 0;
+  const CellSums<T> cells(p, pass.sums);
+  const T* const gamma = of_cells ? cells.dy_xhat : workspace.gamma(pass.sums, 0);
+  const T* const beta = of_cells ? cells.dy : workspace.beta(pass.sums, 0);
+  const Index terms = of_cells ? p.sets() / p.group.extent : workspace.blocks,
+              stride = of_cells ? p.params() : 2 * workspace.params;
+  loops.for_each((p.params() + kBundle - 1) / kBundle, kBundle * terms, [&](Index i) {
+    const Index begin = i * kBundle, end = std::min(p.params(), begin + kBundle);
+    const auto sum = [&](const T* from, ComputeOf<S>* to) {
+      if (to != nullptr) sum_blocks(SumBlocks<S>{from + begin, end - begin, terms, stride, to + begin});
+    };
+    sum(gamma, pass.grad_gamma);
+    sum(beta, pass.grad_beta);
   });
 }
 

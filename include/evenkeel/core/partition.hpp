@@ -6,6 +6,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// One loop over memory: `extent` steps, `stride` elements apart.
 struct Loop {
@@ -288,5 +289,6 @@ inline Partition with_rows(Partition p) {
   return p;
 }
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

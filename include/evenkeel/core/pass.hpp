@@ -15,6 +15,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// What the formulas of norms differ in.
 struct Formula {
@@ -109,18 +110,11 @@ struct Pass {
   /// Saves the statistics of `count` sets, which lie side by side in s: of first, first + step, and so on.
   void save(Index first, Index step, Index count, const StatisticsOfSets<const T>& s) const {
     if (moments.inv_std == nullptr) return;
-    const auto put = [&](T* to, const T* from) {
-      if (to == nullptr) return;
-      if (step == 1) {
-        std::copy_n(from, count, to + first);
-      } else {
-        for (Index k = 0; k < count; ++k) to[first + k * step] = from[k];
-      }
-    };
-    put(moments.inv_std, s.inv_std);
-    put(moments.mean, s.mean);
-    put(moments.mean_low, s.mean_low);
-    put(moments.variance, s.variance);
+    T* const to[] = {moments.inv_std, moments.mean, moments.mean_low, moments.variance};
+    const T* const from[] = {s.inv_std, s.mean, s.mean_low, s.variance};
+    for (int j = 0; j < 4; ++j) {
+      for (Index k = 0; to[j] != nullptr && k < count; ++k) to[j][first + k * step] = from[j][k];
+    }
   }
   SetStatistics<T> load(Index set) const {
     return {saved.mean == nullptr ? T(0) : saved.mean[set],
@@ -221,5 +215,6 @@ T total_of(const T* values, Index count) {
   return T(T(sum0 + sum1) + T(sum2 + sum3));
 }
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

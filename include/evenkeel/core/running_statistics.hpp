@@ -10,6 +10,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// One running statistic of each channel. Callers see and assign `values`. If their type is narrower than T, the digits
 /// beyond it are kept too: a channel's statistic is high + low while its value is what was kept, high; else the value
@@ -142,5 +143,6 @@ struct RunningStatistics {
   }
 };
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

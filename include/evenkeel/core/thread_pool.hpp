@@ -9,6 +9,7 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
+EVENKEEL_BEGIN_SMALL
 
 /// ParallelFor on an Eigen::ThreadPoolDevice.
 struct ThreadPoolLoops {
@@ -59,6 +60,7 @@ inline ParallelFor::ParallelFor(const Eigen::ThreadPoolDevice& device, Index ele
   ThreadPoolLoops::start(*this, device, elements);
 }
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail
 

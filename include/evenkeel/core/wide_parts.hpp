@@ -112,23 +112,27 @@ class WideParts {
     if (pass_.beta == nullptr || p_.elements_are_cells()) return C(0);
     return pass_.beta[p_.first_param(run_.first) + channel_of(part, lane)];
   }
-  /// Calls f(block) for blocks of a part's lines: as many as stay near while vectors of lanes go through them one by one.
+  /// Calls f(block) for blocks of a part's lines: of lanes, as many as stay near while vectors go through them one by one.
   template <typename F>
   void for_each_block(const Part& part, const F& f) const {
-    if (part.share != WideShare::lanes) return f(part);
+    const bool is_cut = part.share == WideShare::lanes;
     const Index near = kMost * kMost / part.lanes;
     const Lines& all = part.lines;
     const bool by_inner = all.inner > 1;
-    for (Index outer = 0; outer < (by_inner ? all.outer : 1); ++outer) {
-      const Index lines = by_inner ? all.inner : all.outer,
-                  stride = by_inner ? all.inner_stride : all.outer_stride;
+    const Index lines = !is_cut    ? 1
+                        : by_inner ? all.inner
+                                   : all.outer,
+                stride = by_inner ? all.inner_stride : all.outer_stride;
+    for (Index outer = 0; outer < (is_cut && by_inner ? all.outer : 1); ++outer) {
       for (Index line = 0; line < lines; line += near) {
         Part block = part;
-        block.offset += outer * all.outer_stride + line * stride;
-        block.lines = {1, 0, std::min(near, lines - line), stride, all.length};
-        block.first_line = outer * lines + line;
-        if (part.line_gamma != nullptr) block.line_gamma += block.first_line;
-        if (part.line_beta != nullptr) block.line_beta += block.first_line;
+        if (is_cut) {
+          block.offset += outer * all.outer_stride + line * stride;
+          block.lines = {1, 0, std::min(near, lines - line), stride, all.length};
+          block.first_line = outer * lines + line;
+          if (part.line_gamma != nullptr) block.line_gamma += block.first_line;
+          if (part.line_beta != nullptr) block.line_beta += block.first_line;
+        }
         f(block);
       }
     }

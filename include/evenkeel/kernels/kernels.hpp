@@ -19,7 +19,6 @@ namespace evenkeel::detail {
   X(void, sum_columns, SumColumns)              \
   X(void, map_columns, MapColumns)              \
   X(void, map_gradients_of_columns, MapColumns) \
-  X(Index, infer_columns, InferColumns)         \
   X(void, sum_params, SumParams)                \
   X(Index, normalize_rows, NormalizeRows)       \
   X(Index, normalize_rms_rows, NormalizeRows)   \
@@ -54,6 +53,8 @@ namespace evenkeel::detail {
   X(Index, normalize_smooth_rms_rows, NormalizeRows)  \
   X(Index, smooth_epilogue_of_rows, EpilogueOfRows)   \
   X(Index, smooth_epilogue_of_rms_rows, EpilogueOfRows)
+/// Those of tiny calls, which AVX-512 would make slower.
+#define EVENKEEL_EACH_TINY_KERNEL(X) X(Index, infer_columns, InferColumns)
 #define EVENKEEL_EACH_SMALL_KERNEL(X)                        \
   X(void, pivot_lines, PivotLines)                           \
   X(void, pivot_columns, PivotColumns)                       \
@@ -85,12 +86,15 @@ EVENKEEL_BEGIN
   const int bytes = register_bytes();         \
   if (bytes == 64) return avx512::name<S>(a); \
   return bytes == 32 ? avx2::name<S>(a) : baseline::name<S>(a);
+#define EVENKEEL_RUN_TINY(name) return register_bytes() >= 32 ? avx2::name<S>(a) : baseline::name<S>(a);
 #define EVENKEEL_RUN_SMALL(name) return register_bytes() >= 32 ? avx2::name<S>(a) : one_by_one::name<S>(a);
 #elif EVENKEEL_HAS_OWN_VECTORS
 #define EVENKEEL_RUN_LARGE(name) return baseline::name<S>(a);
+#define EVENKEEL_RUN_TINY(name) return baseline::name<S>(a);
 #define EVENKEEL_RUN_SMALL(name) return baseline::name<S>(a);
 #else
 #define EVENKEEL_RUN_LARGE(name) return one_by_one::name<S>(a);
+#define EVENKEEL_RUN_TINY(name) return one_by_one::name<S>(a);
 #define EVENKEEL_RUN_SMALL(name) return one_by_one::name<S>(a);
 #endif
 #define EVENKEEL_KERNEL(Result, name, Arguments, run) \
@@ -108,12 +112,16 @@ EVENKEEL_EACH_KERNEL_WITH_OPTIONS(EVENKEEL_X)
 EVENKEEL_EACH_KERNEL_OF_MASKS(EVENKEEL_X)
 EVENKEEL_EACH_FUSED_KERNEL(EVENKEEL_X)
 #undef EVENKEEL_X
+#define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, EVENKEEL_RUN_TINY)
+EVENKEEL_EACH_TINY_KERNEL(EVENKEEL_X)
+#undef EVENKEEL_X
 #define EVENKEEL_X(Result, name, Arguments) EVENKEEL_KERNEL(Result, name, Arguments, EVENKEEL_RUN_SMALL)
 EVENKEEL_EACH_SMALL_KERNEL(EVENKEEL_X)
 EVENKEEL_X(void, apply_smooth_epilogue, EpilogueOfValues)
 #undef EVENKEEL_X
 #undef EVENKEEL_KERNEL
 #undef EVENKEEL_RUN_LARGE
+#undef EVENKEEL_RUN_TINY
 #undef EVENKEEL_RUN_SMALL
 
 EVENKEEL_END

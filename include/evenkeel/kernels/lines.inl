@@ -144,18 +144,21 @@ EVENKEEL_CALL void sum_short_lines(const SumLines<S>& a, const OfDyOfCell& of_dy
   }
 }
 
-/// of_dy(k): what gives the dy of cell k.
-template <Terms kTerms, typename S, typename OfDyOfCell>
-EVENKEEL_WORD void sum_lines_of(const SumLines<S>& a, const OfDyOfCell& of_dy) {
+/// Whether cells are a line each, or a part of one, that is summed in the compute type alone.
+template <typename S>
+EVENKEEL_WORD bool are_short_lines(const SumLines<S>& a) {
+  return a.end <= a.lines.length && a.end - a.begin <= 4 * kShortSum * kLanes<ComputeOf<S>>;
+}
+
+/// The sums of each cell: add(cell, offset, length, first, second) adds those of a line.
+template <typename S, typename Add>
+EVENKEEL_WORD void sum_cells(const SumLines<S>& a, const Add& add) {
   using C = ComputeOf<S>;
   const LineCursor start(a.lines, a.begin, a.end);
-  if (a.end <= a.lines.length && a.end - a.begin <= 4 * kShortSum * kLanes<C>)
-    return sum_short_lines<kTerms>(a, of_dy);
   for (Index k = 0; k < a.cells; ++k) {
     Wide<C> first = wide_all<C>(0), second = wide_all<C>(0);
     for (LineCursor line = start; !line.done(); line.next())
-      sum_line<kTerms>(a.x, a.offsets[k] + line.offset(), line.length(), a.center[k], of_dy(k), first,
-                       second);
+      add(k, a.offsets[k] + line.offset(), line.length(), first, second);
     a.first[k] = total<C>(first);
     a.second[k] = total<C>(second);
   }
@@ -163,11 +166,20 @@ EVENKEEL_WORD void sum_lines_of(const SumLines<S>& a, const OfDyOfCell& of_dy) {
 
 template <typename S>
 void sum_lines(const SumLines<S>& a) {
-  if (a.dy == nullptr) {
-    sum_lines_of<Terms::moments>(a, [](Index) EVENKEEL_WORD_LAMBDA { return NoDy(); });
-  } else {
-    sum_lines_of<Terms::gradients>(a, [&](Index) EVENKEEL_WORD_LAMBDA { return LoadedDy<S>{a.dy}; });
+  using W = Wide<ComputeOf<S>>;
+  const LoadedDy<S> dy = {a.dy};
+  if (are_short_lines(a)) {
+    if (a.dy != nullptr)
+      return sum_short_lines<Terms::gradients>(a, [&](Index) EVENKEEL_WORD_LAMBDA { return dy; });
+    return sum_short_lines<Terms::moments>(a, [](Index) EVENKEEL_WORD_LAMBDA { return NoDy(); });
   }
+  sum_cells(a, [&](Index k, Index from, Index n, W& first, W& second) EVENKEEL_WORD_LAMBDA {
+    if (a.dy == nullptr) {
+      sum_line<Terms::moments>(a.x, from, n, a.center[k], NoDy(), first, second);
+    } else {
+      sum_line<Terms::gradients>(a.x, from, n, a.center[k], dy, first, second);
+    }
+  });
 }
 
 /// The mean of the first `count` neighbours, at most kPivotNeighbours, at each place: exact where they are equal.

@@ -56,15 +56,10 @@ EVENKEEL_CALL void sum_line_with_options(const SumLines<S>& a, Index k, Index fr
 /// sum_lines, of the elements where the mask is positive.
 template <typename S>
 void sum_lines_with_options(const SumLines<S>& a) {
-  using C = ComputeOf<S>;
-  const LineCursor start(a.lines, a.begin, a.end);
-  for (Index k = 0; k < a.cells; ++k) {
-    Wide<C> first = wide_all<C>(0), second = wide_all<C>(0);
-    for (LineCursor line = start; !line.done(); line.next())
-      sum_line_with_options(a, k, a.offsets[k] + line.offset(), line.length(), first, second);
-    a.first[k] = total<C>(first);
-    a.second[k] = total<C>(second);
-  }
+  using W = Wide<ComputeOf<S>>;
+  sum_cells(a, [&](Index k, Index from, Index n, W& first, W& second) EVENKEEL_WORD_LAMBDA {
+    sum_line_with_options(a, k, from, n, first, second);
+  });
 }
 
 /// Sums over n lanes of one vector.
@@ -243,8 +238,13 @@ EVENKEEL_WORD void by_fused_lanes(const FusedDy<S>& a, const F& f) {
 
 template <bool kSmooth, typename S>
 EVENKEEL_WORD void sum_fused_lines_of(const SumLines<S>& a) {
-  by_fused_line<kSmooth>(
-      a.fused, [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA { sum_lines_of<Terms::gradients>(a, of_dy); });
+  using W = Wide<ComputeOf<S>>;
+  by_fused_line<kSmooth>(a.fused, [&](const auto& of_dy) EVENKEEL_WORD_LAMBDA {
+    if (are_short_lines(a)) return sum_short_lines<Terms::gradients>(a, of_dy);
+    sum_cells(a, [&](Index k, Index from, Index n, W& first, W& second) EVENKEEL_WORD_LAMBDA {
+      sum_line<Terms::gradients>(a.x, from, n, a.center[k], of_dy(k), first, second);
+    });
+  });
 }
 template <typename S>
 void sum_fused_lines(const SumLines<S>& a) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <cstdlib>
 #include <string_view>
 
@@ -61,17 +62,27 @@ EVENKEEL_COLD inline int choose_register_bytes() {
   return avx512 && most >= 64 ? 64 : avx2 && most >= 32 ? 32 : 16;
 }
 
+inline std::atomic<int> chosen_register_bytes{0};  // 0: not yet
+
+EVENKEEL_COLD inline int remember_register_bytes() {
+  const int bytes = choose_register_bytes();
+  chosen_register_bytes.store(bytes, std::memory_order_relaxed);
+  return bytes;
+}
+
+/// The bytes of the registers that kernels use, chosen once. Every kernel's dispatch repeats this code.
+inline int register_bytes() {
+  const int bytes = chosen_register_bytes.load(std::memory_order_relaxed);
+  return bytes != 0 ? bytes : remember_register_bytes();
+}
+
 #else
 
+/// 0: one element at a time.
 constexpr int choose_register_bytes() { return EVENKEEL_HAS_VECTORS ? 16 : 0; }
+constexpr int register_bytes() { return choose_register_bytes(); }
 
 #endif
-
-/// The bytes of the registers that kernels use; 0: one element at a time. Chosen once.
-inline int register_bytes() {
-  static const int chosen = choose_register_bytes();
-  return chosen;
-}
 
 EVENKEEL_END
 }  // namespace evenkeel::detail

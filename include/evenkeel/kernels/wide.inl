@@ -160,7 +160,6 @@ void map_wide(const MapWide<S>& args) {
   using W = Wide<C>;
   const MapWide<S> a = args;  // which no store changes
   const W zero = wide_all<C>(0);
-  const bool has_both = a.lane_gamma != nullptr && a.lane_beta != nullptr;
   const bool has_params =
       a.lane_gamma != nullptr || a.line_gamma != nullptr || a.lane_beta != nullptr || a.line_beta != nullptr;
   W c0 = zero, c1 = zero, c2 = zero, x_scale = zero;
@@ -174,9 +173,7 @@ void map_wide(const MapWide<S>& args) {
       },
       [&](Index line, Index l, Index at, const auto&... lanes) EVENKEEL_WORD_LAMBDA {
         W v = fma(centred<C>(load_widened(a.x + at, lanes...), x_scale, c0), c1, c2);
-        if (has_both) {
-          v = fma(v, gamma_of(a, line, l, lanes...), load_widened(a.lane_beta + l, lanes...));
-        } else if (has_params) {
+        if (has_params) {
           W beta = zero;
           if (a.line_beta != nullptr) beta = widen(all(C(a.line_beta[line])));
           if (a.lane_beta != nullptr) beta = load_widened(a.lane_beta + l, lanes...);

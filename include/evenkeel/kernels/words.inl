@@ -1027,7 +1027,7 @@ EVENKEEL_WORD F blocks(F a, F b) {
   return EVENKEEL_SHUFFLE(IntF, a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
          EVENKEEL_SHUFFLE(IntF, a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
 }
-EVENKEEL_WORD F transposed_totals(const F* v) {
+EVENKEEL_CALL F transposed_totals(const F* v) {
   return blocks(blocks(quads(v[0], v[1], v[2], v[3]), quads(v[4], v[5], v[6], v[7])),
                 blocks(quads(v[8], v[9], v[10], v[11]), quads(v[12], v[13], v[14], v[15])));
 }
@@ -1064,7 +1064,7 @@ EVENKEEL_WORD F blocks(F a, F b) {
   return EVENKEEL_SHUFFLE(IntF, a, b, 0, 1, 2, 3, 8, 9, 10, 11) +
          EVENKEEL_SHUFFLE(IntF, a, b, 4, 5, 6, 7, 12, 13, 14, 15);
 }
-EVENKEEL_WORD F transposed_totals(const F* v) {
+EVENKEEL_CALL F transposed_totals(const F* v) {
   return blocks(quads(v[0], v[1], v[2], v[3]), quads(v[4], v[5], v[6], v[7]));
 }
 EVENKEEL_WORD D pairs(D a, D b) {
