@@ -339,6 +339,8 @@ EVENKEEL_OUTLINE Memory param_argument(const Caller& caller, const char* name, c
   return {name, data_in(values), values.size(), bytes_of<Param>(values.size()), nullptr};
 }
 
+EVENKEEL_BEGIN_SMALL
+
 EVENKEEL_INLINE bool overlap(const Memory& a, const Memory& b) {
   const std::uintptr_t a_begin = reinterpret_cast<std::uintptr_t>(a.data),
                        b_begin = reinterpret_cast<std::uintptr_t>(b.data);
@@ -381,5 +383,6 @@ EVENKEEL_OUTLINE void* prepare(const Argument& out, const Shape& shape) {
   return out.type->data(out.object);
 }
 
+EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

@@ -20,6 +20,8 @@ struct FusedArguments {
   Argument residual, skip, plus;  // inputs
   Argument d_residual, sum;       // outputs
   const void* kernels = nullptr;  // FusedKernels
+  /// Of fuse.hpp, which only calls that fuse something compile. arguments: ForwardArguments or BackwardArguments.
+  void (*check)(const FusedArguments&, const Caller&, const void* arguments, Index params) = nullptr;
   void (*fuse)(const FusedArguments&, void* pass) = nullptr;
 };
 inline bool is_there(const Argument& a) { return a.name[0] != 0; }
@@ -39,34 +41,6 @@ EVENKEEL_COLD void take_seen_with_gaps(const ForwardArguments& a, const S* value
   seen.take_at(values, a.x.size, [&](Index i) { return offset_of(a.x, a.strides(), i); });
 }
 
-/// An input that a call fuses: of x's shape; out is another array, or may be this one itself.
-EVENKEEL_OUTLINE void check_fused_input(const Caller& caller, const Argument& input, const Argument& x,
-                                        const Strides& strides, const Argument& out, bool may_be_out) {
-  if (!is_there(input)) return;
-  if (input.shape != x.shape) {
-    fail(caller, {input.name, " is ", shown(input.shape), ", expected x's shape ", shown(x.shape)});
-  }
-  check_layout(caller, input, x);
-  check_strides(caller, input, x, strides);
-  if (may_be_out && input.data == out.data && out.shape == x.shape) return;
-  check_apart(caller, out, input);
-}
-
-EVENKEEL_OUTLINE void check_fused_forward(const Caller& caller, const ForwardArguments& a) {
-  const FusedArguments& f = *a.fused;
-  const Strides strides = a.strides();
-  const bool copies_x = !are_same(a.x.strides(), strides, a.x.shape);  // to y
-  check_fused_input(caller, f.residual, a.x, strides, a.y, !copies_x);
-  check_fused_input(caller, f.skip, a.x, strides, a.y, !copies_x);
-  if (!is_there(f.sum)) return;
-  check_output(caller, f.sum, a.x);
-  check_strides(caller, f.sum, a.x, strides);
-  check_fused_input(caller, f.skip, a.x, strides, f.sum, true);
-  check_apart(caller, f.sum, a.y);
-  check_apart(caller, f.sum, a.gamma);
-  check_apart(caller, f.sum, a.beta);
-}
-
 EVENKEEL_OUTLINE void check_forward(const Caller& caller, const ForwardArguments& a, Index params) {
   register_bytes();  // a wrong EVENKEEL_MAX_ISA is reported before anything is written
   check_param(caller, a.gamma, params);
@@ -74,7 +48,7 @@ EVENKEEL_OUTLINE void check_forward(const Caller& caller, const ForwardArguments
   check_output(caller, a.y, a.x);
   check_apart(caller, a.y, a.gamma);
   check_apart(caller, a.y, a.beta);
-  if (a.fused != nullptr) check_fused_forward(caller, a);
+  if (a.fused != nullptr) a.fused->check(*a.fused, caller, &a, params);
 }
 
 /// The given statistics of a call: arrays of the caller's, and what a layer keeps of the mean beside its own.
@@ -102,10 +76,9 @@ EVENKEEL_COLD void refuse_no_variances(const Caller& caller, const Memory& varia
 template <typename S>
 void check_given(const Caller& caller, const InferenceArguments& given, Index channels) {
   using C = ComputeOf<S>;
-  check_param(caller, given.mean, channels);
-  check_param(caller, given.variance, channels);
-  if (channels > 0 && (given.mean.size == 0 || given.variance.size == 0)) {
-    fail(caller, {"running_mean and running_var have 0 values, expected ", channels});
+  for (const Memory* statistic : {&given.mean, &given.variance}) {
+    check_param(caller, *statistic, channels);
+    check_size(caller, statistic->name, statistic->size, channels);  // check_param takes none for all
   }
   if (check_variances(CheckVariances<S>{static_cast<const C*>(given.variance.data), channels}) != 0) {
     refuse_no_variances<C>(caller, given.variance);
@@ -121,28 +94,6 @@ struct BackwardArguments {
 
   Strides strides() const { return strides_of_call(x, dx); }
 };
-
-EVENKEEL_OUTLINE void check_fused_backward(const Caller& caller, const BackwardArguments& a, Index params) {
-  const FusedArguments& f = *a.fused;
-  check_param(caller, a.beta, params);
-  check_apart(caller, a.dx, a.beta);
-  const Strides strides = a.strides();
-  check_fused_input(caller, f.residual, a.x, strides, a.dx, false);
-  check_fused_input(caller, f.plus, a.x, strides, a.dx, false);
-  for (const Argument* gradient : {&a.grad_gamma, &a.grad_beta}) {
-    check_apart(caller, *gradient, f.residual);
-    check_apart(caller, *gradient, f.plus);
-  }
-  if (!is_there(f.d_residual)) return;
-  check_output(caller, f.d_residual, a.x);
-  check_strides(caller, f.d_residual, a.x, strides);
-  for (const Memory* other :
-       {static_cast<const Memory*>(&a.x), static_cast<const Memory*>(&a.dy),
-        static_cast<const Memory*>(&a.dx), static_cast<const Memory*>(&f.residual), &a.gamma, &a.beta,
-        static_cast<const Memory*>(&a.grad_gamma), static_cast<const Memory*>(&a.grad_beta)}) {
-    check_apart(caller, f.d_residual, *other);
-  }
-}
 
 EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const BackwardArguments& a,
                                                Index params) {
@@ -167,7 +118,7 @@ EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const Backw
     }
   }
   check_apart(caller, a.grad_gamma, a.grad_beta);
-  if (a.fused != nullptr) check_fused_backward(caller, a, params);
+  if (a.fused != nullptr) a.fused->check(*a.fused, caller, &a, params);
 }
 
 /// Checks that x is the one that forward took, as far as the fingerprint tells.

@@ -35,7 +35,7 @@ class CellColumnPasses : public ColumnPasses<S> {
             return is_inference_in_range(given.mean[set], given.variance[set], gamma, pass_.formula.epsilon);
           },
           [&](const Columns& some, Index) { infer_part(some, given, loops); },
-          [&](const Columns& some) { infer_wide(p_, pass_, Base::run_of(some), given); });
+          [&](const Columns& some) { infer_wide(p_.cell_lines(), pass_, Base::run_of(some), given); });
     }
   }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "evenkeel/core/parallel.hpp"
@@ -20,6 +19,9 @@ struct Columns {
 
   Index set(Index k) const { return first_set + k * set_step; }
 };
+
+/// The fewest rows of `lanes` neighbours that fill lines of the cache, which have `line` elements, a power of two.
+inline Index rows_in_lines(Index lanes, Index line) { return line / std::min(lanes & -lanes, line); }
 
 /// Rows: outer x inner of them. Rows that follow each other are one loop.
 struct RowLoops {
@@ -101,7 +103,7 @@ class ColumnItems {
     const Index sets = panel_lanes_ / set_lanes_, most = std::max<Index>(most_lanes / set_lanes_, 1);
     if (sets <= most) return sets;
     const Index items = (sets + most - 1) / most, even = (sets + items - 1) / items;
-    const Index whole = line / std::gcd(set_lanes_, line);
+    const Index whole = rows_in_lines(set_lanes_, line);
     return whole > most ? even : std::min((even + whole - 1) / whole, most / whole) * whole;
   }
 
@@ -122,7 +124,7 @@ struct WideRows {
   WideRows(const Loop& loop, Index lanes_, Index enough, Index line, Index most)
       : rows(loop.extent), stride(loop.stride), lanes(lanes_) {
     if (loop.stride != lanes || lanes >= enough) return;
-    const Index whole = line / std::gcd(lanes, line), least = enough / lanes;
+    const Index whole = rows_in_lines(lanes, line), least = enough / lanes;
     copies = (least + whole - 1) / whole * whole;
     copies = std::min({copies, most / 2 / lanes, rows});
   }
@@ -135,14 +137,16 @@ struct WideRows {
   template <typename F>
   void for_each_span(Index begin, Index end, const F& f) const {
     const Index whole = std::min(end, rows / copies);
-    if (begin < whole) f(begin * copies * stride, whole - begin, width());
-    if (whole < end) f(whole * copies * stride, 1, (rows - whole * copies) * lanes);
+    for (Index line = begin, next; line < end; line = next) {
+      next = line < whole ? whole : end;
+      f(line * copies * stride, next - line, line < whole ? width() : (rows - whole * copies) * lanes);
+    }
   }
   /// values[0 .. width) = the first row's values, over and over, and on for a line of the cache.
   template <typename T>
   void repeat(T* values) const {
-    for (Index c = 1; c < copies; ++c) std::copy(values, values + lanes, values + c * lanes);
-    std::copy_n(values, std::min(width(), kMostInLine), values + width());
+    const Index end = width() + std::min(width(), kMostInLine);
+    for (Index l = lanes; l < end; ++l) values[l] = values[l - lanes];
   }
 };
 

@@ -65,14 +65,13 @@ EVENKEEL_INLINE FewRows<S> few_rows([[maybe_unused]] const X& x, [[maybe_unused]
 /// y of a channel that is out of range.
 template <typename S>
 EVENKEEL_COLD void infer_wide_channel(const InferColumns<S>& a, double epsilon) {
-  const Partition p = partition_channels(MemoryShape(Shape{a.rows, a.stride}, row_major), 1);
   Pass<S> pass;
   pass.x = a.x;
   pass.out = a.out;
   pass.gamma = a.gamma;
   pass.beta = a.beta;
   pass.formula.epsilon = epsilon;
-  infer_wide(p, pass, run_of_set(p, 0), a.given);
+  infer_wide(Lines{1, 0, a.rows, a.stride, 1}, pass, {0, 1, 1, 0}, a.given);
 }
 
 /// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of rows of channels. Returns false, and writes nothing, if a

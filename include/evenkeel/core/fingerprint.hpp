@@ -10,7 +10,6 @@
 
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
-EVENKEEL_BEGIN_SMALL
 
 /// The types whose values a fingerprint knows: those that are numbers and nothing more.
 template <typename S>
@@ -93,6 +92,5 @@ class Fingerprint {
   Index size_ = 0;
 };
 
-EVENKEEL_END_SMALL
 EVENKEEL_END
 }  // namespace evenkeel::detail

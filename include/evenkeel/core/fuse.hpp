@@ -9,6 +9,62 @@ EVENKEEL_BEGIN
 
 // From the trailing argument of a call to its pass. Only calls that have one compile this.
 
+EVENKEEL_BEGIN_SMALL
+
+/// An input that a call fuses: of x's shape; out is another array, or may be this one itself.
+EVENKEEL_OUTLINE void check_fused_input(const Caller& caller, const Argument& input, const Argument& x,
+                                        const Strides& strides, const Argument& out, bool may_be_out) {
+  if (!is_there(input)) return;
+  if (input.shape != x.shape) {
+    fail(caller, {input.name, " is ", shown(input.shape), ", expected x's shape ", shown(x.shape)});
+  }
+  check_layout(caller, input, x);
+  check_strides(caller, input, x, strides);
+  if (may_be_out && input.data == out.data && out.shape == x.shape) return;
+  check_apart(caller, out, input);
+}
+
+EVENKEEL_OUTLINE void check_fused_forward(const FusedArguments& f, const Caller& caller,
+                                          const void* arguments, Index) {
+  const ForwardArguments& a = *static_cast<const ForwardArguments*>(arguments);
+  const Strides strides = a.strides();
+  const bool copies_x = !are_same(a.x.strides(), strides, a.x.shape);  // to y
+  check_fused_input(caller, f.residual, a.x, strides, a.y, !copies_x);
+  check_fused_input(caller, f.skip, a.x, strides, a.y, !copies_x);
+  if (!is_there(f.sum)) return;
+  check_output(caller, f.sum, a.x);
+  check_strides(caller, f.sum, a.x, strides);
+  check_fused_input(caller, f.skip, a.x, strides, f.sum, true);
+  check_apart(caller, f.sum, a.y);
+  check_apart(caller, f.sum, a.gamma);
+  check_apart(caller, f.sum, a.beta);
+}
+
+EVENKEEL_OUTLINE void check_fused_backward(const FusedArguments& f, const Caller& caller,
+                                           const void* arguments, Index params) {
+  const BackwardArguments& a = *static_cast<const BackwardArguments*>(arguments);
+  check_param(caller, a.beta, params);
+  check_apart(caller, a.dx, a.beta);
+  const Strides strides = a.strides();
+  check_fused_input(caller, f.residual, a.x, strides, a.dx, false);
+  check_fused_input(caller, f.plus, a.x, strides, a.dx, false);
+  for (const Argument* gradient : {&a.grad_gamma, &a.grad_beta}) {
+    check_apart(caller, *gradient, f.residual);
+    check_apart(caller, *gradient, f.plus);
+  }
+  if (!is_there(f.d_residual)) return;
+  check_output(caller, f.d_residual, a.x);
+  check_strides(caller, f.d_residual, a.x, strides);
+  for (const Memory* other :
+       {static_cast<const Memory*>(&a.x), static_cast<const Memory*>(&a.dy),
+        static_cast<const Memory*>(&a.dx), static_cast<const Memory*>(&f.residual), &a.gamma, &a.beta,
+        static_cast<const Memory*>(&a.grad_gamma), static_cast<const Memory*>(&a.grad_beta)}) {
+    check_apart(caller, f.d_residual, *other);
+  }
+}
+
+EVENKEEL_END_SMALL
+
 /// Puts what a call fuses into its pass.
 template <typename S>
 void fuse(const FusedArguments& a, void* into) {
@@ -98,6 +154,7 @@ FusedArguments fused_arguments(const Caller& caller, const F& f) {
                 "evenkeel: residual_in is for forward and infer, plus is for backward");
   FusedArguments a;
   a.kernels = &Core<S>::template fused_kernels<kSets, kBackward, kIsSmooth<F>>(kSets == Sets::rms);
+  a.check = kBackward ? check_fused_backward : check_fused_forward;
   a.fuse = fuse<S>;
   add_fused<S>(caller, f, a);
   return a;

@@ -69,7 +69,7 @@ class LinePasses {
           sets = 0;
           continue;
         }
-        infer_wide(p_, pass_, run_of_set(p_, first), given);
+        infer_wide(p_.cell_lines(), pass_, run_of_set(p_, first), given);
         continue;
       }
       for_each_range(0, sets, loops, [&](const CellRange& range) {

@@ -67,14 +67,56 @@ EVENKEEL_COLD void forward_wide(const Partition& p, const Pass<S>& pass, const S
   for_each_of_run(p, pass, run, [](const auto& sets) { sets.forward(); });
 }
 template <typename S>
-EVENKEEL_COLD void infer_wide(const Partition& p, const Pass<S>& pass, const SetRun& run,
-                              const GivenStatistics<ComputeOf<S>>& given) {
-  for_each_of_run(p, pass, run, [&](const auto& sets) { sets.infer(given); });
-}
-template <typename S>
 EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, const SetRun& run,
                                  StatisticOf<S>* grad_gamma, StatisticOf<S>* grad_beta) {
   for_each_of_run(p, pass, run, [&](const auto& sets) { sets.backward(grad_gamma, grad_beta); });
+}
+
+/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of a run of channels, an element at a time: given statistics are
+/// seldom out of range, and inference need not compile the kernels of other calls. lines: of one channel.
+template <typename S>
+EVENKEEL_COLD void infer_wide(const Lines& lines, const Pass<S>& pass, const SetRun& run,
+                              const GivenStatistics<ComputeOf<S>>& given) {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  if constexpr (Range<C>::kBounded) {
+    constexpr Index kFew = 64;
+    const T half(kHasRoom<C> ? 1 : 0.5);  // so that x - mean does not overflow
+    const SubnormalNumbers numbers;
+    const Index lanes = run.count * lines.length;
+    for (Index first = 0; first < lanes; first += kFew) {
+      const Index n = std::min(kFew, lanes - first);
+      struct {
+        T center, slope, level;
+      } of_lane[kFew];
+      for (Index j = 0; j < n; ++j) {
+        if (j > 0 && (first + j) % lines.length > 0) {  // of the same channel
+          of_lane[j] = of_lane[j - 1];
+          continue;
+        }
+        const Index set = run.set((first + j) / lines.length);
+        const SetStatistics<T> s = statistics_of(given, set, pass.formula.epsilon);
+        const C gamma = pass.gamma == nullptr ? C(1) : C(pass.gamma[set] + pass.gamma_offset());
+        const T slope = T(T(s.inv_std / half) * T(gamma));
+        const T beta(pass.beta == nullptr ? C(0) : pass.beta[set]);
+        of_lane[j] = {T(s.mean * half), slope, T(beta - T(s.mean_low * half) * slope)};
+      }
+      Index start = run.offset + first;
+      for (Index outer = 0; outer < lines.outer; ++outer, start += lines.outer_stride) {
+        Index at = start;
+        for (Index inner = 0; inner < lines.inner; ++inner, at += lines.inner_stride) {
+          C values[kFew];
+          for (Index j = 0; j < n; ++j) {
+            const T d = one_by_one::centred<C>(T(value_at(pass.x + at + j)), half, of_lane[j].center);
+            values[j] = static_cast<C>(one_by_one::fma<T>(d, of_lane[j].slope, of_lane[j].level));
+          }
+          if (pass.fused.kernels != nullptr)
+            pass.fused.kernels->apply_epilogue(EpilogueOfValues<S>{pass.fused.epilogue, at, n, values});
+          for (Index j = 0; j < n; ++j) put_value(pass.written() + at + j, values[j]);
+        }
+      }
+    }
+  }
 }
 
 EVENKEEL_END_SMALL

@@ -71,19 +71,6 @@ class WideSets : public WideParts<S> {
     if (pass_.out != nullptr) write_normalized(s, scale);
   }
 
-  /// y from given statistics of each channel.
-  EVENKEEL_OUTLINE_MEMBER void infer(const GivenStatistics<C>& given) const {
-    const T half(kHasRoom<C> ? 1 : 0.5);  // so that x - mean does not overflow
-    Statistics s;
-    Values scale;
-    for (Index k = 0; k < run_.count; ++k) {
-      const SetStatistics<T> g = statistics_of(given, run_.set(k), pass_.formula.epsilon);
-      s.set(k, {T(g.mean * half), T(g.mean_low * half), T(0), T(g.inv_std / half)});
-      scale[k] = half;
-    }
-    write_normalized(s, scale);
-  }
-
   /// dx, and the sums of the sets' cells, or what their elements add to grad_gamma and grad_beta, unless they are null.
   EVENKEEL_OUTLINE_MEMBER void backward(T* grad_gamma, T* grad_beta) const {
     Statistics s;

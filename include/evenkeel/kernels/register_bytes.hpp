@@ -3,7 +3,7 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <string_view>
+#include <cstring>
 
 #include "evenkeel/base/error.hpp"
 
@@ -47,9 +47,11 @@ EVENKEEL_COLD inline bool has_f16c() {
 /// The widest register that EVENKEEL_MAX_ISA (sse2, avx2, avx512) allows, in bytes.
 EVENKEEL_COLD inline int max_register_bytes() {
   const char* cap = std::getenv("EVENKEEL_MAX_ISA");
-  if (cap == nullptr || *cap == 0 || std::string_view(cap) == "avx512") return 64;
-  if (std::string_view(cap) == "avx2") return 32;
-  if (std::string_view(cap) == "sse2") return 16;
+  if (cap == nullptr) return 64;
+  const char* const names[] = {"sse2", "avx2", "avx512", ""};
+  for (int k = 0; k < 4; ++k) {
+    if (std::strcmp(cap, names[k]) == 0) return k < 2 ? 16 << k : 64;
+  }
   fail({"", "EVENKEEL_MAX_ISA"}, {"is '", cap, "', must be sse2, avx2 or avx512"});
 }
 

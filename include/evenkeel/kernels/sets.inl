@@ -226,7 +226,8 @@ Index infer_columns(const InferColumns<S>& a) {
     const auto write_all = [&](auto may_go_on) EVENKEEL_WORD_LAMBDA {
       while (l + L <= lanes && write(std::true_type(), may_go_on, l)) l += L;
     };
-    if (stride < end) {
+    // SSE2 where there may be AVX2 has small code.
+    if (stride < end || (EVENKEEL_REGISTER == 16 && EVENKEEL_HAS_CHOICE)) {
       write_all(std::true_type());
     } else {
       write_all(std::false_type());
