@@ -1168,6 +1168,63 @@ void test_map_wide() {
       });
 }
 
+/// values, and before them so many that are 9.
+template <typename S>
+std::vector<S> shifted(const std::vector<S>& values, Index by) {
+  std::vector<S> all(at(by), S(9));
+  all.insert(all.end(), values.begin(), values.end());
+  return all;
+}
+
+template <typename S>
+void test_infer_wide_lanes() {
+  using C = ComputeOf<S>;
+  using T = StatisticOf<S>;
+  for_each_call<S>(
+      "infer_wide_lanes", sizes_to(130),
+      [&](const InstructionSet<S>& set, Index n, const Place& place, const std::string& text) {
+        for (const bool is_shared : {false, true}) {
+          for (const detail::Activation<C>& activation : activations<C>()) {
+            const bool has_residual = is_active(activation) != is_shared;
+            const std::vector<S> x = numbers<S>(n, 1, 2, 1), residual = numbers<S>(n, 0, 1, 2);
+            std::vector<T> terms[3];
+            for (unsigned j = 0; j < 3; ++j) {
+              terms[j] = numbers<T>(n, j == 0 ? 3 : 1, 0.5, 3 + j);
+              if (is_shared) terms[j].assign(at(detail::kPadding), terms[j][0]);
+            }
+            const T scale(detail::kHasRoom<C> ? 1 : 0.5);
+            Call call(place, text + (is_shared ? ", shared" : "") + (has_residual ? ", residual" : "") +
+                                 (is_active(activation) ? ", activation" : ""));
+            detail::InferWide<S> a{};
+            a.x = call.in(x);
+            a.out = call.out<S>(n);
+            a.n = n;
+            a.center = call.in(is_shared ? terms[0] : with_room(terms[0]));
+            a.slope = call.in(is_shared ? terms[1] : with_room(terms[1]));
+            a.level = call.in(is_shared ? terms[2] : with_room(terms[2]));
+            a.is_shared = is_shared;
+            a.x_scale = scale;
+            // The epilogue's arrays begin five elements before.
+            a.epilogue = {nullptr, nullptr, activation};
+            a.at = 5;
+            if (has_residual) a.epilogue.residual = call.in(shifted(residual, 5));
+            if (has_residual || is_active(activation)) a.apply_epilogue = set.kernels.apply_epilogue();
+            set.kernels.infer_wide_lanes()(a);
+            for (Index i = 0; i < n; ++i) {
+              const std::size_t k = is_shared ? 0 : at(i);
+              const Real scaled = (real(x[at(i)]) * real(scale) - real(terms[0][k])) * real(terms[1][k]),
+                         value = scaled + real(terms[2][k]), rest = has_residual ? real(residual[at(i)]) : 0,
+                         v = activated(value + rest, activation);
+              // At most 4 roundings in the statistic type; then it is rounded, added, and leaky.
+              expect_near("out", i, a.out[i], v,
+                          4 * kUnit<T> * (std::fabs(scaled) + std::fabs(real(terms[2][k]))) +
+                              kUnit<C> * (4 * std::fabs(value) + 3 * std::fabs(rest)) + 2 * stored<S>(v));
+            }
+          }
+        }
+      });
+}
+
 // Small numbers of sets and cells. What lies in their arrays' room is NaN.
 
 template <typename S>
@@ -1736,6 +1793,7 @@ TYPED_TEST(Kernels, RowGradients) { test_row_gradients<TypeParam>(gradient_cases
 TYPED_TEST(Kernels, RowGradientsOutside) { test_gradients_outside<TypeParam>(); }
 TYPED_TEST(Kernels, SumWide) { test_sum_wide<TypeParam>(false); }
 TYPED_TEST(Kernels, MapWide) { test_map_wide<TypeParam>(); }
+TYPED_TEST(Kernels, InferWideLanes) { test_infer_wide_lanes<TypeParam>(); }
 TYPED_TEST(Kernels, FinishSums) { test_finish_sums<TypeParam>(); }
 TYPED_TEST(Kernels, FinishGradients) { test_finish_gradients<TypeParam>(); }
 TYPED_TEST(Kernels, Coefficients) { test_coefficients<TypeParam>(); }

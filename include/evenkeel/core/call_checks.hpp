@@ -20,8 +20,6 @@ struct FusedArguments {
   Argument residual, skip, plus;  // inputs
   Argument d_residual, sum;       // outputs
   const void* kernels = nullptr;  // FusedKernels
-  /// Of fuse.hpp, which only calls that fuse something compile. arguments: ForwardArguments or BackwardArguments.
-  void (*check)(const FusedArguments&, const Caller&, const void* arguments, Index params) = nullptr;
   void (*fuse)(const FusedArguments&, void* pass) = nullptr;
 };
 inline bool is_there(const Argument& a) { return a.name[0] != 0; }
@@ -31,6 +29,7 @@ struct ForwardArguments {
   Argument x, y;
   Memory gamma, beta;
   const FusedArguments* fused = nullptr;  // may be null
+  void (*check_fused)(const Caller&, const ForwardArguments&, Index params) = nullptr;
 
   Strides strides() const { return strides_of_call(x, y); }
 };
@@ -48,7 +47,6 @@ EVENKEEL_OUTLINE void check_forward(const Caller& caller, const ForwardArguments
   check_output(caller, a.y, a.x);
   check_apart(caller, a.y, a.gamma);
   check_apart(caller, a.y, a.beta);
-  if (a.fused != nullptr) a.fused->check(*a.fused, caller, &a, params);
 }
 
 /// The given statistics of a call: arrays of the caller's, and what a layer keeps of the mean beside its own.
@@ -91,6 +89,7 @@ struct BackwardArguments {
   Memory gamma;
   Memory beta;                            // where something is fused
   const FusedArguments* fused = nullptr;  // may be null
+  void (*check_fused)(const Caller&, const BackwardArguments&, Index params) = nullptr;
 
   Strides strides() const { return strides_of_call(x, dx); }
 };
@@ -118,7 +117,6 @@ EVENKEEL_OUTLINE void check_backward_arguments(const Caller& caller, const Backw
     }
   }
   check_apart(caller, a.grad_gamma, a.grad_beta);
-  if (a.fused != nullptr) a.fused->check(*a.fused, caller, &a, params);
 }
 
 /// Checks that x is the one that forward took, as far as the fingerprint tells.

@@ -26,6 +26,12 @@ const S* as_walked(const Argument& input, const Strides& strides, S* to) {
   return to;
 }
 
+/// Checks what a call fuses.
+template <typename Arguments>
+void check_fused(const Caller& caller, const Arguments& a, Index params) {
+  if (a.fused != nullptr) a.check_fused(caller, a, params);
+}
+
 template <typename S>
 Pass<S> forward_pass(const ForwardArguments& a, void* out, const Formula& formula) {
   Pass<S> pass;
@@ -54,6 +60,7 @@ EVENKEEL_OUTLINE void call_forward(const Caller& caller, const ParallelFor& loop
                                    Moments<StatisticOf<S>>* moments,
                                    void (*run)(const Partition&, Pass<S>&, const ParallelFor&)) {
   Core<S>::check_forward(caller, a, p.params());
+  check_fused(caller, a, p.params());
   const bool needs_room = moments != nullptr && !moments->fits(p.sets());
   Moments<StatisticOf<S>> fresh;
   if (needs_room) moments->make_room(p.sets(), fresh);
@@ -92,6 +99,7 @@ EVENKEEL_OUTLINE void call_infer(const Caller& caller, const ParallelFor& loops,
                                  const InferenceArguments& given, const Partition& p,
                                  const Formula& formula) {
   Core<S>::check_forward(caller, a, p.params());
+  check_fused(caller, a, p.params());
   check_apart(caller, a.y, given.mean);
   check_apart(caller, a.y, given.variance);
   Pass<S> pass = forward_pass<S>(a, prepare(a.y, a.x.shape), formula);
@@ -178,6 +186,7 @@ EVENKEEL_OUTLINE void call_backward(const Caller& caller, const ParallelFor& loo
                                     void (*run)(const Partition&, Pass<S>&, const ParallelFor&)) {
   check_moments(caller, moments, p.sets(), formula.rms);
   Core<S>::check_backward(caller, a, p.params(), moments.checks_x ? &moments.seen : nullptr);
+  check_fused(caller, a, p.params());
   const bool is_empty = a.x.size == 0;
   Pass<S> pass = backward_pass<S>(caller, a, p.params(), is_empty ? 0 : workspace_size(p), workspace);
   if (is_empty) return;

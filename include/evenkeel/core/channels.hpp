@@ -37,6 +37,7 @@ EVENKEEL_OUTLINE void differentiate_inference(const Caller& caller, const Parall
   const Index channels = p.params();
   Core<S>::check_given(caller, given, channels);
   Core<S>::check_backward(caller, a, channels, nullptr);
+  check_fused(caller, a, channels);
   const auto check_given_apart = [&](const Argument& output) {
     check_apart(caller, output, given.mean);
     check_apart(caller, output, given.variance);

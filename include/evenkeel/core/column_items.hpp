@@ -20,7 +20,7 @@ struct Columns {
   Index set(Index k) const { return first_set + k * set_step; }
 };
 
-/// The fewest rows of `lanes` neighbours that fill lines of the cache, which have `line` elements, a power of two.
+/// The fewest rows of `lanes` neighbours that fill lines of the cache, if these have a power of two of elements.
 inline Index rows_in_lines(Index lanes, Index line) { return line / std::min(lanes & -lanes, line); }
 
 /// Rows: outer x inner of them. Rows that follow each other are one loop.
@@ -137,7 +137,7 @@ struct WideRows {
   template <typename F>
   void for_each_span(Index begin, Index end, const F& f) const {
     const Index whole = std::min(end, rows / copies);
-    for (Index line = begin, next; line < end; line = next) {
+    for (Index line = begin, next; line < end; line = next) {  // of one or two spans
       next = line < whole ? whole : end;
       f(line * copies * stride, next - line, line < whole ? width() : (rows - whole * copies) * lanes);
     }

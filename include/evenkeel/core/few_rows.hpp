@@ -62,16 +62,16 @@ EVENKEEL_INLINE FewRows<S> few_rows([[maybe_unused]] const X& x, [[maybe_unused]
   return {nullptr, nullptr, 0, -1, 0};
 }
 
-/// y of a channel that is out of range.
+/// y of a channel that is out of range, numbered in a.
 template <typename S>
-EVENKEEL_COLD void infer_wide_channel(const InferColumns<S>& a, double epsilon) {
+EVENKEEL_COLD void infer_wide_channel(const InferColumns<S>& a, Index channel, double epsilon) {
   Pass<S> pass;
   pass.x = a.x;
   pass.out = a.out;
   pass.gamma = a.gamma;
   pass.beta = a.beta;
   pass.formula.epsilon = epsilon;
-  infer_wide(Lines{1, 0, a.rows, a.stride, 1}, pass, {0, 1, 1, 0}, a.given);
+  infer_wide(Lines{1, 0, a.rows, a.stride, 1}, pass, {channel, 1, 1, channel}, a.given);
 }
 
 /// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of rows of channels. Returns false, and writes nothing, if a
@@ -94,9 +94,8 @@ bool infer_few_rows(const FewRows<S>& few, double epsilon, const GivenStatistics
     const Index done = infer_columns(a);
     if (done == a.lanes) return true;
     if (done < 0) return false;
-    skip(done);
-    infer_wide_channel(a, epsilon);
-    skip(1);
+    infer_wide_channel(a, done, epsilon);
+    skip(done + 1);
   }
 }
 

@@ -7,7 +7,7 @@
 namespace evenkeel::detail {
 EVENKEEL_BEGIN
 
-// From the trailing argument of a call to its pass. Only calls that have one compile this.
+// From the trailing argument of a call to its pass, and its checks. Only calls that have one compile this.
 
 EVENKEEL_BEGIN_SMALL
 
@@ -24,9 +24,8 @@ EVENKEEL_OUTLINE void check_fused_input(const Caller& caller, const Argument& in
   check_apart(caller, out, input);
 }
 
-EVENKEEL_OUTLINE void check_fused_forward(const FusedArguments& f, const Caller& caller,
-                                          const void* arguments, Index) {
-  const ForwardArguments& a = *static_cast<const ForwardArguments*>(arguments);
+EVENKEEL_OUTLINE void check_fused_forward(const Caller& caller, const ForwardArguments& a, Index) {
+  const FusedArguments& f = *a.fused;
   const Strides strides = a.strides();
   const bool copies_x = !are_same(a.x.strides(), strides, a.x.shape);  // to y
   check_fused_input(caller, f.residual, a.x, strides, a.y, !copies_x);
@@ -40,9 +39,8 @@ EVENKEEL_OUTLINE void check_fused_forward(const FusedArguments& f, const Caller&
   check_apart(caller, f.sum, a.beta);
 }
 
-EVENKEEL_OUTLINE void check_fused_backward(const FusedArguments& f, const Caller& caller,
-                                           const void* arguments, Index params) {
-  const BackwardArguments& a = *static_cast<const BackwardArguments*>(arguments);
+EVENKEEL_OUTLINE void check_fused_backward(const Caller& caller, const BackwardArguments& a, Index params) {
+  const FusedArguments& f = *a.fused;
   check_param(caller, a.beta, params);
   check_apart(caller, a.dx, a.beta);
   const Strides strides = a.strides();
@@ -154,7 +152,6 @@ FusedArguments fused_arguments(const Caller& caller, const F& f) {
                 "evenkeel: residual_in is for forward and infer, plus is for backward");
   FusedArguments a;
   a.kernels = &Core<S>::template fused_kernels<kSets, kBackward, kIsSmooth<F>>(kSets == Sets::rms);
-  a.check = kBackward ? check_fused_backward : check_fused_forward;
   a.fuse = fuse<S>;
   add_fused<S>(caller, f, a);
   return a;
@@ -164,9 +161,13 @@ None fused_arguments(const Caller&) {
   return {};
 }
 
-template <typename Arguments>
-void attach(const FusedArguments& fused, Arguments& to) {
+inline void attach(const FusedArguments& fused, ForwardArguments& to) {
   to.fused = &fused;
+  to.check_fused = check_fused_forward;
+}
+inline void attach(const FusedArguments& fused, BackwardArguments& to) {
+  to.fused = &fused;
+  to.check_fused = check_fused_backward;
 }
 template <typename Arguments>
 void attach(None, Arguments&) {}

@@ -17,16 +17,12 @@ class LinePasses {
   using T = StatisticOf<S>;
 
   LinePasses(const Partition& p, const Pass<S>& pass)
-      : p_(p),
-        pass_(pass),
-        channels_(p.channel.extent),
-        of_set_(T(T(1) / from_count<T>(p.set_size()))),
-        statistics_(p, pass),
-        cell_pieces_(p.cell_size(), 1) {}
+      : p_(p), pass_(pass), channels_(p.channel.extent), cell_pieces_(p.cell_size(), 1) {}
 
   Blocks blocks() const { return {p_.sets(), p_.set_size(), kMaxBlocks}; }
 
   void forward(Index begin, Index end, const ParallelFor& loops) const {
+    const LineStatistics<S> statistics(p_, pass_);
     const Index most = p_.set_size() > kSumBlock ? 1 : kBatchElements;  // a set of several blocks is alone
     for_each_batch(begin, end, most, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
@@ -35,7 +31,7 @@ class LinePasses {
         load(first, sets, s);
         in_range = are_in_range(sets, s);
       } else {
-        in_range = statistics_.reduce(first, sets, loops, s);
+        in_range = statistics.reduce(first, sets, loops, s);
         pass_.save(first, 1, sets, s.places());
       }
       if (in_range) return normalize(first, sets, s, loops);
@@ -75,7 +71,8 @@ class LinePasses {
       for_each_range(0, sets, loops, [&](const CellRange& range) {
         Scratch<Index, kBatch> offsets;
         const Index k = range.first;
-        SetOffsets(p_, first + k).fill(offsets.data(), range.count);
+        const Index start = p_.offset(first + k);
+        for (Index j = 0; j < range.count; ++j) offsets[j] = start + j * p_.group.stride;
         map(MapLines<S>{pass_.x,
                         nullptr,
                         pass_.out,
@@ -94,6 +91,7 @@ class LinePasses {
 
   void backward(Index begin, Index end, const ParallelFor& loops, const BlockSums<S>&) const {
     const CellSums<T> sums(p_, pass_.sums);
+    const T of_set = T(T(1) / from_count<T>(p_.set_size()));
     for_each_batch(begin, end, kBatchElements, [&](Index first, Index sets) {
       StatisticArrays<T, kBatch> s;
       Scratch<T, kBatch + kPadding> set_dy, set_dy_xhat;
@@ -110,7 +108,7 @@ class LinePasses {
       bool in_range[kBatch], all_in_range = true;
       for (Index k = 0; k < sets; ++k) {
         in_range[k] = is_in_range<S>(s.inv_std[k]) &&
-                      are_gradients_in_range<S>(s.inv_std[k], of_set_, set_dy[k], set_dy_xhat[k]) &&
+                      are_gradients_in_range<S>(s.inv_std[k], of_set, set_dy[k], set_dy_xhat[k]) &&
                       (cells_are || are_cells_in_range<S>(p_, sums, first + k, s.inv_std[k]));
         all_in_range = all_in_range && in_range[k];
       }
@@ -167,7 +165,8 @@ class LinePasses {
     Index bundle = pieces > 1 ? 1 : std::clamp<Index>(kGrain / p_.cell_size(), 1, kBatch);
     if (bundle > channels_) bundle = bundle / channels_ * channels_;  // whole sets
     const Index bundles = (end - first + bundle - 1) / bundle;
-    loops.for_each(bundles * pieces, bundle * cell_pieces_.length, [&](Index i) {
+    const Index elements = bundle * std::min(cell_pieces_.length, p_.cell_size());
+    loops.for_each(bundles * pieces, elements, [&](Index i) {
       const Index cell = first + i / pieces * bundle, piece = i % pieces;
       f(CellRange{cell, std::min(bundle, end - cell), cell_pieces_.begin(piece), cell_pieces_.end(piece),
                   piece});
@@ -367,8 +366,6 @@ class LinePasses {
   const Partition& p_;
   const Pass<S>& pass_;
   Index channels_;
-  T of_set_;  // 1 over its size
-  LineStatistics<S> statistics_;
   Pieces cell_pieces_;
 };
 

@@ -113,7 +113,8 @@ struct Pass {
     T* const to[] = {moments.inv_std, moments.mean, moments.mean_low, moments.variance};
     const T* const from[] = {s.inv_std, s.mean, s.mean_low, s.variance};
     for (int j = 0; j < 4; ++j) {
-      for (Index k = 0; to[j] != nullptr && k < count; ++k) to[j][first + k * step] = from[j][k];
+      if (to[j] == nullptr) continue;
+      for (Index k = 0; k < count; ++k) to[j][first + k * step] = from[j][k];
     }
   }
   SetStatistics<T> load(Index set) const {

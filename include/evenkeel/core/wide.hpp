@@ -9,6 +9,16 @@ EVENKEEL_BEGIN_SMALL
 
 // Which sets the passes of the compute type leave to wide ones, and what does these.
 
+/// The given statistics of a channel.
+template <typename C>
+SetStatistics<StatisticOf<C>> statistics_of(const GivenStatistics<C>& given, Index channel, double epsilon) {
+  using T = StatisticOf<C>;
+  const bool has_low = given.high != nullptr && given.high[channel] == given.mean[channel];
+  const T variance(given.variance[channel]);
+  return {T(given.mean[channel]), has_low ? T(given.low[channel]) : T(0), variance,
+          one_by_one::inverse_std<T>(variance, from_double<T>(epsilon))};
+}
+
 /// Whether inference is in the range of the compute type for a given channel.
 template <typename C>
 bool is_inference_in_range(const C& mean, const C& variance, const C& gamma, double epsilon) {
@@ -72,8 +82,8 @@ EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, const 
   for_each_of_run(p, pass, run, [&](const auto& sets) { sets.backward(grad_gamma, grad_beta); });
 }
 
-/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of a run of channels, an element at a time: given statistics are
-/// seldom out of range, and inference need not compile the kernels of other calls. lines: of one channel.
+/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of a run of channels: inference compiles no more for sets that
+/// are out of range. lines: of one channel.
 template <typename S>
 EVENKEEL_COLD void infer_wide(const Lines& lines, const Pass<S>& pass, const SetRun& run,
                               const GivenStatistics<ComputeOf<S>>& given) {
@@ -83,36 +93,33 @@ EVENKEEL_COLD void infer_wide(const Lines& lines, const Pass<S>& pass, const Set
     constexpr Index kFew = 64;
     const T half(kHasRoom<C> ? 1 : 0.5);  // so that x - mean does not overflow
     const SubnormalNumbers numbers;
+    T terms[3][kFew + kPadding] = {};
+    InferWide<S> a{};
+    a.center = terms[0];
+    a.slope = terms[1];
+    a.level = terms[2];
+    a.is_shared = run.count == 1;
+    a.x_scale = half;
+    if (pass.fused.kernels != nullptr) a.apply_epilogue = pass.fused.kernels->apply_epilogue;
+    a.epilogue = pass.fused.epilogue;
     const Index lanes = run.count * lines.length;
-    for (Index first = 0; first < lanes; first += kFew) {
-      const Index n = std::min(kFew, lanes - first);
-      struct {
-        T center, slope, level;
-      } of_lane[kFew];
-      for (Index j = 0; j < n; ++j) {
-        if (j > 0 && (first + j) % lines.length > 0) {  // of the same channel
-          of_lane[j] = of_lane[j - 1];
-          continue;
-        }
-        const Index set = run.set((first + j) / lines.length);
+    for (Index first = 0; first < lanes; first += a.n) {
+      a.n = a.is_shared ? lanes : std::min(kFew, lanes - first);
+      for (Index j = 0; j < (a.is_shared ? kPadding : a.n); ++j) {
+        const Index set = run.set(a.is_shared ? 0 : (first + j) / lines.length);
         const SetStatistics<T> s = statistics_of(given, set, pass.formula.epsilon);
         const C gamma = pass.gamma == nullptr ? C(1) : C(pass.gamma[set] + pass.gamma_offset());
-        const T slope = T(T(s.inv_std / half) * T(gamma));
         const T beta(pass.beta == nullptr ? C(0) : pass.beta[set]);
-        of_lane[j] = {T(s.mean * half), slope, T(beta - T(s.mean_low * half) * slope)};
+        terms[0][j] = T(s.mean * half);
+        terms[1][j] = T(T(s.inv_std / half) * T(gamma));
+        terms[2][j] = T(beta - T(s.mean_low * half) * terms[1][j]);
       }
-      Index start = run.offset + first;
-      for (Index outer = 0; outer < lines.outer; ++outer, start += lines.outer_stride) {
-        Index at = start;
-        for (Index inner = 0; inner < lines.inner; ++inner, at += lines.inner_stride) {
-          C values[kFew];
-          for (Index j = 0; j < n; ++j) {
-            const T d = one_by_one::centred<C>(T(value_at(pass.x + at + j)), half, of_lane[j].center);
-            values[j] = static_cast<C>(one_by_one::fma<T>(d, of_lane[j].slope, of_lane[j].level));
-          }
-          if (pass.fused.kernels != nullptr)
-            pass.fused.kernels->apply_epilogue(EpilogueOfValues<S>{pass.fused.epilogue, at, n, values});
-          for (Index j = 0; j < n; ++j) put_value(pass.written() + at + j, values[j]);
+      for (Index outer = 0; outer < lines.outer; ++outer) {
+        for (Index inner = 0; inner < lines.inner; ++inner) {
+          a.at = run.offset + first + outer * lines.outer_stride + inner * lines.inner_stride;
+          a.x = pass.x + a.at;
+          a.out = pass.written() + a.at;
+          infer_wide_lanes(a);
         }
       }
     }

@@ -119,11 +119,10 @@ class WideParts {
     const Index near = kMost * kMost / part.lanes;
     const Lines& all = part.lines;
     const bool by_inner = all.inner > 1;
-    const Index lines = !is_cut    ? 1
-                        : by_inner ? all.inner
-                                   : all.outer,
-                stride = by_inner ? all.inner_stride : all.outer_stride;
-    for (Index outer = 0; outer < (is_cut && by_inner ? all.outer : 1); ++outer) {
+    const Index outers = is_cut && by_inner ? all.outer : 1;
+    const Index lines = !is_cut ? 1 : by_inner ? all.inner : all.outer;
+    const Index stride = by_inner ? all.inner_stride : all.outer_stride;
+    for (Index outer = 0; outer < outers; ++outer) {
       for (Index line = 0; line < lines; line += near) {
         Part block = part;
         if (is_cut) {

@@ -11,17 +11,7 @@ EVENKEEL_BEGIN
 EVENKEEL_BEGIN_SMALL
 
 // Computes sets that are out of range of the compute type with the wide kernels: in the statistic type, scaled by powers
-// of two if that has no room either.
-
-/// The given statistics of a channel.
-template <typename C>
-SetStatistics<StatisticOf<C>> statistics_of(const GivenStatistics<C>& given, Index channel, double epsilon) {
-  using T = StatisticOf<C>;
-  const bool has_low = given.high != nullptr && given.high[channel] == given.mean[channel];
-  const T variance(given.variance[channel]);
-  return {T(given.mean[channel]), has_low ? T(given.low[channel]) : T(0), variance,
-          one_by_one::inverse_std<T>(variance, from_double<T>(epsilon))};
-}
+// of two if that has no room either. Not for inference by given statistics.
 
 /// The sets of a run, computed part by part.
 template <typename S>

@@ -261,6 +261,23 @@ enum class WideShare {
   lines,  // each line has its own; there are no outer ones
 };
 
+/// out = (x x_scale - center) slope + level of n neighbours, in the statistic type: inference out of range.
+template <typename S>
+struct InferWide {
+  const S* x;
+  S* out;
+  Index n;
+  // One a lane, with room for kPadding more; or a vector's that all lanes share.
+  const StatisticOf<S>* center;
+  const StatisticOf<S>* slope;
+  const StatisticOf<S>* level;
+  bool is_shared;
+  StatisticOf<S> x_scale;                              // unless kHasRoom
+  void (*apply_epilogue)(const EpilogueOfValues<S>&);  // may be null
+  Epilogue<S> epilogue;
+  Index at;  // the element of x[0], for the epilogue
+};
+
 /// The sums of SumLines and SumColumns in the statistic type, of x x_scale and of dy dy_scale times its weights: for
 /// values whose squares the compute type cannot hold.
 template <typename S>

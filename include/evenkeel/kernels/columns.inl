@@ -240,27 +240,25 @@ EVENKEEL_CALL void map_four_rows(const MapColumns<S>& a, Index row, const Behind
     map_lanes(a, r * stride + l, l, lanes - l, behind_them, of_their_dy);
 }
 
+/// Each row begins with lane `first` of it, and goes on to that lane of the next one.
 template <typename S, typename Behind, typename OfDy>
-EVENKEEL_WORD void map_columns_of(const MapColumns<S>& a, const Behind& behind, const OfDy& of_dy) {
+EVENKEEL_WORD void map_columns_of(const MapColumns<S>& a, const Behind& behind, const OfDy& of_dy,
+                                  Index first = 0) {
   // Rows that are about a page apart would wait for each other's stores.
   constexpr Index kPage = sizeof(S) < 512 ? 4096 / static_cast<Index>(sizeof(S)) : 8, kApart = kPage / 8;
   const bool by_four = !a.stream && a.stride % kPage >= kApart && a.stride % kPage <= kPage - kApart;
   Index row = 0;
   for (; by_four && row + 4 <= a.rows; row += 4) map_four_rows(a, row, behind, of_dy);
-  for (; row < a.rows; ++row) map_lanes(a, row * a.stride, 0, a.lanes, behind, of_dy);
+  if (first > 0) map_lanes(a, 0, 0, first, behind, of_dy);
+  for (; row < a.rows; ++row)
+    map_lanes(a, row * a.stride + first, first, row + 1 < a.rows ? a.lanes : a.lanes - first, behind, of_dy);
 }
 
-/// Rows that follow each other are streamed from one line of the cache to the next: each begins with its first one, and
-/// goes on to that of the next row.
+/// Rows that follow each other are streamed from one line of the cache to the next.
 template <typename S, typename OfDy>
 EVENKEEL_WORD void map_columns_by_line(const MapColumns<S>& a, const OfDy& of_dy) {
-  const Index first = a.stream && a.stride == a.lanes && a.lanes % kCacheLine<S> == 0 ? next_line(a.out) : 0;
-  if (first == 0) return map_columns_of(a, NoEpilogue(), of_dy);
-  map_lanes(a, 0, 0, first, NoEpilogue(), of_dy);
-  for (Index row = 0; row < a.rows; ++row) {
-    map_lanes(a, row * a.stride + first, first, row + 1 < a.rows ? a.lanes : a.lanes - first, NoEpilogue(),
-              of_dy);
-  }
+  const bool by_line = a.stream && a.stride == a.lanes && a.lanes % kCacheLine<S> == 0;
+  map_columns_of(a, NoEpilogue(), of_dy, by_line ? next_line(a.out) : 0);
 }
 
 template <typename S>

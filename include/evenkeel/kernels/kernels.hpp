@@ -53,13 +53,14 @@ namespace evenkeel::detail {
   X(Index, normalize_smooth_rms_rows, NormalizeRows)  \
   X(Index, smooth_epilogue_of_rows, EpilogueOfRows)   \
   X(Index, smooth_epilogue_of_rms_rows, EpilogueOfRows)
-/// Those of tiny calls, which AVX-512 would make slower.
+/// Those of tiny calls: without AVX-512, whose masks make the least ones slower.
 #define EVENKEEL_EACH_TINY_KERNEL(X) X(Index, infer_columns, InferColumns)
 #define EVENKEEL_EACH_SMALL_KERNEL(X)                        \
   X(void, pivot_lines, PivotLines)                           \
   X(void, pivot_columns, PivotColumns)                       \
   X(void, sum_wide, SumWide)                                 \
   X(void, map_wide, MapWide)                                 \
+  X(void, infer_wide_lanes, InferWide)                       \
   X(void, map_gradients_wide, MapWide)                       \
   X(unsigned, finish_sums, FinishSums)                       \
   X(unsigned, finish_gradients, FinishGradients)             \

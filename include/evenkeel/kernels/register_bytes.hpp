@@ -44,13 +44,13 @@ EVENKEEL_COLD inline bool has_f16c() {
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
 
-/// The widest register that EVENKEEL_MAX_ISA (sse2, avx2, avx512) allows, in bytes.
+/// The most bytes of a register that EVENKEEL_MAX_ISA allows.
 EVENKEEL_COLD inline int max_register_bytes() {
+  static constexpr const char* names[] = {"sse2", "avx2", "avx512", ""};
   const char* cap = std::getenv("EVENKEEL_MAX_ISA");
-  if (cap == nullptr) return 64;
-  const char* const names[] = {"sse2", "avx2", "avx512", ""};
+  if (cap == nullptr) cap = "";
   for (int k = 0; k < 4; ++k) {
-    if (std::strcmp(cap, names[k]) == 0) return k < 2 ? 16 << k : 64;
+    if (std::strcmp(cap, names[k]) == 0) return 16 << k;
   }
   fail({"", "EVENKEEL_MAX_ISA"}, {"is '", cap, "', must be sse2, avx2 or avx512"});
 }

@@ -226,7 +226,7 @@ Index infer_columns(const InferColumns<S>& a) {
     const auto write_all = [&](auto may_go_on) EVENKEEL_WORD_LAMBDA {
       while (l + L <= lanes && write(std::true_type(), may_go_on, l)) l += L;
     };
-    // SSE2 where there may be AVX2 has small code.
+    // Where the program may choose AVX2, SSE2 has one loop, since its code is to be small.
     if (stride < end || (EVENKEEL_REGISTER == 16 && EVENKEEL_HAS_CHOICE)) {
       write_all(std::true_type());
     } else {

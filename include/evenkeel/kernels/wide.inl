@@ -241,3 +241,23 @@ void map_gradients_wide(const MapWide<S>& args) {
       },
       [](Index) {});
 }
+
+template <typename S>
+void infer_wide_lanes(const InferWide<S>& a) {
+  using C = ComputeOf<S>;
+  constexpr Index L = kLanes<C>;
+  for (Index l = 0; l < a.n; l += L) {
+    const Index n = a.n - l < L ? a.n - l : L, term = a.is_shared ? 0 : l;
+    const auto lanes = first_lanes<C>(n);
+    const Wide<C> d =
+        centred<C>(load_widened(a.x + l, lanes), wide_all<C>(a.x_scale), load_wide<C>(a.center + term));
+    Vec<C> out = narrow<C>(fma(d, load_wide<C>(a.slope + term), load_wide<C>(a.level + term)));
+    if (a.apply_epilogue != nullptr) {
+      C values[L];
+      store(values, out);
+      a.apply_epilogue(EpilogueOfValues<S>{a.epilogue, a.at + l, n, values});
+      out = load(values);
+    }
+    store(a.out + l, out, lanes);
+  }
+}
