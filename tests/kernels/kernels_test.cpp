@@ -1190,7 +1190,8 @@ void test_infer_wide_lanes() {
             std::vector<T> terms[3];
             for (unsigned j = 0; j < 3; ++j) {
               terms[j] = numbers<T>(n, j == 0 ? 3 : 1, 0.5, 3 + j);
-              if (is_shared) terms[j].assign(at(detail::kPadding), terms[j][0]);
+              const T first = terms[j][0];
+              if (is_shared) terms[j].assign(at(detail::kPadding), first);
             }
             const T scale(detail::kHasRoom<C> ? 1 : 0.5);
             Call call(place, text + (is_shared ? ", shared" : "") + (has_residual ? ", residual" : "") +

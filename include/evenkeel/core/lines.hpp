@@ -71,7 +71,7 @@ class LinePasses {
       for_each_range(0, sets, loops, [&](const CellRange& range) {
         Scratch<Index, kBatch> offsets;
         const Index k = range.first;
-        const Index start = p_.offset(first + k);
+        const Index start = p_.offset(first + k);  // of channels, which lie one stride apart
         for (Index j = 0; j < range.count; ++j) offsets[j] = start + j * p_.group.stride;
         map(MapLines<S>{pass_.x,
                         nullptr,

@@ -82,8 +82,8 @@ EVENKEEL_COLD void backward_wide(const Partition& p, const Pass<S>& pass, const 
   for_each_of_run(p, pass, run, [&](const auto& sets) { sets.backward(grad_gamma, grad_beta); });
 }
 
-/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of a run of channels: inference compiles no more for sets that
-/// are out of range. lines: of one channel.
+/// y = (x - mean) / sqrt(variance + epsilon) gamma + beta of a run of channels, whose lines are alike. Inference compiles
+/// this for channels out of range, and not WideSets.
 template <typename S>
 EVENKEEL_COLD void infer_wide(const Lines& lines, const Pass<S>& pass, const SetRun& run,
                               const GivenStatistics<ComputeOf<S>>& given) {
