@@ -366,13 +366,13 @@ void test_all_sets() {
 #endif
   test_set<S, detail::one_by_one::Words<S>>("one by one", kFuses && sizeof(S) <= 8);
 #if EVENKEEL_HAS_VECTORS
-  if constexpr (detail::kHasVectors<S>) {
-    test_set<S, detail::baseline::Words<S>>("baseline", kFuses);
+  if constexpr (detail::kHasBaseline<S>) test_set<S, detail::baseline::Words<S>>("baseline", kFuses);
+#endif
 #if EVENKEEL_HAS_CHOICE
+  if constexpr (detail::kHasVectors<S>) {
     if (has_avx2()) test_set<S, detail::avx2::Words<S>>("AVX2", true);
     if (has_avx512()) test_set<S, detail::avx512::Words<S>>("AVX-512", true);
     if (has_avx2() && !has_avx512()) test_set<S, detail::emulated_avx512::Words<S>>("emulated AVX-512", true);
-#endif
   }
 #endif
 }

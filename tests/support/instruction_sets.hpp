@@ -20,9 +20,7 @@ namespace ek_test {
 #if defined(EK_TEST_EMULATED_ONLY)
 #define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) X(emulated_avx512, kernel)
 #elif EVENKEEL_HAS_CHOICE
-#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) X(baseline, kernel) X(avx2, kernel) X(avx512, kernel)
-#elif EVENKEEL_HAS_VECTORS
-#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) X(baseline, kernel)
+#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) X(avx2, kernel) X(avx512, kernel)
 #else
 #define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel)
 #endif
@@ -36,8 +34,17 @@ struct KernelsOf {
 
 #define EK_TEST_X(its, kernel) \
   if (set == Set::its) return evenkeel::detail::its::kernel<S>;
+#if EVENKEEL_HAS_VECTORS && !defined(EK_TEST_EMULATED_ONLY)
+#define EK_TEST_BASELINE(kernel)                     \
+  if constexpr (evenkeel::detail::kHasBaseline<S>) { \
+    EK_TEST_X(baseline, kernel)                      \
+  }
+#else
+#define EK_TEST_BASELINE(kernel)
+#endif
 #define EK_TEST_KERNEL(Result, kernel, Arguments)                          \
   auto kernel() const->Result (*)(const evenkeel::detail::Arguments<S>&) { \
+    EK_TEST_BASELINE(kernel)                                               \
     if constexpr (evenkeel::detail::kHasVectors<S>) {                      \
       EK_TEST_EACH_SET_WITH_VECTORS(EK_TEST_X, kernel)                     \
     }                                                                      \
@@ -49,6 +56,7 @@ struct KernelsOf {
   EVENKEEL_EACH_TINY_KERNEL(EK_TEST_KERNEL)
   EVENKEEL_EACH_SMALL_KERNEL(EK_TEST_KERNEL)
 #undef EK_TEST_KERNEL
+#undef EK_TEST_BASELINE
 #undef EK_TEST_X
 };
 
@@ -84,8 +92,8 @@ std::vector<InstructionSet<S>> instruction_sets() {
   return {{"emulated AVX-512", 64 / kSize, {Set::emulated_avx512}}};
 #else
   std::vector<InstructionSet<S>> sets = {{"one by one", 1, {Set::one_by_one}}};
+  if (evenkeel::detail::kHasBaseline<S>) sets.push_back({"baseline", 16 / kSize, {Set::baseline}});
   if (!evenkeel::detail::kHasVectors<S>) return sets;
-  sets.push_back({"baseline", 16 / kSize, {Set::baseline}});
   if (has_avx2()) sets.push_back({"AVX2", 32 / kSize, {Set::avx2}});
   if (has_avx512()) sets.push_back({"AVX-512", 64 / kSize, {Set::avx512}});
   return sets;

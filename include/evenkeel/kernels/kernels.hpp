@@ -80,19 +80,35 @@ inline constexpr bool kHasVectors =
                                                                      std::is_same_v<S, Eigen::half> ||
                                                                      std::is_same_v<S, Eigen::bfloat16>);
 
+/// Whether registers of 16 bytes take S. To fill them, 16-bit elements would be converted one by one and gathered: that
+/// takes a few times as long as to compute them one by one.
+template <typename S>
+inline constexpr bool kHasBaseline = kHasVectors<S>&& std::is_same_v<S, ComputeOf<S>>;
+
 EVENKEEL_BEGIN
 
+#if EVENKEEL_HAS_OWN_VECTORS
+#define EVENKEEL_RUN_BASELINE(name) \
+  if constexpr (kHasBaseline<S>) {  \
+    return baseline::name<S>(a);    \
+  } else {                          \
+    return one_by_one::name<S>(a);  \
+  }
+#endif
 #if EVENKEEL_HAS_OWN_VECTORS && EVENKEEL_HAS_CHOICE
 #define EVENKEEL_RUN_LARGE(name)              \
   const int bytes = register_bytes();         \
   if (bytes == 64) return avx512::name<S>(a); \
-  return bytes == 32 ? avx2::name<S>(a) : baseline::name<S>(a);
-#define EVENKEEL_RUN_TINY(name) return register_bytes() >= 32 ? avx2::name<S>(a) : baseline::name<S>(a);
+  if (bytes == 32) return avx2::name<S>(a);   \
+  EVENKEEL_RUN_BASELINE(name)
+#define EVENKEEL_RUN_TINY(name)                        \
+  if (register_bytes() >= 32) return avx2::name<S>(a); \
+  EVENKEEL_RUN_BASELINE(name)
 #define EVENKEEL_RUN_SMALL(name) return register_bytes() >= 32 ? avx2::name<S>(a) : one_by_one::name<S>(a);
 #elif EVENKEEL_HAS_OWN_VECTORS
-#define EVENKEEL_RUN_LARGE(name) return baseline::name<S>(a);
-#define EVENKEEL_RUN_TINY(name) return baseline::name<S>(a);
-#define EVENKEEL_RUN_SMALL(name) return baseline::name<S>(a);
+#define EVENKEEL_RUN_LARGE(name) EVENKEEL_RUN_BASELINE(name)
+#define EVENKEEL_RUN_TINY(name) EVENKEEL_RUN_BASELINE(name)
+#define EVENKEEL_RUN_SMALL(name) EVENKEEL_RUN_BASELINE(name)
 #else
 #define EVENKEEL_RUN_LARGE(name) return one_by_one::name<S>(a);
 #define EVENKEEL_RUN_TINY(name) return one_by_one::name<S>(a);
@@ -121,6 +137,7 @@ EVENKEEL_EACH_SMALL_KERNEL(EVENKEEL_X)
 EVENKEEL_X(void, apply_smooth_epilogue, EpilogueOfValues)
 #undef EVENKEEL_X
 #undef EVENKEEL_KERNEL
+#undef EVENKEEL_RUN_BASELINE
 #undef EVENKEEL_RUN_LARGE
 #undef EVENKEEL_RUN_TINY
 #undef EVENKEEL_RUN_SMALL

@@ -534,7 +534,7 @@ EVENKEEL_WORD void stream(float* p, F v) { store(p, v); }
 EVENKEEL_WORD void stream(double* p, D v) { store(p, v); }
 #endif
 
-// 16-bit storage: eight or sixteen values at a time, or one without AVX2.
+// 16-bit storage: eight or sixteen values at a time. Registers of 16 bytes have none; see kHasBaseline.
 
 #if EVENKEEL_REGISTER > 16
 typedef float Eight __attribute__((vector_size(32)));
@@ -720,31 +720,6 @@ template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
 EVENKEEL_WORD void store(S* p, const F& v, const Mask<float>& m) {
   if (m.n >= kLanes<float>) return store(p, v);
   store_some(p, v, m.n);
-}
-#else
-template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
-EVENKEEL_CALL F load(const S* p, const Mask<float>& m) {
-  float lanes[kLanes<float>] = {};
-  for (int i = 0; i < m.n; ++i) lanes[i] = value_at(p + i);
-  return load(lanes);
-}
-template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
-EVENKEEL_WORD F load(const S* p) {
-  return load(p, first_lanes<float>(kLanes<float>));
-}
-template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
-EVENKEEL_CALL void store(S* p, const F& v, const Mask<float>& m) {
-  float lanes[kLanes<float>];
-  store(lanes, v);
-  for (int i = 0; i < m.n; ++i) put_value(p + i, lanes[i]);
-}
-template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
-EVENKEEL_WORD void store(S* p, F v) {
-  store(p, v, first_lanes<float>(kLanes<float>));
-}
-template <typename S, std::enable_if_t<sizeof(S) == 2, int> = 0>
-EVENKEEL_WORD void stream(S* p, F v) {
-  store(p, v);
 }
 #endif
 
