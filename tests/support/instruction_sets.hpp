@@ -17,12 +17,13 @@
 
 namespace ek_test {
 
+// Those with registers of more than 16 bytes, which take every type that has vectors.
 #if defined(EK_TEST_EMULATED_ONLY)
-#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) X(emulated_avx512, kernel)
+#define EK_TEST_EACH_LARGER_SET(X, kernel) X(emulated_avx512, kernel)
 #elif EVENKEEL_HAS_CHOICE
-#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel) X(avx2, kernel) X(avx512, kernel)
+#define EK_TEST_EACH_LARGER_SET(X, kernel) X(avx2, kernel) X(avx512, kernel)
 #else
-#define EK_TEST_EACH_SET_WITH_VECTORS(X, kernel)
+#define EK_TEST_EACH_LARGER_SET(X, kernel)
 #endif
 
 enum class Set { one_by_one, baseline, avx2, avx512, emulated_avx512 };
@@ -46,7 +47,7 @@ struct KernelsOf {
   auto kernel() const->Result (*)(const evenkeel::detail::Arguments<S>&) { \
     EK_TEST_BASELINE(kernel)                                               \
     if constexpr (evenkeel::detail::kHasVectors<S>) {                      \
-      EK_TEST_EACH_SET_WITH_VECTORS(EK_TEST_X, kernel)                     \
+      EK_TEST_EACH_LARGER_SET(EK_TEST_X, kernel)                           \
     }                                                                      \
     return evenkeel::detail::one_by_one::kernel<S>;                        \
   }
